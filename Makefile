@@ -1,0 +1,80 @@
+# The commands of the project. Everything is set up in .venv on first use.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
+
+.PHONY: demo test bench lint docs fixtures debug sanitize clean help
+
+help:
+	@echo "make demo      decode the packaged sample and show what came out"
+	@echo "make test      run the tests"
+	@echo "make bench     measure against the peers, side by side"
+	@echo "make lint      style, types, stubs, docstrings, spelling"
+	@echo "make docs      write what follows from the table of layouts"
+	@echo "make fixtures  make the golden files again, with the official encoder"
+	@echo "make debug     run the tests with bounds checks compiled in"
+	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+# each stamp says what is installed: the package with its command line, and the groups' tools
+$(VENV)/.package: $(VENV)/.made $(SOURCES)
+	$(BIN)/pip install --quiet --editable '.[cli]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.package
+	$(BIN)/pip install --quiet --group bench
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(BIN)/pip install --quiet --group lint
+	touch $@
+
+demo: $(VENV)/.package
+	@$(BIN)/dbnfast demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -q tests
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/compare.py $(BENCH)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint src/dbnfast/_core
+	$(BIN)/mypy
+	MYPYPATH=src $(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml \
+		--allowlist tests/typing/stubtest-allowlist.txt dbnfast._core dbnfast.messages
+	$(BIN)/numpydoc lint $$(git ls-files 'src/dbnfast/*.py')
+	$(BIN)/codespell src tests docs benchmarks fixtures README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python tests/hints.py
+
+docs: $(VENV)/.package
+	$(BIN)/python docs/generate.py
+
+fixtures: $(VENV)/.test
+	$(BIN)/python fixtures/generate.py --write
+
+# other builds go to a folder of their own, which the tests then import before anything else
+debug: $(VENV)/.test
+	DBNFAST_DEBUG=1 $(BIN)/pip install --quiet --no-deps --upgrade --target build/site-debug .
+	PYTHONPATH=build/site-debug DBNFAST_EXPECT=site-debug $(BIN)/python -m pytest -q tests
+
+SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
+
+sanitize: $(VENV)/.test
+	DBNFAST_SANITIZE=1 $(BIN)/pip install --quiet --no-deps --upgrade --target build/site-san .
+	LD_PRELOAD="$(SANITIZERS)" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+		UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/site-san DBNFAST_EXPECT=site-san \
+		$(BIN)/python -m pytest -q tests -p no:cacheprovider -p no:faulthandler
+
+clean:
+	rm -rf build dist src/*.egg-info
+	find src -name '*.so' -delete

@@ -1,0 +1,79 @@
+"""
+Build the compiled core; everything else is in pyproject.toml.
+
+Switches, all off by default: DBNFAST_DEBUG=1 compiles bounds checks in, DBNFAST_SANITIZE=1
+adds AddressSanitizer and UndefinedBehaviorSanitizer, DBNFAST_TRACE=1 adds line tracing for
+coverage.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("DBNFAST_DEBUG") == "1"
+SANITIZE = os.environ.get("DBNFAST_SANITIZE") == "1"
+TRACE = os.environ.get("DBNFAST_TRACE") == "1"
+
+UTILITY = "dbnfast._core._cyutility"
+
+compile_args: list[str] = []
+link_args: list[str] = []
+if sys.platform != "win32":
+    compile_args += ["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    compile_args += ["-Wno-missing-field-initializers", "-Wno-cast-function-type"]
+if SANITIZE:
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    compile_args += [*flags, "-O1", "-g", "-fno-omit-frame-pointer"]
+    link_args += flags
+macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if TRACE else []
+
+kind = ("-debug" if DEBUG else "") + ("-trace" if TRACE else "") + ("-san" if SANITIZE else "")
+build_dir = f"build/cython{kind}"
+core = Path("src/dbnfast/_core")
+extensions = [
+    Extension(
+        f"dbnfast._core.{source.stem}",
+        [source.as_posix()],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+        define_macros=macros,
+    )
+    for source in sorted(core.glob("*.pyx"))
+]
+extensions.append(
+    Extension(
+        UTILITY,
+        [f"{build_dir}/_cyutility.c"],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+        define_macros=macros,
+    )
+)
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir=build_dir,
+        include_path=["src"],
+        shared_utility_qualified_name=UTILITY,
+        compiler_directives={
+            "language_level": 3,
+            "binding": True,
+            "embedsignature": False,
+            "boundscheck": DEBUG,
+            "initializedcheck": DEBUG,
+            "nonecheck": DEBUG,
+            "wraparound": False,
+            "cdivision": True,
+            "freethreading_compatible": True,
+            "autotestdict": False,
+            "auto_pickle": False,
+            "linetrace": TRACE,
+        },
+    ),
+    # objects of one kind of build are never taken for another's
+    options={"build": {"build_base": f"build/objects{kind}"}},
+)

@@ -1,0 +1,325 @@
+"""Records out of pieces: the buffers behind the incremental Decoder."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint16_t
+from libc.string cimport memcpy
+
+from dbnfast._core.bounds cimport INVALID, Cursor, step
+from dbnfast._core.header cimport HEADER_SIZE, MAX_RECORD_SIZE, load_u8
+from dbnfast._core.run cimport Run, make_run
+from dbnfast._core.scan cimport SizeTable, Summary, survey
+
+import numpy
+
+cdef enum:
+    MIN_BLOCK = 64 << 10
+    MAX_BLOCK = 256 << 10
+    MIN_ROOM = 2 << 10  # less room than this counts as a full block: tiny reads cost more
+
+
+cdef class Feed:
+    """Bytes in, runs of whole records out; see the stub."""
+
+    cdef type cls
+    cdef SizeTable sizes
+    cdef bint started
+    # whether `feed` and `read` need not ask the subclass: a plain stream, its records begun
+    cdef public bint _direct
+    cdef int version
+    cdef bint ts_out
+    cdef object metadata
+    cdef list ready
+    # a record cut by the end of a fed bytes object, until the rest of it comes
+    cdef uint8_t carry[MAX_RECORD_SIZE]
+    cdef Py_ssize_t n_carry
+    # the block that bytes are written to: [begin, end) is not decoded yet
+    cdef object block  # writable, kept here only
+    cdef object view  # read-only, what runs own
+    cdef uint8_t* memory
+    cdef Py_ssize_t size, begin, end
+    cdef bint lent
+    cdef readonly Py_ssize_t _offset  # in the stream, of the first byte not decoded
+    cdef readonly Py_ssize_t _n_records
+    cdef readonly object _fault  # (length, rtype) of the header at `offset` that cannot be true
+
+    def __cinit__(self):
+        self.ready = []
+        self.memory = NULL
+
+    def _set_up(self, type cls not None, SizeTable sizes not None):
+        """Tell the class of the runs and the sizes of records, once."""
+        if self.cls is not None or not issubclass(cls, Run):
+            raise TypeError(f"{cls.__name__} cannot be what this feed makes")
+        self.cls = cls
+        self.sizes = sizes
+
+    def _forget(self):
+        """Drop what is held: it was taken elsewhere."""
+        if self.started:
+            raise RuntimeError("the records have begun already")
+        if not self.lent:
+            self.block = self.view = None
+            self.memory = NULL
+            self.size = self.begin = self.end = 0
+        self.begin = self.end
+
+    @property
+    def _held(self):
+        """What came before `_start`, as a read-only view; None where nothing did."""
+        if self.end == self.begin:
+            return None
+        return self.view[self.begin:self.end]
+
+    @property
+    def _waiting(self):
+        """Bytes of a record that is not whole, or of records not drained yet."""
+        return self.n_carry + self.end - self.begin
+
+    @property
+    def _tail(self):
+        """The bytes of the record that is not whole, as a read-only view."""
+        if self.n_carry:
+            return memoryview(<bytes>self.carry[:self.n_carry])
+        return self.view[self.begin:self.end]
+
+    def _start(self, int version, bint ts_out, object metadata, Py_ssize_t consumed):
+        """Begin with the records; `consumed` bytes of what is held came before them."""
+        if self.started or self.cls is None:
+            raise RuntimeError("the records have begun already, or nothing is set up")
+        if consumed < 0 or consumed > self.end - self.begin:
+            raise ValueError(f"{consumed} bytes are not held")
+        self.started = True
+        self.version = version
+        self.ts_out = ts_out
+        self.metadata = metadata
+        self.begin += consumed
+
+    def _settle_version(self, int version):
+        """Set the version of the runs to come, where the stream did not state it."""
+        self.version = version
+
+    def _advance(self, Py_ssize_t n_bytes):
+        """Count bytes of the stream that were taken elsewhere, as the metadata is."""
+        self._offset += n_bytes
+
+    def feed(self, data):
+        """
+        Take the next bytes of the stream.
+
+        Parameters
+        ----------
+        data : bytes-like
+            ``bytes`` are borrowed, and the records are views of them; other buffers are copied.
+
+        Raises
+        ------
+        TypeError
+            `data` is no buffer.
+        ValueError
+            The end was fed already.
+        """
+        if self._direct and type(data) is bytes:
+            self._borrow(data)
+        else:
+            self._feed_other(data)
+
+    def read(self):
+        """
+        Hand out the records that are whole.
+
+        Returns
+        -------
+        list of Records
+            In the stream's order; empty where more bytes are needed. The older layouts of a
+            stream are as they came.
+
+        Raises
+        ------
+        DecodeError
+            The stream is damaged, or ended inside its metadata. Every good record was handed
+            out by the calls before.
+
+        Warns
+        -----
+        TruncatedWarning
+            The stream ended inside a record or a zstd frame.
+        """
+        cdef list ready
+        if self._direct and self._fault is None:
+            self.harvest()
+            if self.ready:
+                ready = self.ready
+                self.ready = []
+                return ready
+        return self._read_other()
+
+    cpdef _borrow(self, bytes data, Py_ssize_t start=0):
+        # Take records from `data`, which is kept, not copied.
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(data) - start
+        if start < 0 or n < 0:
+            raise ValueError(f"start {start} lies outside the {PyBytes_GET_SIZE(data)} bytes")
+        if not self.started:
+            raise RuntimeError("the records have not begun")
+        if self._fault is not None or n == 0:
+            return
+        self.harvest()
+        if self.end > self.begin and self._fault is None:
+            # the block's tail is a cut record, and the rest of it is in `data`
+            memcpy(self.carry, self.memory + self.begin, self.end - self.begin)
+            self.n_carry = self.end - self.begin
+            self.begin = self.end
+        if self._fault is None:
+            self.consume(data, <const uint8_t*>PyBytes_AS_STRING(data), start, start + n, True)
+
+    def _write(self, const uint8_t[::1] data not None):
+        """Take bytes by copying them into the block; see the stub."""
+        cdef Py_ssize_t at = 0, n
+        if self.lent:
+            # the block's free space is promised to somebody: bytes of their own instead
+            if not self.started:
+                raise RuntimeError("a buffer from get_buffer is outstanding")
+            if data.shape[0]:
+                self._borrow(bytes(data))
+            return
+        while at < data.shape[0] and self._fault is None:
+            self.make_room(data.shape[0] - at)
+            n = min(data.shape[0] - at, self.size - self.end)
+            memcpy(self.memory + self.end, &data[at], n)
+            self.end += n
+            at += n
+
+    def _lend(self, Py_ssize_t size_hint):
+        """Give the free space of the block to write to; see the stub."""
+        if not self.lent:
+            self.make_room(size_hint)
+            self.lent = True
+        return self.block[self.end:]
+
+    def _commit(self, Py_ssize_t n_bytes):
+        """Take the first `n_bytes` bytes of what was lent; see the stub."""
+        if not self.lent:
+            raise ValueError("no buffer from get_buffer is outstanding")
+        if n_bytes < 0 or n_bytes > self.size - self.end:
+            raise ValueError(
+                f"{n_bytes} bytes were written, the buffer has room for {self.size - self.end}"
+            )
+        self.lent = False
+        if self._fault is None:
+            self.end += n_bytes
+
+    def _drain(self):
+        """Hand out the runs that are whole, in the stream's order; see the stub."""
+        cdef list ready
+        if self.started and self._fault is None:
+            self.harvest()
+        ready = self.ready
+        self.ready = []
+        return ready
+
+    cdef int harvest(self) except -1:
+        # Decode what the block holds; what is left there is a cut record, or nothing.
+        if self.end > self.begin:
+            self.begin = self.consume(self.view, self.memory, self.begin, self.end, False)
+        return 0
+
+    cdef int make_room(self, Py_ssize_t wanted) except -1:
+        # Only a full block is replaced; only its tail moves, to the next one's first byte.
+        cdef Py_ssize_t size, tail
+        cdef object fresh
+        if self.memory != NULL and self.size - self.end >= MIN_ROOM:
+            return 0
+        if self.started:
+            self.harvest()
+        tail = self.end - self.begin
+        size = min(max(wanted, <Py_ssize_t>MIN_BLOCK), <Py_ssize_t>MAX_BLOCK)
+        if self.memory == NULL:
+            size = MAX_BLOCK if wanted <= 0 else size
+        if tail + MIN_ROOM > size // 2:
+            # before the records begin a header may outgrow any block; it grows as it arrives
+            size = 2 * (tail + MIN_ROOM)
+        fresh = memoryview(numpy.empty(size, dtype=numpy.uint8))
+        self.adopt(fresh, tail)
+        return 0
+
+    cdef int adopt(self, object fresh, Py_ssize_t tail) except -1:
+        cdef uint8_t[::1] cells = fresh
+        if tail:
+            memcpy(&cells[0], self.memory + self.begin, tail)
+        self.block = fresh
+        self.view = fresh.toreadonly()
+        self.memory = &cells[0]
+        self.size = cells.shape[0]
+        self.begin = 0
+        self.end = tail
+        return 0
+
+    cdef Py_ssize_t consume(
+        self, object owner, const uint8_t* base, Py_ssize_t start, Py_ssize_t end, bint keep_tail
+    ) except -1:
+        # Decode bytes `start` to `end` of `owner`. Gives the first byte that is not decoded;
+        # with keep_tail what is left there goes to the carry.
+        cdef Summary summary
+        cdef const uint16_t* min_size = self.sizes.of(self.ts_out)
+        if self.n_carry:
+            start += self.complete_carry(base + start, end - start)
+            if self.n_carry or self._fault is not None:
+                return end
+        if start == end:
+            return end
+        survey(base + start, end - start, min_size, &summary)
+        if summary.n_records:
+            self.ready.append(
+                make_run(self.cls, owner, base + start, start, &summary, self.version,
+                         self.ts_out, self.metadata)
+            )
+            self._n_records += summary.n_records
+            self._offset += summary.stop
+            start += summary.stop
+        if summary.status == INVALID:
+            self._fault = (load_u8(base + start) * 4, load_u8(base + start + 1))
+            return start
+        if keep_tail and start < end:
+            # a tail is shorter than the record it begins, or than a header
+            self.n_carry = min(end - start, <Py_ssize_t>MAX_RECORD_SIZE)
+            memcpy(self.carry, base + start, self.n_carry)
+            return end
+        return start
+
+    cdef Py_ssize_t complete_carry(self, const uint8_t* base, Py_ssize_t n) except -1:
+        # Complete the cut record with the bytes that follow it; gives how many were taken. The
+        # record is judged once its header is there.
+        cdef Py_ssize_t taken = 0, missing, size = 0
+        cdef const uint8_t* record = NULL
+        cdef Cursor cursor
+        cdef Summary summary
+        cdef const uint16_t* min_size = self.sizes.of(self.ts_out)
+        cdef bytes joined
+        if self.n_carry < HEADER_SIZE:
+            taken = min(n, HEADER_SIZE - self.n_carry)
+            memcpy(self.carry + self.n_carry, base, taken)
+            self.n_carry += taken
+        if self.n_carry < HEADER_SIZE:
+            return taken
+        cursor.pos = self.carry
+        cursor.end = cursor.pos + self.n_carry
+        if step(&cursor, min_size, &record, &size) == INVALID:
+            self._fault = (load_u8(self.carry) * 4, load_u8(self.carry + 1))
+            return taken
+        missing = load_u8(self.carry) * 4 - self.n_carry
+        if n - taken < missing:
+            missing = n - taken
+        memcpy(self.carry + self.n_carry, base + taken, missing)
+        self.n_carry += missing
+        taken += missing
+        if self.n_carry < load_u8(self.carry) * 4:
+            return taken
+        joined = PyBytes_FromStringAndSize(<const char*>self.carry, self.n_carry)
+        survey(<const uint8_t*>PyBytes_AS_STRING(joined), self.n_carry, min_size, &summary)
+        self.ready.append(
+            make_run(self.cls, joined, <const uint8_t*>PyBytes_AS_STRING(joined), 0, &summary,
+                     self.version, self.ts_out, self.metadata)
+        )
+        self._n_records += 1
+        self._offset += self.n_carry
+        self.n_carry = 0
+        return taken

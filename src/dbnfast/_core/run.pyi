@@ -1,0 +1,74 @@
+from typing import Any, TypeVar
+
+import numpy as np
+from typing_extensions import disjoint_base
+
+from dbnfast._core.scan import SizeTable
+from dbnfast.enums import RType, Schema
+
+@disjoint_base
+class Run:
+    """A run of whole records in one buffer, and what is needed to see them."""
+
+    @property
+    def _owner(self) -> Any: ...
+    @property
+    def _start(self) -> int: ...
+    @property
+    def _nbytes(self) -> int: ...
+    @property
+    def _n(self) -> int: ...
+    @property
+    def _rtype(self) -> int: ...
+    @property
+    def _size(self) -> int: ...
+    @property
+    def _version(self) -> int: ...
+    @property
+    def _ts_out(self) -> bool: ...
+    @property
+    def _metadata(self) -> Any: ...
+    def array(
+        self, schema: Schema | RType | str | None = None
+    ) -> np.ndarray[tuple[int], np.dtype[np.void]]: ...
+    @property
+    def _groups(self) -> tuple[tuple[int, int, int], ...]: ...
+
+_R = TypeVar("_R", bound=Run)
+
+def add_view(rtype: int, size: int, ts_out: bool, dtype: Any) -> None:
+    """Tell the dtype of records of `size` bytes that fill their struct exactly."""
+
+def survey_run(
+    cls: type[_R],
+    owner: Any,
+    start: int,
+    end: int,
+    sizes: SizeTable,
+    version: int,
+    ts_out: bool,
+    metadata: object,
+) -> tuple[_R, int]:
+    """
+    Survey bytes `start` to `end` of `owner` and make the run of the whole records in them.
+
+    Parameters
+    ----------
+    owner : bytes, or a memoryview or array of bytes
+        Kept alive by the run. Its memory must not move while it lives.
+
+    Returns
+    -------
+    run, status : Run, int
+        The status as `scan.scan` gives it.
+    """
+
+def part_of_run(run: _R, first: int, n: int) -> _R:
+    """Make the run of `n` records from record `first` on, all records being alike; no copy."""
+
+def stretch_of_run(run: _R, offset: int) -> _R:
+    """
+    Make the run of the equal records that begin `offset` bytes behind the first; no copy.
+
+    `offset` must be where a record begins.
+    """

@@ -1,0 +1,162 @@
+"""A run of whole records in one buffer: the compiled base of Records."""
+
+from cpython.object cimport PyObject, PyTypeObject
+from libc.stdint cimport uint8_t, uint16_t
+
+from dbnfast._core.header cimport load_u8, load_u16
+from dbnfast._core.scan cimport SizeTable, Summary, clear, groups_of, same_stride, survey
+
+
+import numpy
+
+cdef object frombuffer = numpy.frombuffer
+cdef tuple EMPTY = ()
+# (rtype, size, ts_out) as one int -> dtype; filled from the table as runs are seen
+cdef dict views = {}
+
+
+cdef inline object view_key(int rtype, int size, bint ts_out):
+    return (rtype << 12 | size) << 1 | ts_out
+
+
+def add_view(int rtype, int size, bint ts_out, dtype not None):
+    """Tell the dtype of records that fill their struct exactly; see the stub."""
+    if dtype.itemsize != size:
+        raise ValueError(f"a dtype of {dtype.itemsize} bytes for records of {size}")
+    views[view_key(rtype, size, ts_out)] = dtype
+
+
+cdef class Run:
+    """A run of whole records; see the stub."""
+
+    def array(self, schema=None):
+        """
+        Give the records of one type as a structured array.
+
+        Parameters
+        ----------
+        schema : Schema, RType or str, optional
+            What to give; None for the only type there is.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Read-only. A view where every record is of that type and of one length (a strided
+            view of the records' beginnings where they are longer than their struct), else a
+            copy. Times are uint64 ns since 1970-01-01 UTC, prices int64 in 1e-9, char fields
+            ``S1``. An rtype in several layouts comes in the newest of them. Of a type that is
+            not there: shape (0,) with its dtype.
+
+        Raises
+        ------
+        MixedRecordsError
+            No schema is given, and there are several types or one without a layout.
+        ValueError
+            tbbo is asked of mbp-1 data or the reverse, or there is no such schema.
+
+        Notes
+        -----
+        numpy compares ``S1`` with ``bytes`` only: write ``array["action"] == b"T"``, or
+        ``Action.TRADE.code``.
+        """
+        if schema is None and self._size:
+            dtype = views.get(view_key(self._rtype, self._size, self._ts_out))
+            if dtype is not None:
+                return frombuffer(self._owner, dtype, self._n, self._start)
+        return self._array_other(schema)
+
+    @property
+    def _groups(self):
+        """The records as ((rtype, size in bytes, count), ...), by rtype and size."""
+        if self.groups is None:
+            self.groups = ((self._rtype, self._size, self._n),) if self._n else ()
+        return self.groups
+
+
+cdef Run make_run(
+    type cls, object owner, const uint8_t* base, Py_ssize_t start, Summary* summary, int version,
+    bint ts_out, object metadata
+):
+    # Precondition: `base` is byte `start` of `owner`, and stays there while `owner` lives.
+    cdef Run run = <Run>(<PyTypeObject*>cls).tp_new(cls, <PyObject*>EMPTY, NULL)
+    cdef uint8_t rtype
+    run._owner = owner
+    run.base = base
+    run._start = start
+    run._nbytes = summary.stop
+    run._n = summary.n_records
+    run._version = version
+    run._ts_out = ts_out
+    run._metadata = metadata
+    run._rtype = -1
+    if summary.n_records:
+        rtype = load_u8(base + 1)
+        if summary.count[rtype] == summary.n_records:
+            run._rtype = rtype
+            run._size = summary.words[rtype] * 4
+        else:
+            run.groups = groups_of(summary)
+    return run
+
+
+def survey_run(
+    type cls not None, object owner, Py_ssize_t start, Py_ssize_t end, SizeTable sizes not None,
+    int version, bint ts_out, object metadata,
+):
+    """Survey bytes `start` to `end` of `owner` and make the run of them; see the stub."""
+    cdef const uint8_t[::1] data = owner
+    cdef const uint8_t* base = NULL
+    cdef const uint16_t* min_size = sizes.of(ts_out)
+    cdef Summary summary
+    if not issubclass(cls, Run):
+        raise TypeError(f"{cls.__name__} is not a run of records")
+    if not 0 <= start <= end <= data.shape[0]:
+        raise ValueError(f"bytes {start} to {end} lie outside the {data.shape[0]} bytes")
+    if end > start:
+        base = &data[start]
+        with nogil:
+            survey(base, end - start, min_size, &summary)
+    else:
+        clear(&summary)
+    run = make_run(cls, owner, base, start, &summary, version, ts_out, metadata)
+    return run, <int>summary.status
+
+
+def part_of_run(Run run not None, Py_ssize_t first, Py_ssize_t n):
+    """Make the run of `n` records from record `first` on, all records being alike; see the stub."""
+    cdef Summary summary
+    cdef const uint8_t* base = NULL
+    if run._size == 0 or first < 0 or n < 0 or first + n > run._n:
+        raise ValueError(f"no {n} equal records from {first} on")
+    clear(&summary)
+    if n:
+        base = run.base + first * run._size
+        summary.count[run._rtype] = n
+        summary.words[run._rtype] = <uint8_t>(run._size >> 2)
+    summary.n_records = n
+    summary.stop = n * run._size
+    return make_run(
+        type(run), run._owner, base, run._start + first * run._size, &summary, run._version,
+        run._ts_out, run._metadata,
+    )
+
+
+def stretch_of_run(Run run not None, Py_ssize_t offset):
+    """Make the run of the equal records from byte `offset` of the run on; see the stub."""
+    cdef Summary summary
+    cdef Py_ssize_t left = run._nbytes - offset, size
+    cdef const uint8_t* base = run.base + offset
+    if offset < 0 or left < 16:
+        raise ValueError(f"no record {offset} bytes behind the first")
+    size = load_u8(base) * 4
+    if size < 16 or size > left:
+        raise ValueError(f"no record begins {offset} bytes behind the first")
+    clear(&summary)
+    summary.n_records = same_stride(base, size, left // size, load_u16(base))
+    summary.stop = summary.n_records * size
+    summary.count[load_u8(base + 1)] = summary.n_records
+    summary.words[load_u8(base + 1)] = <uint8_t>(size >> 2)
+    return make_run(
+        type(run), run._owner, base, run._start + offset, &summary, run._version, run._ts_out,
+        run._metadata,
+    )

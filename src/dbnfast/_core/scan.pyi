@@ -1,0 +1,57 @@
+from collections.abc import Sequence
+from typing import final
+
+from typing_extensions import Buffer
+
+@final
+class SizeTable:
+    """
+    The smallest legal size of every rtype's records.
+
+    Parameters
+    ----------
+    plain, stamped : sequence of int
+        256 sizes in bytes, without and with ts_out.
+    """
+
+    def __init__(self, plain: Sequence[int], stamped: Sequence[int]) -> None: ...
+
+def scan(
+    data: Buffer, start: int, sizes: SizeTable, ts_out: bool
+) -> tuple[int, int, int, tuple[tuple[int, int, int], ...]]:
+    """
+    Survey the records from byte `start` on.
+
+    Returns
+    -------
+    status : int
+        0 all whole, 1 a record is cut by the end, 2 a header that cannot be true.
+    stop : int
+        Bytes from `start` that whole records cover.
+    n_records : int
+    groups : tuple
+        (rtype, size in bytes, count), by rtype and size.
+    """
+
+def check_headers(data: Buffer, size: int, allowed: Buffer) -> int:
+    """
+    Find the first record of `size` bytes whose length or rtype is not as it should be.
+
+    Parameters
+    ----------
+    allowed : bytes-like, 256 bytes
+        Non-zero for every rtype that may stand there.
+
+    Returns
+    -------
+    int
+        The record's index, -1 where all are right.
+    """
+
+def skip(data: Buffer, start: int, n_records: int, sizes: SizeTable, ts_out: bool) -> int:
+    """Give the offset behind `n_records` records from byte `start` on."""
+
+def index(
+    data: Buffer, start: int, every: int, out: Buffer, sizes: SizeTable, ts_out: bool
+) -> int:
+    """Write the offsets of record 0, `every`, 2 x `every`, ... to int64 `out`; give their number."""

@@ -1,0 +1,244 @@
+"""Find out what a run of records holds: one pass over the headers."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from dbnfast._core.bounds cimport AHEAD, DONE, STEP, Cursor, Status, prefetch, step
+from dbnfast._core.header cimport HEADER_SIZE, load_u8, load_u16
+
+
+cdef class SizeTable:
+    """The smallest legal size of every rtype's records, without and with ts_out."""
+
+    def __init__(self, plain, stamped):
+        if len(plain) != 256 or len(stamped) != 256:
+            raise ValueError("a size table needs 256 sizes, without and with ts_out")
+        for rtype in range(256):
+            self.plain[rtype] = plain[rtype]
+            self.stamped[rtype] = stamped[rtype]
+
+    cdef const uint16_t* of(self, bint ts_out) noexcept nogil:
+        if ts_out:
+            return &self.stamped[0]
+        return &self.plain[0]
+
+
+cdef inline bint alike(
+    const uint8_t* base, Py_ssize_t size, Py_ssize_t quarter, uint16_t key
+) noexcept nogil:
+    # Have 4 * quarter records in a row this length and rtype? No load depends on another, and
+    # four places at once keep more of the memory system busy than one does.
+    cdef Py_ssize_t _i
+    cdef uint16_t differ = 0
+    cdef const uint8_t* a = base
+    cdef const uint8_t* b = a + quarter * size
+    cdef const uint8_t* c = b + quarter * size
+    cdef const uint8_t* d = c + quarter * size
+    cdef Py_ssize_t ahead = (AHEAD // size + 1) * size  # lands on a header
+    for _i in range(quarter):
+        prefetch(a + ahead)
+        prefetch(b + ahead)
+        prefetch(c + ahead)
+        prefetch(d + ahead)
+        differ |= (load_u16(a) ^ key) | (load_u16(b) ^ key)
+        differ |= (load_u16(c) ^ key) | (load_u16(d) ^ key)
+        a += size
+        b += size
+        c += size
+        d += size
+    return differ == 0
+
+
+cdef Py_ssize_t same_stride(
+    const uint8_t* base, Py_ssize_t size, Py_ssize_t n_max, uint16_t key
+) noexcept nogil:
+    # How many records in a row have this length and rtype. Precondition: n_max * size bytes
+    # are there. Blocks grow while they are alike, so that a short stretch stays cheap.
+    cdef Py_ssize_t i = 0, block = 32
+    cdef const uint8_t* p = base
+    while n_max - i >= 32:
+        if block > n_max - i:
+            block = (n_max - i) & ~<Py_ssize_t>3
+        if not alike(p, size, block >> 2, key):
+            break
+        p += block * size
+        i += block
+        if block < 4096:
+            block = 4096 if block > 32 else 512
+    while i < n_max and load_u16(p) == key:
+        p += size
+        i += 1
+    return i
+
+
+cdef void count_extra(Summary* out, Py_ssize_t index) noexcept nogil:
+    # Rare: records of one rtype in several sizes. Without memory for the table the record is
+    # still part of the run; `groups_of` finds the counts short and raises MemoryError.
+    if out.extra == NULL:
+        out.extra = <int64_t*>calloc(65536, sizeof(int64_t))
+    if out.extra != NULL:
+        out.extra[index] += 1
+
+
+cdef void clear(Summary* out) noexcept nogil:
+    # `count` counts only where `words` says so, and is left as it is: small pieces are common
+    out.n_records = out.stop = 0
+    out.status = DONE
+    out.extra = NULL
+    memset(out.words, 0, sizeof(out.words))
+
+
+cdef void survey(
+    const uint8_t* base, Py_ssize_t n_bytes, const uint16_t* min_size, Summary* out
+) noexcept nogil:
+    # What: walk the records and count them by rtype and size. Precondition: n_bytes are there.
+    # Cost: memory-bound while rtype and size stay the same, else one dependent load a record.
+    cdef Cursor cursor
+    cdef const uint8_t* record = NULL
+    cdef Py_ssize_t size = 0, n
+    cdef uint8_t rtype, words
+    cdef Status status
+    clear(out)
+    cursor.pos = base
+    cursor.end = base + n_bytes
+    status = step(&cursor, min_size, &record, &size)
+    if status == STEP:
+        rtype = load_u8(record + 1)
+        n = same_stride(base, size, n_bytes // size, load_u16(base))
+        out.words[rtype] = <uint8_t>(size >> 2)
+        out.count[rtype] = n
+        out.n_records = n
+        cursor.pos = base + n * size
+        status = step(&cursor, min_size, &record, &size)
+    while status == STEP:
+        rtype = load_u8(record + 1)
+        words = load_u8(record)
+        out.n_records += 1
+        if out.words[rtype] == words:
+            out.count[rtype] += 1
+        elif out.words[rtype] == 0:
+            out.words[rtype] = words
+            out.count[rtype] = 1
+        else:
+            count_extra(out, words * 256 + rtype)
+        status = step(&cursor, min_size, &record, &size)
+    out.status = status
+    out.stop = cursor.pos - base
+
+
+cdef tuple groups_of(Summary* summary):
+    # The counts as ((rtype, size in bytes, count), ...), by rtype and size; frees the table.
+    cdef int index
+    cdef Py_ssize_t total = 0
+    cdef list groups = []
+    try:
+        for index in range(256):
+            if summary.words[index]:
+                groups.append((index, summary.words[index] * 4, summary.count[index]))
+                total += summary.count[index]
+        if summary.extra != NULL:
+            for index in range(65536):
+                if summary.extra[index]:
+                    groups.append((index & 255, (index >> 8) * 4, summary.extra[index]))
+                    total += summary.extra[index]
+            groups.sort()
+    finally:
+        free(summary.extra)
+        summary.extra = NULL
+    if total != summary.n_records:
+        raise MemoryError("no memory for the table of record counts")
+    return tuple(groups)
+
+
+def scan(const uint8_t[::1] data not None, Py_ssize_t start, SizeTable sizes not None, bint ts_out):
+    """Survey the records from byte `start` on; see the stub."""
+    cdef Summary summary
+    cdef Py_ssize_t n_bytes = data.shape[0] - start
+    cdef const uint8_t* base = NULL
+    cdef const uint16_t* min_size = sizes.of(ts_out)
+    if start < 0 or n_bytes < 0:
+        raise ValueError(f"start {start} lies outside the {data.shape[0]} bytes")
+    if n_bytes:
+        base = &data[start]
+    with nogil:
+        survey(base, n_bytes, min_size, &summary)
+    groups = groups_of(&summary)
+    return <int>summary.status, summary.stop, summary.n_records, groups
+
+
+def check_headers(
+    const uint8_t[::1] data not None, Py_ssize_t size, const uint8_t[::1] allowed not None
+):
+    """Find the first record of `size` bytes whose header does not say so; see the stub."""
+    cdef Py_ssize_t n = data.shape[0] // size if size >= HEADER_SIZE else 0
+    cdef Py_ssize_t i = 0
+    cdef uint8_t words
+    cdef const uint8_t* p
+    if size < HEADER_SIZE or size > 1020 or size % 4 or n * size != data.shape[0]:
+        raise ValueError(f"{data.shape[0]} bytes are no whole number of {size}-byte records")
+    if allowed.shape[0] != 256:
+        raise ValueError("allowed needs one byte for each rtype")
+    if n == 0:
+        return -1
+    words = <uint8_t>(size >> 2)
+    p = &data[0]
+    with nogil:
+        while i < n:
+            if load_u8(p) != words or not allowed[load_u8(p + 1)]:
+                break
+            # what has the header of a good record needs no look-up of its own
+            i += same_stride(p, size, n - i, load_u16(p))
+            p = &data[0] + i * size
+    return i if i < n else -1
+
+
+def skip(
+    const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t n_records,
+    SizeTable sizes not None, bint ts_out,
+):
+    """Walk `n_records` records from `start`; see the stub."""
+    cdef Cursor cursor
+    cdef const uint8_t* record = NULL
+    cdef Py_ssize_t size = 0
+    cdef const uint16_t* min_size = sizes.of(ts_out)
+    cdef Status status = DONE
+    if start < 0 or start > data.shape[0] or n_records < 0:
+        raise ValueError(f"no {n_records} records from byte {start} on")
+    if data.shape[0] == start:
+        return start
+    cursor.pos = &data[0] + start
+    cursor.end = &data[0] + data.shape[0]
+    with nogil:
+        while n_records > 0:
+            status = step(&cursor, min_size, &record, &size)
+            if status != STEP:
+                break
+            n_records -= 1
+    return cursor.pos - &data[0]
+
+
+def index(
+    const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t every, int64_t[::1] out not None,
+    SizeTable sizes not None, bint ts_out,
+):
+    """Write the offset of every `every`-th record; see the stub."""
+    cdef Cursor cursor
+    cdef const uint8_t* record = NULL
+    cdef Py_ssize_t size = 0, n = 0, written = 0
+    cdef const uint16_t* min_size = sizes.of(ts_out)
+    if start < 0 or start > data.shape[0] or every < 1:
+        raise ValueError(f"no index of every {every} records from byte {start} on")
+    if data.shape[0] == start:
+        return 0
+    cursor.pos = &data[0] + start
+    cursor.end = &data[0] + data.shape[0]
+    with nogil:
+        while step(&cursor, min_size, &record, &size) == STEP:
+            if n % every == 0:
+                if written == out.shape[0]:
+                    break
+                out[written] = record - &data[0]
+                written += 1
+            n += 1
+    return written

@@ -1,0 +1,197 @@
+"""
+The errors of the package.
+
+::
+
+    DbnError(Exception)
+    |- DecodeError(DbnError, ValueError)      .offset .record_index
+    |  |- TruncatedError                      .needed .available
+    |  |- InvalidRecordError                  .length .rtype .good
+    |  |- MixedRecordsError                   .counts
+    |  |- DecompressionError                  .good
+    |  |- MetadataError
+    |     |- UnsupportedVersionError          .version
+    |- EncodeError(DbnError, ValueError)      .record_index
+
+Misuse by the caller is a plain ``TypeError`` or ``ValueError``. A message says what, where,
+what was expected and what was found; every number in it is an attribute too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbnfast.records import Records
+
+
+class DbnError(Exception):
+    """The base of all errors of this package."""
+
+
+class DecodeError(DbnError, ValueError):
+    """
+    Input that is not valid DBN.
+
+    Attributes
+    ----------
+    offset : int or None
+        Byte offset of the damage from the first byte of the (decompressed) stream.
+    record_index : int or None
+        Index of the damaged record, counted from 0.
+    """
+
+    def __init__(
+        self, message: str, *, offset: int | None = None, record_index: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.record_index = record_index
+
+
+class TruncatedError(DecodeError):
+    """
+    Input that ends too early.
+
+    Attributes
+    ----------
+    needed : int or None
+        Bytes that the unit at `offset` needs, where that is known.
+    available : int or None
+        Bytes that are there from `offset` on.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        offset: int | None = None,
+        record_index: int | None = None,
+        needed: int | None = None,
+        available: int | None = None,
+    ) -> None:
+        super().__init__(message, offset=offset, record_index=record_index)
+        self.needed = needed
+        self.available = available
+
+
+class InvalidRecordError(DecodeError):
+    """
+    A record whose header cannot be true.
+
+    Attributes
+    ----------
+    length : int or None
+        The record's size in bytes, as its header says.
+    rtype : int or None
+        The record type, as its header says.
+    good : Records or None
+        The records before the damage; None where they were handed out already.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        offset: int | None = None,
+        record_index: int | None = None,
+        length: int | None = None,
+        rtype: int | None = None,
+        good: Records | None = None,
+    ) -> None:
+        super().__init__(message, offset=offset, record_index=record_index)
+        self.length = length
+        self.rtype = rtype
+        self.good = good
+
+
+class MixedRecordsError(DecodeError):
+    """
+    Records of several types, or of a type without a layout, where one array was asked for.
+
+    Attributes
+    ----------
+    counts : dict
+        Number of records by rtype.
+    """
+
+    def __init__(self, message: str, *, counts: Mapping[int, int]) -> None:
+        super().__init__(message)
+        self.counts = dict(counts)
+
+
+class DecompressionError(DecodeError):
+    """
+    Damaged compressed data.
+
+    Attributes
+    ----------
+    offset : int or None
+        Byte offset in the compressed input of the frame that is damaged.
+    good : Records or None
+        The records that were complete before the damage; None where they were handed out
+        already.
+    """
+
+    def __init__(
+        self, message: str, *, offset: int | None = None, good: Records | None = None
+    ) -> None:
+        super().__init__(message, offset=offset)
+        self.good = good
+
+
+class MetadataError(DecodeError):
+    """A metadata header that is not valid."""
+
+
+class UnsupportedVersionError(MetadataError):
+    """
+    A DBN version that this package does not know.
+
+    Attributes
+    ----------
+    version : int
+        The version byte.
+    """
+
+    def __init__(self, message: str, *, version: int, offset: int | None = None) -> None:
+        super().__init__(message, offset=offset)
+        self.version = version
+
+
+class EncodeError(DbnError, ValueError):
+    """
+    Records or metadata that cannot be written as they are.
+
+    Attributes
+    ----------
+    record_index : int or None
+        Index of the record at fault, counted from 0.
+    """
+
+    def __init__(self, message: str, *, record_index: int | None = None) -> None:
+        super().__init__(message)
+        self.record_index = record_index
+
+
+class MissingExtraError(DbnError, ImportError):
+    """
+    An optional library is not installed.
+
+    Attributes
+    ----------
+    extra : str
+        The extra that brings it.
+    """
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(
+            f"{library} is not installed; it comes with the extra: pip install 'dbnfast[{extra}]'"
+        )
+        self.extra = extra
+
+
+class TruncatedWarning(UserWarning):
+    """Input ended inside a record or a compressed frame; what was complete was delivered."""

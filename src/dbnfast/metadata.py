@@ -1,0 +1,474 @@
+"""The metadata header: what a DBN stream says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import numpy as np
+
+from dbnfast._core.metadata import Header, encode_header, parse_header, set_codes
+from dbnfast.enums import DBN_VERSION, SYMBOL_CSTR_LEN_V1, SYMBOL_CSTR_LEN_V2, Schema, SType
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from typing_extensions import Buffer
+
+    Intervals = list[tuple[datetime.date, datetime.date, str]]
+
+set_codes(frozenset(int(s) for s in Schema), frozenset(int(s) for s in SType))
+
+NO_SCHEMA: Final = 0xFFFF
+NO_STYPE: Final = 0xFF
+NO_END: Final = 2**64 - 1
+COPY_LIMIT: Final = 1 << 20  # a longer header is kept as a view of the input instead
+
+_FIXED: Final = (
+    "version", "dataset", "schema", "start", "end", "limit", "stype_in", "stype_out",
+    "ts_out", "symbol_cstr_len",
+)  # fmt: skip
+_LISTS: Final = ("symbols", "partial", "not_found")
+
+
+class MappingIntervalDict(TypedDict):
+    """
+    What a symbol stood for over some days.
+
+    Attributes
+    ----------
+    start_date : datetime.date
+        The first day.
+    end_date : datetime.date
+        The day behind the last.
+    symbol : str
+        The symbol on these days; empty where it was unmapped.
+    """
+
+    start_date: datetime.date
+    end_date: datetime.date
+    symbol: str
+
+
+class Metadata:
+    """
+    The header of a DBN stream.
+
+    Immutable. Read from a stream, its counts and lengths are checked at once, texts and dates
+    when they are first asked for.
+
+    Parameters
+    ----------
+    dataset : str
+        The dataset code, at most 15 ASCII characters.
+    start : int
+        Start of the query, ns since 1970-01-01 UTC.
+    stype_in : SType or str or None
+        The symbology of `symbols`; None for mixed or live data.
+    stype_out : SType or str
+        The symbology of the mappings' results.
+    schema : Schema or str or None
+        The schema of the records; None for mixed or live data.
+    symbols, partial, not_found : sequence of str
+        The symbols asked for; those unresolved on at least one day; those never resolved.
+    mappings : mapping or sequence
+        ``{raw_symbol: [{"start_date": date, "end_date": date, "symbol": str}]}``, or objects or
+        dicts with ``raw_symbol`` and ``intervals``.
+    end : int or None
+        End of the query, exclusive, ns since 1970-01-01 UTC; 0 and 2**64 - 1 mean None too.
+    limit : int or None
+        Most records asked for; 0 means None too.
+    ts_out : bool
+        Whether every record is followed by the gateway's send time.
+    version : int
+        The DBN version, 1 to 3.
+    symbol_cstr_len : int or None
+        Bytes of a symbol in the header, its NUL included; None for the version's own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field cannot be what was given.
+
+    Notes
+    -----
+    Source: ``docs/format.md``, "Metadata header".
+    """
+
+    __slots__ = ("_fixed", "_header", "_lists", "_mappings")
+
+    _fixed: dict[str, Any]
+    _header: Header | None
+    _lists: dict[str, tuple[str, ...]]
+    _mappings: list[tuple[str, Intervals]] | None
+
+    def __init__(
+        self,
+        dataset: str,
+        start: int = 0,
+        stype_in: SType | str | None = None,
+        stype_out: SType | str = SType.INSTRUMENT_ID,
+        schema: Schema | str | None = None,
+        symbols: Sequence[str] | None = None,
+        partial: Sequence[str] | None = None,
+        not_found: Sequence[str] | None = None,
+        mappings: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None,
+        end: int | None = None,
+        limit: int | None = None,
+        ts_out: bool | None = None,
+        version: int = DBN_VERSION,
+        *,
+        symbol_cstr_len: int | None = None,
+    ) -> None:
+        if version not in (1, 2, 3):
+            raise ValueError(f"version is {version!r}, expected 1, 2 or 3")
+        if not isinstance(dataset, str):
+            raise TypeError(f"dataset is {dataset!r}, expected a str")
+        own = SYMBOL_CSTR_LEN_V1 if version == 1 else SYMBOL_CSTR_LEN_V2
+        if symbol_cstr_len is None:
+            symbol_cstr_len = own
+        elif not 0 < symbol_cstr_len < 2**16 or (version == 1 and symbol_cstr_len != own):
+            raise ValueError(f"symbol_cstr_len is {symbol_cstr_len}, impossible in v{version}")
+        self._header = None
+        self._fixed = {
+            "version": version,
+            "dataset": dataset,
+            "schema": None if schema is None else Schema(schema),
+            "start": _u64("start", start),
+            "end": None if end in (None, 0, NO_END) else _u64("end", end),
+            "limit": _u64("limit", limit or 0) or None,
+            "stype_in": None if stype_in is None else SType(stype_in),
+            "stype_out": SType(stype_out),
+            "ts_out": bool(ts_out),
+            "symbol_cstr_len": symbol_cstr_len,
+        }
+        self._lists = {
+            name: _texts(name, values or ())
+            for name, values in zip(_LISTS, (symbols, partial, not_found), strict=True)
+        }
+        self._mappings = list(_mapping_rows(mappings or ()))
+
+    @classmethod
+    def decode(cls, buffer: Buffer) -> Metadata:
+        """
+        Read the header that a buffer begins with, as it is.
+
+        Parameters
+        ----------
+        buffer : bytes-like
+            An uncompressed DBN stream, or its beginning. A header of up to 1 MiB is copied, a
+            longer one is kept as a view that keeps the buffer alive.
+
+        Returns
+        -------
+        Metadata
+            Of the version that the header states; see `upgrade`.
+
+        Raises
+        ------
+        TruncatedError
+            The header is cut, or the buffer empty.
+        MetadataError, UnsupportedVersionError
+            The header is not valid.
+        """
+        view = memoryview(np.frombuffer(buffer, np.uint8)) if len(memoryview(buffer)) else b""
+        return cls._from_header(parse_header(view))
+
+    @classmethod
+    def _from_header(cls, header: Header) -> Metadata:
+        # the header borrows what it was parsed from; a short one gets bytes of its own
+        if header.size <= COPY_LIMIT:
+            header = parse_header(bytes(memoryview(header.body)[: header.size]))
+        else:
+            header = parse_header(memoryview(header.body)[: header.size].toreadonly())
+        self = cls.__new__(cls)
+        self._header = header
+        self._fixed = {
+            "version": header.version,
+            "dataset": header.dataset,
+            "schema": None if header.schema == NO_SCHEMA else Schema.from_int(header.schema),
+            "start": header.start,
+            "end": header.end,
+            "limit": header.limit,
+            "stype_in": None if header.stype_in == NO_STYPE else SType.from_int(header.stype_in),
+            "stype_out": SType.from_int(header.stype_out),
+            "ts_out": bool(header.ts_out),
+            "symbol_cstr_len": header.symbol_cstr_len,
+        }
+        self._lists = {}
+        self._mappings = None
+        return self
+
+    @property
+    def version(self) -> int:
+        """The DBN version, 1 to 3."""
+        version: int = self._fixed["version"]
+        return version
+
+    @property
+    def dataset(self) -> str:
+        """The dataset code."""
+        dataset: str = self._fixed["dataset"]
+        return dataset
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema of the records; None for mixed or live data."""
+        schema: Schema | None = self._fixed["schema"]
+        return schema
+
+    @property
+    def start(self) -> int:
+        """Start of the query, ns since 1970-01-01 UTC."""
+        start: int = self._fixed["start"]
+        return start
+
+    @property
+    def end(self) -> int | None:
+        """End of the query, exclusive, ns since 1970-01-01 UTC; None where open."""
+        end: int | None = self._fixed["end"]
+        return end
+
+    @property
+    def limit(self) -> int | None:
+        """Most records asked for; None for no limit."""
+        limit: int | None = self._fixed["limit"]
+        return limit
+
+    @property
+    def stype_in(self) -> SType | None:
+        """The symbology of `symbols`; None for mixed or live data."""
+        stype: SType | None = self._fixed["stype_in"]
+        return stype
+
+    @property
+    def stype_out(self) -> SType:
+        """The symbology of the mappings' results."""
+        stype: SType = self._fixed["stype_out"]
+        return stype
+
+    @property
+    def ts_out(self) -> bool:
+        """Whether every record is followed by the gateway's send time."""
+        ts_out: bool = self._fixed["ts_out"]
+        return ts_out
+
+    @property
+    def symbol_cstr_len(self) -> int:
+        """Bytes of a symbol in the header, its NUL included."""
+        size: int = self._fixed["symbol_cstr_len"]
+        return size
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols asked for, as a new list."""
+        return list(self._texts("symbols"))
+
+    @property
+    def partial(self) -> list[str]:
+        """The symbols unresolved on at least one day, as a new list."""
+        return list(self._texts("partial"))
+
+    @property
+    def not_found(self) -> list[str]:
+        """The symbols resolved on no day, as a new list."""
+        return list(self._texts("not_found"))
+
+    @property
+    def mappings(self) -> dict[str, list[MappingIntervalDict]]:
+        """The intervals of every symbol, as a new dict; a symbol named twice has both."""
+        found: dict[str, list[MappingIntervalDict]] = {}
+        for raw_symbol, intervals in self._mapping_rows():
+            found.setdefault(raw_symbol, []).extend(
+                {"start_date": first, "end_date": last, "symbol": symbol}
+                for first, last, symbol in intervals
+            )
+        return found
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        if name not in self._lists:
+            assert self._header is not None
+            self._lists[name] = tuple(self._header.texts(_LISTS.index(name)))
+        return self._lists[name]
+
+    def _mapping_rows(self) -> list[tuple[str, Intervals]]:
+        if self._mappings is None:
+            assert self._header is not None
+            self._mappings = self._header.mappings()
+        return self._mappings
+
+    def encode(self) -> bytes:
+        """
+        Write the header.
+
+        Returns
+        -------
+        bytes
+            What a DBN stream of this version begins with; in version 3 a multiple of 8 bytes.
+
+        Raises
+        ------
+        EncodeError
+            A text is not ASCII, or too long for its field.
+        """
+        fixed = self._fixed
+        return encode_header(
+            fixed["version"],
+            fixed["dataset"],
+            NO_SCHEMA if fixed["schema"] is None else int(fixed["schema"]),
+            fixed["start"],
+            NO_END if fixed["end"] is None else fixed["end"],
+            fixed["limit"] or 0,
+            NO_STYPE if fixed["stype_in"] is None else int(fixed["stype_in"]),
+            int(fixed["stype_out"]),
+            fixed["ts_out"],
+            fixed["symbol_cstr_len"],
+            (self._texts("symbols"), self._texts("partial"), self._texts("not_found")),
+            self._mapping_rows(),
+        )
+
+    def replace(self, **fields: Any) -> Metadata:
+        """
+        Make a copy with some fields changed.
+
+        Parameters
+        ----------
+        **fields
+            As the class takes them. A new version brings its own `symbol_cstr_len` unless one
+            is given.
+
+        Returns
+        -------
+        Metadata
+
+        Raises
+        ------
+        TypeError
+            There is no such field.
+        """
+        known = dict(self._fixed)
+        if "version" in fields and fields["version"] != self.version:
+            del known["symbol_cstr_len"]
+        for name in _LISTS:
+            known[name] = self._texts(name)
+        known["mappings"] = [
+            {"raw_symbol": raw, "intervals": intervals} for raw, intervals in self._mapping_rows()
+        ]
+        return Metadata(**{**known, **fields})
+
+    def upgrade(self, to_version: int = DBN_VERSION) -> Metadata:
+        """
+        Bring the header to a newer version.
+
+        Parameters
+        ----------
+        to_version : int
+            2 or 3.
+
+        Returns
+        -------
+        Metadata
+            From version 1 with symbols of 71 bytes; from 2 to 3 nothing else changes. The same
+            object where it is of this version already.
+
+        Raises
+        ------
+        ValueError
+            The header is newer than that.
+        """
+        if to_version not in (1, 2, 3) or to_version < self.version:
+            raise ValueError(f"version {self.version} cannot become version {to_version}")
+        if to_version == self.version:
+            return self
+        size = SYMBOL_CSTR_LEN_V2 if self.version == 1 else self.symbol_cstr_len
+        if self._header is None:
+            return self.replace(version=to_version, symbol_cstr_len=size)
+        upgraded = Metadata.__new__(Metadata)
+        upgraded._header = self._header  # the lists stay unread
+        upgraded._fixed = {**self._fixed, "version": to_version, "symbol_cstr_len": size}
+        upgraded._lists = self._lists
+        upgraded._mappings = self._mappings
+        return upgraded
+
+    def __bytes__(self) -> bytes:
+        """The header as `encode` writes it."""
+        return self.encode()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Metadata):
+            return NotImplemented
+        return (
+            self._fixed == other._fixed
+            and all(self._texts(name) == other._texts(name) for name in _LISTS)
+            and self._mapping_rows() == other._mapping_rows()
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._fixed.values()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rows = [{"raw_symbol": raw, "intervals": rows} for raw, rows in self._mapping_rows()]
+        lists = {name: self._texts(name) for name in _LISTS}
+        return _rebuild, ({**self._fixed, **lists, "mappings": rows},)
+
+    def __repr__(self) -> str:
+        fixed = ", ".join(f"{name}={_plain(self._fixed[name])!r}" for name in _FIXED)
+        if self._header is not None:
+            counts = [self._header.count(which) for which in range(4)]
+        else:
+            counts = [len(self._texts(name)) for name in _LISTS] + [len(self._mapping_rows())]
+        lists = ", ".join(
+            f"{name}: {n}" for name, n in zip((*_LISTS, "mappings"), counts, strict=True)
+        )
+        return f"Metadata({fixed}; {lists})"
+
+
+def _rebuild(fields: dict[str, Any]) -> Metadata:
+    return Metadata(**fields)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Schema | SType) else value
+
+
+def _u64(name: str, value: Any) -> int:
+    if isinstance(value, np.datetime64):
+        value = value.astype("M8[ns]").astype(np.int64)
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {value!r}, expected an int: ns since 1970-01-01 UTC")
+    number = int(value)
+    if not 0 <= number < 2**64:
+        raise ValueError(f"{name} is {number}, expected 0 to 2**64 - 1")
+    return number
+
+
+def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise TypeError(f"{name} is {values!r}, expected a sequence of str")
+    texts = tuple(values)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} holds {text!r}, expected a str")
+    return texts
+
+
+def _mapping_rows(
+    mappings: Mapping[str, Sequence[Any]] | Sequence[Any],
+) -> Iterable[tuple[str, Intervals]]:
+    if hasattr(mappings, "items"):
+        pairs: Iterable[tuple[str, Any]] = mappings.items()
+    else:
+        pairs = ((_get(row, "raw_symbol"), _get(row, "intervals")) for row in mappings)
+    for raw_symbol, intervals in pairs:
+        yield raw_symbol, [_interval(interval) for interval in intervals]
+
+
+def _interval(interval: Any) -> tuple[datetime.date, datetime.date, str]:
+    if isinstance(interval, tuple):
+        first, last, symbol = interval
+        return first, last, symbol
+    return _get(interval, "start_date"), _get(interval, "end_date"), _get(interval, "symbol")
+
+
+def _get(row: Any, name: str) -> Any:
+    return row[name] if isinstance(row, dict) else getattr(row, name)

@@ -1,0 +1,382 @@
+"""Files and streams of any size in bounded memory: iter_decode."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from dbnfast import compression, dbz
+from dbnfast._core.metadata import header_size, parse_header
+from dbnfast._core.run import survey_run
+from dbnfast.codec import (
+    INVALID,
+    check_options,
+    check_stated,
+    cut_record,
+    infer_version,
+    invalid_record,
+    report_truncated,
+)
+from dbnfast.enums import DBN_VERSION
+from dbnfast.errors import DecompressionError, TruncatedError
+from dbnfast.layouts import MAX_RECORD_SIZE
+from dbnfast.metadata import Metadata
+from dbnfast.programs import SIZES
+from dbnfast.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from dbnfast.codec import OnTruncated
+
+    Source = str | os.PathLike[str] | IO[bytes]
+
+READ_SIZE: Final = 256 << 10  # of compressed input
+MAX_DBZ_HEADER: Final = 64 << 20
+
+
+class _Plain:
+    """A stream that is not compressed, with the bytes read to detect that in front."""
+
+    cut: str | None = None
+    error: DecompressionError | None = None
+
+    def __init__(self, file: Any, head: bytes) -> None:
+        self._file = file
+        self._head = head
+
+    def fill(self, out: memoryview) -> int:
+        """Read until `out` is full or the stream ends; give how many bytes came."""
+        n = min(len(self._head), len(out))
+        out[:n] = self._head[:n]
+        self._head = self._head[n:]
+        while n < len(out):
+            got = _read_into(self._file, out[n:])
+            if not got:
+                break
+            n += got
+        return n
+
+
+class _Compressed:
+    """A zstd stream; `cut` or `error` says so where it ended inside a frame, or in damage."""
+
+    def __init__(self, file: Any, head: bytes) -> None:
+        self._file = file
+        self._inflater = compression.Inflater()
+        self._inflater.push(head)
+        self._block = bytearray(READ_SIZE)
+        self._ended = False
+        self.cut: str | None = None
+        self.error: DecompressionError | None = None
+
+    def fill(self, out: memoryview) -> int:
+        """Decompress until `out` is full or the stream ends; give how many bytes came."""
+        n = 0
+        while n < len(out):
+            try:
+                piece = self._inflater.pull(min(compression.PIECE, len(out) - n))
+            except DecompressionError as error:
+                self.error, self._ended = error, True
+                break
+            if piece:
+                out[n : n + len(piece)] = piece
+                n += len(piece)
+            elif not self._refill():
+                break
+        return n
+
+    def _refill(self) -> bool:
+        if self._ended:
+            return False
+        got = _read_into(self._file, memoryview(self._block))
+        if got:
+            self._inflater.push(bytes(memoryview(self._block)[:got]))
+            return True
+        self._ended = True
+        if self._inflater.in_frame:
+            self.cut = f"the zstd frame at compressed byte {self._inflater.frame_at} is cut"
+        return False
+
+
+def _read_into(file: Any, out: memoryview) -> int:
+    if hasattr(file, "readinto"):
+        got = file.readinto(out)
+        if got is None:
+            raise BlockingIOError("the stream is non-blocking and has no bytes ready")
+        return cast("int", got)
+    data = file.read(len(out))
+    out[: len(data)] = data
+    return len(data)
+
+
+class RecordReader:
+    """
+    An iterator of Records over a stream of any size; a context manager.
+
+    Made by `iter_decode`. The metadata is read at once.
+
+    Attributes
+    ----------
+    metadata : Metadata or None
+        The header; None for a fragment.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        max_bytes: int = 64 << 20,
+        has_metadata: bool = True,
+        input_version: int | None = None,
+        ts_out: bool | None = None,
+        on_truncated: OnTruncated = "warn",
+    ) -> None:
+        check_options(has_metadata, input_version, ts_out, on_truncated)
+        if max_bytes < MAX_RECORD_SIZE:
+            raise ValueError(f"max_bytes is {max_bytes}, expected {MAX_RECORD_SIZE} or more")
+        self.metadata: Metadata | None = None
+        self._max_bytes = max_bytes
+        self._on_truncated = on_truncated
+        self._version = DBN_VERSION if input_version is None else input_version
+        self._infer = not has_metadata and input_version is None
+        self._ts_out = bool(ts_out)
+        self._offset = 0  # in the stream, of the first byte not handed out
+        self._n = 0  # records handed out
+        self._tail = b""  # of a record that the last block cut
+        self._error: Exception | None = None
+        self._done = False
+        self._owns = isinstance(source, str | os.PathLike)
+        if self._owns:
+            self._file: Any = io.FileIO(os.fspath(cast("str", source)))
+        elif hasattr(source, "readinto") or hasattr(source, "read"):
+            self._file = source
+        else:
+            raise TypeError(f"{type(source).__name__} is neither a path nor readable")
+        try:
+            self._open(has_metadata, input_version, ts_out)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, has_metadata: bool, input_version: int | None, ts_out: bool | None) -> None:
+        head = _read_head(self._file, 12)
+        kind = compression.detect(head)
+        if kind == "dbz":
+            head = self._open_dbz(head)
+            assert self.metadata is not None
+            check_stated(self.metadata, input_version, ts_out)
+        self._stream: _Plain | _Compressed = (
+            _Plain(self._file, head) if kind == "none" else _Compressed(self._file, head)
+        )
+        if kind == "dbz" or not has_metadata:
+            return
+        try:
+            self._open_metadata()
+        except TruncatedError:
+            if self._stream.error is not None:
+                raise self._stream.error from None
+            if self._stream.cut is not None:
+                raise TruncatedError(
+                    f"{self._stream.cut}, inside the metadata", offset=0
+                ) from None
+            raise
+        assert self.metadata is not None
+        check_stated(self.metadata, input_version, ts_out)
+        self._version = self.metadata.version
+        self._ts_out = self.metadata.ts_out
+
+    def _open_metadata(self) -> None:
+        block = bytearray(8)
+        n = self._stream.fill(memoryview(block))
+        size = header_size(bytes(block[:n])) if n else None
+        header = bytes(block[:n])
+        # a header's own word on its length is not trusted with memory: it grows as it comes
+        while size is not None and len(header) < size:
+            part = bytearray(min(size - len(header), max(1 << 20, len(header))))
+            got = self._stream.fill(memoryview(part))
+            header += part[:got]
+            if got < len(part):
+                break
+        self.metadata = Metadata._from_header(parse_header(header))
+        self._offset = len(header)
+
+    def _open_dbz(self, head: bytes) -> bytes:
+        # gives what was read of the records behind the header
+        size = int.from_bytes(head[4:8], "little") + dbz.FRAME_PRELUDE
+        if size > MAX_DBZ_HEADER:
+            raise TruncatedError(
+                f"DBZ metadata at byte 0 needs {size} bytes, at most {MAX_DBZ_HEADER} are read",
+                offset=0,
+                needed=size,
+            )
+        data = head + _read_head(self._file, max(size, 8 + dbz.FIXED_SIZE) - len(head))
+        header = dbz.read_header(memoryview(data))
+        self.metadata = header.metadata
+        self._version = 1
+        return data[header.size :]
+
+    def __iter__(self) -> Iterator[Records]:
+        return self
+
+    def __next__(self) -> Records:
+        """
+        Give the next records.
+
+        Returns
+        -------
+        Records
+            Of up to `max_bytes` bytes, in a block of their own.
+
+        Raises
+        ------
+        DecodeError
+            The stream is damaged; everything before was given. ``.good`` is None.
+        """
+        while not self._done:
+            if self._error is not None:
+                self._finish()
+                raise self._error
+            records = self._next_block()
+            if len(records):
+                return records
+        raise StopIteration
+
+    def _next_block(self) -> Records:
+        block = np.empty(self._max_bytes, np.uint8)
+        view = memoryview(block)
+        n = len(self._tail)
+        view[:n] = self._tail
+        n += self._stream.fill(view[n:])
+        ended = n < len(view)
+        self._error = self._stream.error
+        owner = view.toreadonly()
+        records, status = survey_run(
+            Records, owner, 0, n, SIZES, self._version, self._ts_out, self.metadata
+        )
+        if self._infer and len(records):
+            records = self._settle(records)
+        stop = records.nbytes
+        self._offset += stop
+        self._n += len(records)
+        self._tail = bytes(owner[stop:n])
+        if status == INVALID:
+            self._error = invalid_record(
+                self._offset, self._n, owner[stop] * 4, owner[stop + 1], self._ts_out, None
+            )
+        elif ended and self._error is None:
+            self._end()
+        return records
+
+    def _end(self) -> None:
+        self._finish()
+        cut = self._stream.cut
+        error = None
+        if cut is not None:
+            error = TruncatedError(f"{cut}; what is whole was delivered")
+        elif self._tail:
+            error = cut_record(self._offset, self._n, memoryview(self._tail))
+        if error is None:
+            return
+        if self._on_truncated == "raise":
+            self._done, self._error = False, error  # after the records of this block
+        else:
+            report_truncated(error, self._on_truncated)
+
+    def _settle(self, records: Records) -> Records:
+        version = infer_version(records)
+        if version is None:
+            return records
+        self._infer = False
+        self._version = version
+        return records._make(records._owner, 0, records.nbytes, version, None)
+
+    def _finish(self) -> None:
+        self._done = True
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, where `iter_decode` opened it; the iteration ends."""
+        self._done = True
+        if self._owns:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _read_head(file: Any, n: int) -> bytes:
+    head = bytearray(max(n, 0))
+    got = 0
+    while got < len(head):
+        more = _read_into(file, memoryview(head)[got:])
+        if not more:
+            break
+        got += more
+    return bytes(head[:got])
+
+
+def iter_decode(
+    source: Source,
+    *,
+    max_bytes: int = 64 << 20,
+    has_metadata: bool = True,
+    input_version: int | None = None,
+    ts_out: bool | None = None,
+    on_truncated: OnTruncated = "warn",
+) -> RecordReader:
+    """
+    Decode a file or stream of any size in bounded memory.
+
+    Parameters
+    ----------
+    source : path or readable
+        A file's path, or an object with ``readinto`` or ``read``, which is left open. Plain,
+        zstd-compressed or DBZ; its content tells which.
+    max_bytes : int
+        The most bytes of records in one block; memory stays within a few blocks.
+    has_metadata, input_version, ts_out, on_truncated
+        As `scan` takes them.
+
+    Returns
+    -------
+    RecordReader
+        An iterator of Records with ``.metadata`` and ``.close()``; a context manager.
+
+    Raises
+    ------
+    DecodeError
+        The metadata is cut or not valid. Damage later raises while iterating, after every good
+        record was given.
+    OSError
+        The file cannot be read.
+    TypeError, ValueError
+        An argument is not what it should be.
+
+    Warns
+    -----
+    TruncatedWarning
+        The input is cut, and `on_truncated` is "warn".
+    """
+    return RecordReader(
+        source,
+        max_bytes=max_bytes,
+        has_metadata=has_metadata,
+        input_version=input_version,
+        ts_out=ts_out,
+        on_truncated=on_truncated,
+    )

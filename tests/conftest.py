@@ -1,0 +1,60 @@
+"""What all tests share: hypothesis profiles, and guards against errors that nobody would see."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import dbnfast
+
+PROFILES = {"dev": 50, "ci": 100, "deep": 2000}
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+HANG_SECONDS = 3600 if PROFILE == "deep" else 300
+
+for _name, _examples in PROFILES.items():
+    settings.register_profile(
+        _name,
+        max_examples=_examples,
+        deadline=None,  # a busy machine is no failure
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+settings.load_profile(PROFILE)
+
+# a copy: pytest replaces what file descriptor 2 is while a test runs
+_STDERR = os.dup(2)
+
+
+def pytest_configure() -> None:
+    expected = os.environ.get("DBNFAST_EXPECT")
+    if expected is not None and expected not in dbnfast.__file__:
+        raise pytest.UsageError(f"the tests would run on {dbnfast.__file__}, not in {expected}")
+    if not faulthandler.is_enabled():
+        faulthandler.enable(_STDERR)
+
+
+@pytest.fixture(autouse=True)
+def _no_hang() -> Iterator[None]:
+    """End the run with a traceback where a test hangs, even in compiled code."""
+    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=_STDERR)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def _no_ignored_exceptions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail where Python could only say "Exception ignored in": in a destructor or a callback."""
+    ignored: list[str] = []
+
+    def hook(unraisable: Any) -> None:
+        ignored.append(f"{unraisable.exc_value!r} in {unraisable.object!r}")
+
+    monkeypatch.setattr(sys, "unraisablehook", hook)
+    yield
+    assert not ignored, f"exceptions were ignored: {ignored}"

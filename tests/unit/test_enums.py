@@ -1,0 +1,169 @@
+"""The enumerations have the official members, values and texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import dbnfast
+from dbnfast import Action, RType, Schema, Side, SType, TriState
+
+NAMES = (
+    "Action", "Compression", "Encoding", "ErrorCode", "InstrumentClass", "MatchAlgorithm",
+    "RType", "SType", "Schema", "SecurityUpdateAction", "Side", "StatType", "StatUpdateAction",
+    "StatusAction", "StatusReason", "SystemCode", "TradingEvent", "TriState",
+    "UserDefinedInstrument", "VersionUpgradePolicy",
+)  # fmt: skip
+# the package knows what the official release at hand may not have yet
+NEWER = {"RType": {"TBBO"}}
+by_name = pytest.mark.parametrize("name", NAMES)
+
+
+def official(name: str) -> Any:
+    return getattr(pytest.importorskip("databento_dbn"), name)
+
+
+@by_name
+def test_members_are_the_official(name: str) -> None:
+    ours, theirs = getattr(dbnfast, name), official(name)
+    names = {member.name for member in ours}
+    assert names - NEWER.get(name, set()) == {
+        member.name for member in theirs.variants()
+    } - NEWER.get(name, set())
+
+
+@by_name
+def test_values_codes_and_texts_are_the_official(name: str) -> None:
+    ours, theirs = getattr(dbnfast, name), official(name)
+    for other in theirs.variants():
+        member = ours[other.name]
+        assert member.value == other.value
+        assert int(member) == int(other)
+        assert ours(other.value) is member
+        assert ours.from_int(int(other)) is member
+        if str(other).startswith("<"):  # the official enumeration has no text
+            continue
+        assert str(member) == str(other)
+        assert ours.from_str(str(other)) is member
+
+
+@by_name
+def test_variants_are_all_members_in_order(name: str) -> None:
+    cls = getattr(dbnfast, name)
+    assert cls.variants() == list(cls)
+
+
+@by_name
+def test_unknown_codes_are_refused(name: str) -> None:
+    cls = getattr(dbnfast, name)
+    with pytest.raises(ValueError, match="is not a valid"):
+        cls.from_int(254)
+    with pytest.raises(ValueError, match="is not a valid"):
+        cls("no such member")
+
+
+@pytest.mark.parametrize(
+    ("cls", "text", "member"),
+    [
+        (Schema, "MBP_1", Schema.MBP_1),
+        (Schema, "Mbp-1", Schema.MBP_1),
+        (Schema, "ohlcv_eod", Schema.OHLCV_EOD),
+        (SType, "product_id", SType.INSTRUMENT_ID),
+        (SType, "native", SType.RAW_SYMBOL),
+        (SType, "raw-symbol", SType.RAW_SYMBOL),
+        (SType, "nasdaq", SType.NASDAQ_SYMBOL),
+        (SType, "cms", SType.CMS_SYMBOL),
+        (dbnfast.Encoding, "dbz", dbnfast.Encoding.DBN),
+        (RType, "mbp_0", RType.MBP_0),
+        (RType, "SYMBOL-MAPPING", RType.SYMBOL_MAPPING),
+        (dbnfast.ErrorCode, "auth-failed", dbnfast.ErrorCode.AUTH_FAILED),
+    ],
+)
+def test_texts_are_read_leniently(cls: Any, text: str, member: Any) -> None:
+    assert cls.from_str(text) is member
+    assert cls(text) is member
+
+
+def test_named_members_equal_their_text_and_index_by_code() -> None:
+    assert Schema.TRADES == "trades"
+    assert int(Schema.TRADES) == 4
+    assert [*range(20)][Schema.TRADES] == 4  # __index__
+    assert Schema(4) is Schema.TRADES
+    assert hash(Schema.TRADES) == hash("trades")
+    with pytest.raises(ValueError, match="is not a valid"):
+        Schema(True)  # a bool is no code
+
+
+def test_integer_members_equal_their_code() -> None:
+    assert RType.MBO == 160
+    assert hash(RType.MBO) == hash(160)
+    assert {RType.MBO: 1}[160] == 1  # type: ignore[index]
+
+
+def test_character_members_equal_their_character() -> None:
+    assert Action.TRADE == "T"
+    assert Action.TRADE.code == b"T"
+    assert int(Action.TRADE) == ord("T")
+    assert Action.from_int(84) is Action.TRADE
+    assert Side.from_str("A") is Side.ASK
+
+
+def test_rtype_of_trades_is_an_alias() -> None:
+    assert RType.TRADES is RType.MBP_0
+    assert RType.MBP_0.name == "MBP_0"
+    assert str(RType.TRADES) == "mbp-0"
+    assert sum(member.value == 0 for member in RType) == 1
+
+
+def test_rtype_of_a_future_tbbo_is_reserved() -> None:
+    assert RType.TBBO == 0xC5
+    assert RType.from_schema("tbbo") is RType.MBP_1  # what files of today hold
+
+
+@pytest.mark.parametrize("schema", list(Schema), ids=str)
+def test_rtype_from_schema_is_the_official(schema: Schema) -> None:
+    theirs = official("RType").from_schema(official("Schema").from_str(str(schema)))
+    assert RType.from_schema(schema) == int(theirs)
+    assert RType.from_schema(str(schema)) == int(theirs)
+
+
+@pytest.mark.parametrize(
+    ("state", "value"),
+    [(TriState.YES, True), (TriState.NO, False), (TriState.NOT_AVAILABLE, None)],
+)
+def test_tri_state_as_bool(state: TriState, value: bool | None) -> None:
+    assert state.opt_bool() is value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DBN_VERSION", 3),
+        ("FIXED_PRICE_SCALE", 1_000_000_000),
+        ("UNDEF_PRICE", 9223372036854775807),
+        ("UNDEF_ORDER_SIZE", 4294967295),
+        ("UNDEF_STAT_QUANTITY", 9223372036854775807),
+        ("UNDEF_TIMESTAMP", 18446744073709551615),
+        ("SYMBOL_CSTR_LEN", 71),
+        ("SYMBOL_CSTR_LEN_V1", 22),
+        ("SYMBOL_CSTR_LEN_V2", 71),
+        ("SYMBOL_CSTR_LEN_V3", 71),
+        ("F_LAST", 128),
+        ("F_TOB", 64),
+        ("F_SNAPSHOT", 32),
+        ("F_MBP", 16),
+        ("F_BAD_TS_RECV", 8),
+        ("F_MAYBE_BAD_BOOK", 4),
+        ("F_PUBLISHER_SPECIFIC", 2),
+    ],
+)
+def test_constants_are_the_official(name: str, value: int) -> None:
+    assert getattr(dbnfast, name) == value == official(name)
+
+
+def test_flags_combine() -> None:
+    flags = dbnfast.RecordFlags(130)
+    assert flags == dbnfast.RecordFlags.F_LAST | dbnfast.RecordFlags.F_PUBLISHER_SPECIFIC
+    for flag in dbnfast.RecordFlags:
+        assert getattr(dbnfast, flag.name or "") == flag

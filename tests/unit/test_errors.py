@@ -1,0 +1,132 @@
+"""The errors: their tree, their attributes, and what their messages say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import dbnfast
+import streams
+from dbnfast import errors
+
+TREE = {
+    "DbnError": ("Exception",),
+    "DecodeError": ("DbnError", "ValueError"),
+    "TruncatedError": ("DecodeError",),
+    "InvalidRecordError": ("DecodeError",),
+    "MixedRecordsError": ("DecodeError",),
+    "DecompressionError": ("DecodeError",),
+    "MetadataError": ("DecodeError",),
+    "UnsupportedVersionError": ("MetadataError",),
+    "EncodeError": ("DbnError", "ValueError"),
+    "MissingExtraError": ("DbnError", "ImportError"),
+    "TruncatedWarning": ("UserWarning",),
+}
+
+
+@pytest.mark.parametrize(("name", "bases"), TREE.items())
+def test_tree(name: str, bases: tuple[str, ...]) -> None:
+    cls = getattr(errors, name)
+    assert getattr(dbnfast, name) is cls
+    assert tuple(base.__name__ for base in cls.__bases__) == bases
+
+
+def test_the_tree_is_whole() -> None:
+    found = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and value.__module__ == errors.__name__
+    }
+    assert found == set(TREE)
+
+
+@pytest.mark.parametrize(
+    ("make", "attributes"),
+    [
+        (lambda: errors.DecodeError("x"), {"offset": None, "record_index": None}),
+        (
+            lambda: errors.TruncatedError("x", offset=1, record_index=2, needed=3, available=4),
+            {"offset": 1, "record_index": 2, "needed": 3, "available": 4},
+        ),
+        (
+            lambda: errors.InvalidRecordError("x", offset=1, record_index=2, length=8, rtype=0),
+            {"offset": 1, "record_index": 2, "length": 8, "rtype": 0, "good": None},
+        ),
+        (lambda: errors.MixedRecordsError("x", counts={0: 2}), {"counts": {0: 2}, "offset": None}),
+        (lambda: errors.DecompressionError("x", offset=9), {"offset": 9, "good": None}),
+        (
+            lambda: errors.UnsupportedVersionError("x", version=4, offset=3),
+            {"version": 4, "offset": 3, "record_index": None},
+        ),
+        (lambda: errors.EncodeError("x", record_index=5), {"record_index": 5}),
+    ],
+    ids=lambda value: "" if not isinstance(value, dict) else "-".join(value),
+)
+def test_attributes(make: Callable[[], Exception], attributes: dict[str, Any]) -> None:
+    error = make()
+    assert {name: getattr(error, name) for name in attributes} == attributes
+    assert str(error) == "x"
+
+
+def test_a_missing_library_names_its_extra() -> None:
+    error = errors.MissingExtraError("pandas", "pandas")
+    assert error.extra == "pandas"
+    assert str(error) == (
+        "pandas is not installed; it comes with the extra: pip install 'dbnfast[pandas]'"
+    )
+
+
+TRADE_SHORT = streams.record(0, 40)
+CASES: dict[str, tuple[bytes, str]] = {
+    "short-trade": (
+        streams.header() + streams.trade(0) + TRADE_SHORT,
+        "record 1 at byte 176 of rtype mbp-0 has a length of 40 bytes, expected 48 or more",
+    ),
+    "no-header": (
+        streams.header() + streams.trade(0) + bytes([2]) + bytes(15),
+        "record 1 at byte 176 has a length of 8 bytes, expected 16 or more",
+    ),
+    "short-trade-with-ts-out": (
+        streams.header(ts_out=1) + streams.trade(0),
+        "record 0 at byte 128 of rtype mbp-0 with ts_out has a length of 48 bytes, "
+        "expected 56 or more",
+    ),
+    "empty": (b"", "the stream is empty: expected a metadata header at byte 0"),
+    "cut-metadata": (streams.header()[:100], "metadata at byte 0 needs 128 bytes, 100 are there"),
+    "magic": (b"\x00" * 200, r"expected b'DBN' at byte 0, found b'\x00\x00\x00'"),
+    "version": (
+        b"DBN\x04" + bytes(200),
+        "DBN version at byte 3 is 4, expected 1 to 3: a newer release of dbnfast may read it",
+    ),
+    "version-0": (b"DBN\x00" + bytes(200), "DBN version at byte 3 is 0, expected 1 to 3"),
+    "schema": (
+        streams.header()[:24] + b"\x63\x00" + streams.header()[26:],
+        "schema at byte 24 is 99, an unknown code",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_messages_say_what_where_expected_and_found(name: str) -> None:
+    data, message = CASES[name]
+    with pytest.raises(dbnfast.DecodeError) as caught:
+        dbnfast.scan(data)
+    assert str(caught.value) == message
+    # every number that names a place is an attribute
+    named = re.search(r"at byte (\d+)", message)
+    assert named is not None
+    assert caught.value.offset == int(named[1])
+
+
+def test_mixed_records_are_counted_in_the_message() -> None:
+    data = streams.header(schema=None) + streams.trades(2) + streams.record(0x42, 16)
+    with pytest.raises(dbnfast.MixedRecordsError) as caught:
+        dbnfast.decode(data)
+    assert str(caught.value) == (
+        "one array was asked for, the records are 2 mbp-0, 1 of rtype 0x42; "
+        "name a schema, or use split()"
+    )
+    assert caught.value.counts == {0: 2, 0x42: 1}

@@ -1,0 +1,47 @@
+"""The table of publishers is the official client's."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbnfast import PUBLISHERS, Publisher
+
+
+def test_publishers_are_the_official_clients() -> None:
+    official = pytest.importorskip("databento.common.publishers")
+    theirs = {
+        publisher.to_int(): (publisher.value, publisher.dataset.value, publisher.venue.value)
+        for publisher in official.Publisher
+    }
+    ours = {key: (p.name, p.dataset, p.venue) for key, p in PUBLISHERS.items()}
+    # a release of either may be ahead of the other; what both have must agree
+    assert {key: ours[key] for key in theirs.keys() & ours.keys()} == {
+        key: theirs[key] for key in theirs.keys() & ours.keys()
+    }
+    assert set(range(1, 108)) <= theirs.keys() & ours.keys()
+
+
+def test_ids_are_1_to_153_without_a_gap() -> None:
+    assert sorted(PUBLISHERS) == list(range(1, 154))
+    assert all(publisher.id == key for key, publisher in PUBLISHERS.items())
+
+
+@pytest.mark.parametrize(
+    ("number", "dataset", "venue"),
+    [
+        (1, "GLBX.MDP3", "GLBX"),
+        (2, "XNAS.ITCH", "XNAS"),
+        (81, "XNAS.BASIC", "XNAS"),
+        (142, "MAIN.CGIF", "CDEF"),
+        (153, "DBIX.CORE", "CDEF"),
+    ],
+)
+def test_publisher(number: int, dataset: str, venue: str) -> None:
+    publisher = PUBLISHERS[number]
+    assert publisher == Publisher(number, dataset, venue)
+    assert publisher.name == f"{dataset}.{venue}"
+
+
+def test_names_are_unique() -> None:
+    assert len({publisher.name for publisher in PUBLISHERS.values()}) == len(PUBLISHERS)
+    assert 0 not in PUBLISHERS  # the gateway's own records have no publisher
