@@ -129,7 +129,9 @@ def decode(bench: Bench) -> None:
             lambda body=body: body.max(),
         )
     metadata = data.metadata("trades")
-    part = dbnfast.encode(data.records("trades", 40_000 // (50 if bench.runs == 1 else 1)), metadata)
+    part = dbnfast.encode(
+        data.records("trades", 40_000 // (50 if bench.runs == 1 else 1)), metadata
+    )
     bench.pair(
         "decode 40,000 trades",
         "`dbnfast.reference`, plain Python",
@@ -171,30 +173,40 @@ def pieces_of(schema: str, from_memory: bool) -> tuple[bytes, list[bytes]]:
     if not from_memory:
         body = stream[len(head) : len(head) + cycle]
         few = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
-        return head, few * max(1, 512 // len(few))
+        return head, few * max(1, 2048 // len(few))
     body = stream[len(head) : len(head) + (96 << 20)]
     return head, [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
 
 
-def drive_ours(head: bytes, pieces: list[bytes]) -> int:
-    """Feed pieces and make the arrays."""
-    decoder, n = dbnfast.Decoder(), 0
+def arrays(head: bytes, pieces: list[bytes], keep: list[Any] | None = None) -> None:
+    """Feed pieces and make the arrays of each."""
+    decoder = dbnfast.Decoder()
     decoder.feed(head)
     for piece in pieces:
         decoder.feed(piece)
         for records in decoder.read():
-            n += len(records.array())
-    return n
+            array = records.array()
+            if keep is not None:
+                keep.append(array)
 
 
-def drive_theirs(head: bytes, pieces: list[bytes]) -> int:
-    """Feed pieces and make the official objects."""
-    decoder, n = databento_dbn.DBNDecoder(), -1
+def lists(head: bytes, pieces: list[bytes], keep: list[Any] | None = None) -> None:
+    """Feed pieces and make the official objects of each."""
+    decoder = databento_dbn.DBNDecoder()
     decoder.write(head)
-    for piece in [b"", *pieces]:
+    decoder.decode()
+    for piece in pieces:
         decoder.write(piece)
-        n += len(decoder.decode())
-    return n
+        made = decoder.decode()
+        if keep is not None:
+            keep.append(made)
+
+
+def count(drive: Callable[[bytes, list[bytes], list[Any]], None], *what: Any) -> int:
+    """Count the records that a drive makes."""
+    made: list[Any] = []
+    drive(*what, made)
+    return sum(map(len, made))
 
 
 def feed(bench: Bench) -> None:
@@ -203,14 +215,21 @@ def feed(bench: Bench) -> None:
     for schema, wanted in targets.items():
         for from_memory in (False, True):
             head, pieces = pieces_of(schema, from_memory)
-            assert drive_ours(head, pieces) == drive_theirs(head, pieces)
+            assert count(arrays, head, pieces) == count(lists, head, pieces)
             bench.pair(
                 f"feed {schema}, pieces {'from memory' if from_memory else 'in cache'}",
                 "`DBNDecoder` -> list of objects",
                 wanted[from_memory],
-                lambda head=head, pieces=pieces: drive_ours(head, pieces),
-                lambda head=head, pieces=pieces: drive_theirs(head, pieces),
+                lambda head=head, pieces=pieces: arrays(head, pieces),
+                lambda head=head, pieces=pieces: lists(head, pieces),
             )
+        bench.pair(
+            f"feed {schema}, pieces from memory",
+            "`np.frombuffer(piece, 'u8').max()` of each: what memory allows",
+            None,
+            lambda head=head, pieces=pieces: arrays(head, pieces),
+            lambda pieces=pieces: [np.frombuffer(piece, "u8").max() for piece in pieces],
+        )
 
 
 def objects(bench: Bench) -> None:

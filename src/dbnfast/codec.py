@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
@@ -122,7 +123,7 @@ def check_stated(metadata: Metadata, input_version: int | None, ts_out: bool | N
             raise ValueError(f"{name} is {said!r}, the stream's own header says {stated!r}")
 
 
-def infer_version(records: Records) -> int | None:
+def infer_version(records: Records) -> tuple[int, bool] | None:
     """
     Tell by the records' sizes what version a fragment is of.
 
@@ -133,16 +134,17 @@ def infer_version(records: Records) -> int | None:
 
     Returns
     -------
-    int or None
-        The oldest version that a record points to; None where none points to an older one
-        than 3.
+    version, certain
+        The oldest version that a record points to, and whether later records may not point to
+        an older one: statistics are the same in versions 1 and 2. None where no record points
+        to a version before 3.
     """
     found = []
     for rtype, size, _ in records._groups:
         layout = layout_by_size(rtype, size, records.ts_out)
         if layout is not None and 3 not in layout.versions:
-            found.append(max(layout.versions))
-    return min(found, default=None)
+            found.append((max(layout.versions), len(layout.versions) == 1))
+    return min(found, default=None, key=lambda pair: (pair[0], not pair[1]))
 
 
 def invalid_record(
@@ -205,7 +207,23 @@ def report_truncated(error: TruncatedError, on_truncated: str) -> None:
     if on_truncated == "raise":
         raise error
     if on_truncated == "warn":
-        warnings.warn(str(error), TruncatedWarning, stacklevel=4)
+        warn_truncated(str(error))
+
+
+def warn_truncated(text: str) -> None:
+    """
+    Warn that the input is cut, at the line outside this package that led here.
+
+    Parameters
+    ----------
+    text : str
+        What to say.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("dbnfast."):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, TruncatedWarning, stacklevel=level)
 
 
 def cut_record(offset: int, record_index: int, tail: memoryview) -> TruncatedError:
@@ -230,6 +248,31 @@ def cut_record(offset: int, record_index: int, tail: memoryview) -> TruncatedErr
         record_index=record_index,
         needed=needed,
         available=len(tail),
+    )
+
+
+def cut_frame(text: str, offset: int, record_index: int, available: int) -> TruncatedError:
+    """
+    Describe a zstd frame that the end of the input cuts.
+
+    Parameters
+    ----------
+    text : str
+        Says which frame.
+    offset, record_index : int
+        Where the first record that is not whole would stand, in the decompressed stream.
+    available : int
+        What is there of it.
+
+    Returns
+    -------
+    TruncatedError
+    """
+    return TruncatedError(
+        f"{text}: record {record_index} at byte {offset} of the content is not whole",
+        offset=offset,
+        record_index=record_index,
+        available=available,
     )
 
 
@@ -300,12 +343,17 @@ def scan(
     plain = memoryview(inflated.data).toreadonly()
     if inflated.error is not None:
         raise _with_good(inflated.error, plain, metadata, has_metadata, input_version, ts_out)
-    if inflated.cut is not None:
-        report_truncated(TruncatedError(f"{inflated.cut}; what is whole is delivered"), on_truncated)
-        on_truncated = "ignore"  # said once
+    cut = inflated.cut is not None
+    tail = "ignore" if cut else on_truncated  # one cut is said once
     if metadata is not None:
-        return _scan_records(plain, 0, metadata, 1, False, on_truncated)
-    return _scan_plain(plain, has_metadata, input_version, ts_out, on_truncated)
+        records = _scan_records(plain, 0, metadata, 1, False, tail)
+    else:
+        records = _scan_plain(plain, has_metadata, input_version, ts_out, tail)
+    if cut:
+        stop = records._start + records.nbytes
+        error = cut_frame(f"{inflated.cut}", stop, len(records), len(plain) - stop)
+        report_truncated(error, on_truncated)
+    return records
 
 
 def _with_good(
@@ -346,9 +394,9 @@ def _scan_plain(
     version = DBN_VERSION if input_version is None else input_version
     records = _scan_records(view, 0, None, version, bool(ts_out), on_truncated)
     if input_version is None:
-        version = infer_version(records) or DBN_VERSION
-        if version != DBN_VERSION:
-            return records._make(records._owner, 0, records.nbytes, version, None)
+        inferred = infer_version(records)
+        if inferred is not None:
+            return records._make(records._owner, 0, records.nbytes, inferred[0], None)
     return records
 
 
@@ -360,9 +408,7 @@ def _scan_records(
     ts_out: bool,
     on_truncated: str,
 ) -> Records:
-    records, status = survey_run(
-        Records, view, start, len(view), SIZES, version, ts_out, metadata
-    )
+    records, status = survey_run(Records, view, start, len(view), SIZES, version, ts_out, metadata)
     stop = start + records.nbytes
     if status == INVALID:
         raise invalid_record(stop, len(records), view[stop] * 4, view[stop + 1], ts_out, records)
@@ -407,6 +453,12 @@ def decode(
     TypeError, ValueError
         An argument is not what it should be.
     """
+    if schema is not None and has_metadata:
+        found = _decode_mixed(as_bytes(buffer), schema)
+        if found is not None:
+            check_options(has_metadata, input_version, ts_out, on_truncated)
+            check_stated(found[1], input_version, ts_out)
+            return found[0]
     records = scan(
         buffer,
         has_metadata=has_metadata,
@@ -415,6 +467,34 @@ def decode(
         on_truncated=on_truncated,
     )
     return records.array(schema)
+
+
+def _decode_mixed(view: memoryview, schema: Schema | RType | str) -> tuple[Array, Metadata] | None:
+    # One pass instead of two where a schema is asked of a plain stream of several types, all
+    # sound: walking it is what costs. None where it is anything else: `scan` knows what to do.
+    if compression.detect(bytes(view[:12])) != "none" or len(view) < HEADER_SIZE:
+        return None
+    header = parse_header(view)
+    metadata = Metadata._from_header(header)
+    start = header.size
+    if len(view) < start + 2 * HEADER_SIZE or _looks_alike(view, start):
+        return None
+    nothing = empty_records(metadata.version, metadata.ts_out, metadata)
+    rtypes, kind = nothing._selection(schema)
+    block = np.empty(len(view) - start, np.uint8)
+    wanted = bytes(rtype in rtypes for rtype in range(256))
+    n = core.gather(view, start, block, SIZES, metadata.ts_out, wanted, kind.itemsize)
+    if n is None:
+        return None
+    block.resize(n, refcheck=False)  # gives back what was reserved for all
+    return read_only(block, kind), metadata
+
+
+def _looks_alike(view: memoryview, start: int) -> bool:
+    # whether the first records are alike: then the array may be a view, and need no copy
+    size = view[start] * 4
+    ends = range(start, min(len(view) - 1, start + 64 * max(size, 1)), max(size, 1))
+    return all(view[at : at + 2] == view[start : start + 2] for at in ends)
 
 
 def split(

@@ -277,6 +277,8 @@ def _pieces(data: memoryview) -> Iterator[bytes]:
 def _inflate_into(data: memoryview, out: memoryview) -> int:
     at = 0
     for piece in _pieces(data):
+        if at + len(piece) > len(out):
+            raise DecompressionError("a zstd frame holds more than it states")
         out[at : at + len(piece)] = piece
         at += len(piece)
     return at
@@ -336,9 +338,7 @@ def _inflate_frames(
 
     def work(index: int) -> int:
         frame = found[index]
-        return _inflate_into(
-            data[frame.start : frame.end], view[starts[index] : starts[index + 1]]
-        )
+        return _inflate_into(data[frame.start : frame.end], view[starts[index] : starts[index + 1]])
 
     workers = min(len(found), os.cpu_count() or 1)
     if workers > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
@@ -17,9 +16,10 @@ from dbnfast.codec import (
     cut_record,
     infer_version,
     invalid_record,
+    warn_truncated,
 )
 from dbnfast.enums import DBN_VERSION, Compression
-from dbnfast.errors import DecodeError, MetadataError, TruncatedError, TruncatedWarning
+from dbnfast.errors import DecodeError, MetadataError, TruncatedError
 from dbnfast.metadata import Metadata
 from dbnfast.programs import SIZES
 from dbnfast.records import Records
@@ -81,6 +81,7 @@ class Decoder(Feed):
         self._started = False
         self._unsettled = not has_metadata and input_version is None
         self._eof = False
+        self._version = DBN_VERSION
         self._error: DecodeError | None = None
         self._warned = False
         # under zstd: the block that get_buffer lends; [begin, end) is not with the inflater yet
@@ -202,9 +203,7 @@ class Decoder(Feed):
         # what stands in the way once everything good is handed out
         fault = self._fault
         if fault is not None:
-            return invalid_record(
-                self._offset, self._n_records, *fault, bool(self._ts_out), None
-            )
+            return invalid_record(self._offset, self._n_records, *fault, bool(self._ts_out), None)
         if self._eof and not self._warned:
             return self._end()
         return None
@@ -225,10 +224,10 @@ class Decoder(Feed):
             return TruncatedError(text, offset=0, available=n)
         if self._inflater is not None and self._inflater.in_frame:
             text = f"the zstd frame at compressed byte {self._inflater.frame_at} is cut"
-            warnings.warn(text, TruncatedWarning, stacklevel=4)
+            warn_truncated(text)
         elif self._waiting:
             text = str(cut_record(self._offset, self._n_records, self._tail))
-            warnings.warn(text, TruncatedWarning, stacklevel=4)
+            warn_truncated(text)
         return None
 
     def _feed_head(self, data: bytes | memoryview) -> None:
@@ -236,9 +235,7 @@ class Decoder(Feed):
         if self._inflater is not None:
             self._take_input()
             self._inflater.push(data if type(data) is bytes else bytes(data))
-        elif type(data) is not bytes or self._held is not None:
-            self._hold(data)
-        elif not self._read_whole_head(data):
+        elif type(data) is not bytes or self._held is not None or not self._read_whole_head(data):
             self._hold(data)
 
     def _hold(self, data: bytes | memoryview) -> None:
@@ -329,8 +326,8 @@ class Decoder(Feed):
         if not self._has_metadata and not self._started:
             self._started = True
             self._direct = self._inflater is None and not self._unsettled
-            version = DBN_VERSION if self._input_version is None else self._input_version
-            self._start(version, bool(self._ts_out), None, 0)
+            self._version = self._input_version or DBN_VERSION
+            self._start(self._version, bool(self._ts_out), None, 0)
 
     def _begin_zstd(self, kind: str, held: bytes) -> None:
         if kind == "dbz":
@@ -359,7 +356,9 @@ class Decoder(Feed):
         ready: list[Records] = []
         made = 0
         try:
-            while made < READ_LIMIT and self._error is None and self._fault is None:
+            while self._error is None and self._fault is None:
+                if made >= READ_LIMIT and self._started:  # a header is read in one go
+                    break
                 piece = inflater.pull(OUTPUT_PIECE)
                 if not piece:
                     break
@@ -381,16 +380,16 @@ class Decoder(Feed):
 
     def _settle(self, ready: list[Records]) -> list[Records]:
         # a fragment's version: once a record tells it, it holds
-        for at, records in enumerate(ready):
-            version = infer_version(records)
-            if version is not None:
-                self._unsettled = False
-                self._direct = self._inflater is None and not self._eof
-                self._settle_version(version)
-                return ready[:at] + [
-                    later._make(
-                        later._owner, later._start, later.nbytes, version, later.metadata
-                    )
-                    for later in ready[at:]
-                ]
-        return ready
+        settled = []
+        for records in ready:
+            inferred = infer_version(records) if self._unsettled else None
+            if inferred is not None:
+                self._version, self._unsettled = inferred[0], not inferred[1]
+                self._settle_version(self._version)
+                self._direct = self._inflater is None and not self._eof and not self._unsettled
+            if records.version != self._version:
+                records = records._make(
+                    records._owner, records._start, records.nbytes, self._version, None
+                )
+            settled.append(records)
+        return settled

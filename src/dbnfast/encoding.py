@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,28 +20,29 @@ from dbnfast.records import Records, rtype_key
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import IO
-
-    from typing_extensions import Self
+    from typing import IO, Self
 
     from dbnfast.layout_types import Layout
 
     Encodable = Records | Record | np.ndarray[Any, np.dtype[np.void]] | Iterable[Any]
 
 
-def _pieces(records: Encodable, metadata: Metadata | None, first: int = 0) -> Iterator[memoryview]:
-    # the bytes of what was given, in its order, checked; `first` records came before
+def _pieces(
+    records: Encodable, metadata: Metadata | None, first: int = 0
+) -> Iterator[tuple[memoryview, int]]:
+    # the bytes of what was given, in its order and checked, each with its number of records;
+    # `first` records came before
     if isinstance(records, Records):
-        yield _of_records(records, metadata)
+        yield _of_records(records, metadata), len(records)
     elif isinstance(records, np.ndarray):
-        yield _of_array(records, metadata, first)
+        yield _of_array(records, metadata, first), records.size
     elif isinstance(records, Record):
-        yield _of_record(records, metadata, first)
-    elif isinstance(records, Iterable) and not isinstance(records, bytes | bytearray | memoryview):
+        yield _of_record(records, metadata, first), 1
+    elif isinstance(records, Iterable) and not isinstance(records, _NO_RECORDS):
         for part in records:
-            for piece in _pieces(part, metadata, first):
-                yield piece
-            first += 1 if isinstance(part, Record) else len(part)
+            for piece, n in _pieces(part, metadata, first):
+                yield piece, n
+                first += n
     else:
         raise TypeError(
             f"records are {type(records).__name__}, expected Records, a structured array, "
@@ -71,7 +73,7 @@ def _of_array(
     if wrong >= 0:
         row = array.reshape(-1)[wrong]
         raise EncodeError(
-            f"record {first + wrong} has length {row['length'] * 4} bytes and rtype "
+            f"record {first + wrong} has length {int(row['length']) * 4} bytes and rtype "
             f"{row['rtype']}, its dtype is {layout.name} with {array.itemsize} bytes and rtype "
             f"{' or '.join(str(int(rtype)) for rtype in layout.rtypes)}",
             record_index=first + wrong,
@@ -105,13 +107,13 @@ def _check_kind(layout: Layout, ts_out: bool, metadata: Metadata, first: int) ->
 
 def _refuse_ts_out(ts_out: bool, metadata: Metadata, first: int) -> None:
     raise EncodeError(
-        f"record {first} has {'a' if ts_out else 'no'} ts_out, the metadata says "
-        f"{metadata.ts_out}",
+        f"record {first} has {'a' if ts_out else 'no'} ts_out, the metadata says {metadata.ts_out}",
         record_index=first,
     )
 
 
 _ALLOWED: dict[str, bytes] = {}
+_NO_RECORDS = (str, bytes, bytearray, memoryview)
 
 
 def _allowed(layout: Layout) -> bytes:
@@ -158,7 +160,7 @@ def encode(
     metadata = _checked(metadata)
     deflater = Deflater(Compression(compression))
     parts: list[bytes | memoryview] = [b"" if metadata is None else metadata.encode()]
-    parts += _pieces(records, metadata)
+    parts += (piece for piece, _ in _pieces(records, metadata))
     if Compression(compression) == Compression.NONE:
         return b"".join(parts)
     return b"".join([*(deflater.push(part) for part in parts), deflater.finish()])
@@ -218,9 +220,9 @@ class Encoder:
         """
         if self._closed:
             raise ValueError("the encoder is closed")
-        for piece in _pieces(records, self._metadata, self._n):
+        for piece, n in _pieces(records, self._metadata, self._n):
             self._put(piece)
-        self._n += 1 if isinstance(records, Record) else _count(records)
+            self._n += n
 
     def close(self) -> None:
         """End the stream; a second call does nothing."""
@@ -236,7 +238,9 @@ class Encoder:
         while len(data):
             written = self._writable.write(data)
             if written is None:
-                return
+                if isinstance(self._writable, io.RawIOBase):
+                    raise BlockingIOError("the output is non-blocking and takes no bytes now")
+                return  # an object of somebody's own that says nothing: it took all
             data = data[written:]
 
     def __enter__(self) -> Self:
@@ -251,9 +255,3 @@ class Encoder:
         if kind is None:
             self.close()
         self._closed = True
-
-
-def _count(records: Any) -> int:
-    if isinstance(records, Records | np.ndarray):
-        return len(records)
-    return sum(1 if isinstance(part, Record) else _count(part) for part in records)

@@ -9,7 +9,7 @@ Source: ``docs/format.md``, checked against the official package by ``tests/unit
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum, IntFlag
+from enum import IntEnum, IntFlag, StrEnum
 from typing import Any, Final, Self
 
 DBN_VERSION: Final = 3
@@ -111,7 +111,7 @@ class TextIntEnum(OpenIntEnum):
         return cls.from_str(value) if isinstance(value, str) else None
 
 
-class NamedEnum(_Variants, str, Enum):
+class NamedEnum(_Variants, StrEnum):
     """A text value with an integer code; equal to its text, ``int()`` gives the code."""
 
     _code: int
@@ -195,7 +195,7 @@ class NamedEnum(_Variants, str, Enum):
         return None
 
 
-class CharEnum(_Variants, str, Enum):
+class CharEnum(_Variants, StrEnum):
     """
     A one-character code; equal to its ``str``.
 

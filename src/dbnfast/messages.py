@@ -11,6 +11,7 @@ Their stub, ``messages.pyi``, is written from the table by ``docs/generate.py``.
 from __future__ import annotations
 
 import functools
+import operator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,9 +72,7 @@ def _attributes(field: Field, name: str, offset: int) -> dict[str, Attribute]:
     if field.kind == PRICE:
         made[pretty] = Attribute(pretty, _PRETTY_PRICE, offset, width)
     elif field.kind == TIMESTAMP:
-        made[pretty] = Attribute(
-            pretty, _PRETTY_TIME, offset, width, make_time=np.datetime64
-        )
+        made[pretty] = Attribute(pretty, _PRETTY_TIME, offset, width, make_time=np.datetime64)
     return made
 
 
@@ -137,9 +136,7 @@ class Record(_Printed):
         if cls._layout is None:
             raise TypeError(f"{cls.__name__} has no layout; make a subclass, or use from_bytes")
         raw = _build(cls._layout, fields)
-        made: Record = Struct._from_bytes(
-            cls, raw.tobytes(), cls._layout.size, "ts_out" in fields
-        )
+        made: Record = Struct._from_bytes(cls, raw.tobytes(), cls._layout.size, "ts_out" in fields)
         return made
 
     @classmethod
@@ -241,23 +238,31 @@ def _set_field(
     if field.kind in (CHAR, CSTR):
         if field.enum is TriState and (value is None or isinstance(value, bool)):
             value = {True: "Y", False: "N", None: "~"}[value]
-        raw = value if isinstance(value, bytes) else str(value).encode(
-            "latin-1" if field.kind == CHAR else "utf-8"
+        raw = (
+            value
+            if isinstance(value, bytes)
+            else str(value).encode("latin-1" if field.kind == CHAR else "utf-8")
         )
         room = field.size - (field.kind == CSTR)  # text keeps its NUL
         if len(raw) > room:
             raise ValueError(f"{field.name} is {value!r}, {len(raw)} bytes; {room} fit")
         record[field.name] = raw
         return
-    number = int(value)
-    limits = np.iinfo(field.format)
-    if not limits.min <= number <= limits.max:
-        raise ValueError(
-            f"{field.name} is {number}, expected {limits.min} to {limits.max}"
-        )
+    number = _integer(field.name, field.format, value)
     if field.name == "rtype" and number not in layout.rtypes:
         raise ValueError(f"rtype is {number}, {layout.name} has {[*map(int, layout.rtypes)]}")
     record[field.name] = number
+
+
+def _integer(name: str, format_: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, expected an int in the wire's units") from None
+    limits = np.iinfo(format_)
+    if not limits.min <= number <= limits.max:
+        raise ValueError(f"{name} is {number}, expected {limits.min} to {limits.max}")
+    return number
 
 
 class _Pair(_Printed):
@@ -284,7 +289,7 @@ class _Pair(_Printed):
         for name, value in fields.items():
             if name not in cls._ordered_fields:
                 raise TypeError(f"{cls.__name__} has no field {name!r}")
-            raw[name] = value
+            raw[name] = _integer(name, cls._dtype[name].str, value)
         made: _Pair = Struct._from_bytes(cls, raw.tobytes(), cls._dtype.itemsize)
         return made
 
@@ -305,9 +310,7 @@ def _make_pair(name: str, layout: Layout) -> type[_Pair]:
     shown = [field for field in level if field.kind != RESERVED]
     namespace["_ordered_fields"] = tuple(field.base_name for field in shown)
     for field in shown:
-        namespace.update(
-            _attributes(field, field.base_name, field.offset - level[0].offset)
-        )
+        namespace.update(_attributes(field, field.base_name, field.offset - level[0].offset))
     return type(name, (_Pair,), namespace)
 
 

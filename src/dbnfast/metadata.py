@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import numpy as np
@@ -10,7 +11,6 @@ from dbnfast._core.metadata import Header, encode_header, parse_header, set_code
 from dbnfast.enums import DBN_VERSION, SYMBOL_CSTR_LEN_V1, SYMBOL_CSTR_LEN_V2, Schema, SType
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Iterable, Mapping, Sequence
 
     from typing_extensions import Buffer
@@ -143,10 +143,10 @@ class Metadata:
             "symbol_cstr_len": symbol_cstr_len,
         }
         self._lists = {
-            name: _texts(name, values or ())
+            name: _texts(name, () if values is None else values)
             for name, values in zip(_LISTS, (symbols, partial, not_found), strict=True)
         }
-        self._mappings = list(_mapping_rows(mappings or ()))
+        self._mappings = list(_mapping_rows(() if mappings is None else mappings))
 
     @classmethod
     def decode(cls, buffer: Buffer) -> Metadata:
@@ -391,7 +391,7 @@ class Metadata:
         return upgraded
 
     def __bytes__(self) -> bytes:
-        """The header as `encode` writes it."""
+        """Write the header, as `encode` does."""
         return self.encode()
 
     def __eq__(self, other: object) -> bool:
@@ -460,14 +460,22 @@ def _mapping_rows(
     else:
         pairs = ((_get(row, "raw_symbol"), _get(row, "intervals")) for row in mappings)
     for raw_symbol, intervals in pairs:
+        if not isinstance(raw_symbol, str):
+            raise TypeError(f"raw_symbol of a mapping is {raw_symbol!r}, expected a str")
         yield raw_symbol, [_interval(interval) for interval in intervals]
 
 
 def _interval(interval: Any) -> tuple[datetime.date, datetime.date, str]:
     if isinstance(interval, tuple):
         first, last, symbol = interval
-        return first, last, symbol
-    return _get(interval, "start_date"), _get(interval, "end_date"), _get(interval, "symbol")
+    else:
+        first, last, symbol = (_get(interval, n) for n in ("start_date", "end_date", "symbol"))
+    for name, day in (("start_date", first), ("end_date", last)):
+        if not isinstance(day, datetime.date):
+            raise TypeError(f"{name} of a mapping is {day!r}, expected a datetime.date")
+    if not isinstance(symbol, str):
+        raise TypeError(f"symbol of a mapping is {symbol!r}, expected a str")
+    return first, last, symbol
 
 
 def _get(row: Any, name: str) -> Any:

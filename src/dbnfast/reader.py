@@ -15,6 +15,7 @@ from dbnfast.codec import (
     INVALID,
     check_options,
     check_stated,
+    cut_frame,
     cut_record,
     infer_version,
     invalid_record,
@@ -30,8 +31,7 @@ from dbnfast.records import Records
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from dbnfast.codec import OnTruncated
 
@@ -183,9 +183,7 @@ class RecordReader:
             if self._stream.error is not None:
                 raise self._stream.error from None
             if self._stream.cut is not None:
-                raise TruncatedError(
-                    f"{self._stream.cut}, inside the metadata", offset=0
-                ) from None
+                raise TruncatedError(f"{self._stream.cut}, inside the metadata", offset=0) from None
             raise
         assert self.metadata is not None
         check_stated(self.metadata, input_version, ts_out)
@@ -279,7 +277,7 @@ class RecordReader:
         cut = self._stream.cut
         error = None
         if cut is not None:
-            error = TruncatedError(f"{cut}; what is whole was delivered")
+            error = cut_frame(cut, self._offset, self._n, len(self._tail))
         elif self._tail:
             error = cut_record(self._offset, self._n, memoryview(self._tail))
         if error is None:
@@ -290,10 +288,11 @@ class RecordReader:
             report_truncated(error, self._on_truncated)
 
     def _settle(self, records: Records) -> Records:
-        version = infer_version(records)
-        if version is None:
+        inferred = infer_version(records)
+        if inferred is None:
             return records
-        self._infer = False
+        version, certain = inferred
+        self._infer = not certain
         self._version = version
         return records._make(records._owner, 0, records.nbytes, version, None)
 

@@ -25,8 +25,7 @@ from dbnfast.programs import INDEX_TS_AT, SIZES, program, upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from typing_extensions import Self
+    from typing import Self
 
     from dbnfast.layout_types import Layout
     from dbnfast.messages import Record
@@ -126,8 +125,7 @@ class Records(Run):
     are as the stream has them.
     """
 
-    __slots__ = ("_offsets",)
-    _offsets: np.ndarray[tuple[int], np.dtype[np.int64]]
+    __slots__ = ()
 
     def __init__(self) -> None:
         raise TypeError("Records come from scan(), iter_decode() or a Decoder")
@@ -204,8 +202,7 @@ class Records(Run):
         if len(rtypes) > 1 or not rtypes <= LAYOUTS_BY_RTYPE.keys():
             named = ", ".join(f"{n} {_name(key)}" for key, n in self.counts.items())
             raise MixedRecordsError(
-                f"one array was asked for, the records are {named}; "
-                "name a schema, or use split()",
+                f"one array was asked for, the records are {named}; name a schema, or use split()",
                 counts=self.counts,
             )
         return self._gather(list(groups))
@@ -215,9 +212,7 @@ class Records(Run):
         assert layout is not None
         return layout.dtype(self.ts_out)
 
-    def _selection(
-        self, schema: Schema | RType | str
-    ) -> tuple[frozenset[int], np.dtype[np.void]]:
+    def _selection(self, schema: Schema | RType | str) -> tuple[frozenset[int], np.dtype[np.void]]:
         # the rtypes that a schema selects, and the dtype where there are none of them
         wanted, rtype = as_rtype(schema)
         rtypes = frozenset((int(rtype),))
@@ -395,7 +390,8 @@ class Records(Run):
         instrument_ids, publishers : int or iterable of int, optional
             The ids to keep.
         start, end : int or datetime64, optional
-            Half-open range of the index timestamp, ns since 1970-01-01 UTC.
+            Half-open range of the index timestamp, ns since 1970-01-01 UTC. Where either is
+            given, records whose timestamp is undefined do not pass.
 
         Returns
         -------
@@ -430,9 +426,7 @@ class Records(Run):
             return self
         if n_bytes < self._nbytes // 2:
             block = block[:n_bytes].copy()  # gives back what was reserved for all
-        return self._make(
-            memoryview(block).toreadonly(), 0, n_bytes, self._version, self._metadata
-        )
+        return self._make(memoryview(block).toreadonly(), 0, n_bytes, self._version, self._metadata)
 
     def _make(
         self, owner: memoryview | bytes, start: int, n_bytes: int, version: int, metadata: object
@@ -474,9 +468,7 @@ class Records(Run):
         # where a record of a mixed run begins: the nearest entry of the index, then a walk
         if position >= self._n:
             return self._nbytes
-        offsets: np.ndarray[tuple[int], np.dtype[np.int64]] | None = getattr(
-            self, "_offsets", None
-        )
+        offsets: np.ndarray[tuple[int], np.dtype[np.int64]] | None = self._offsets
         if offsets is None:
             offsets = np.empty(-(-self._n // INDEX_EVERY), np.int64)
             index(self.data, 0, INDEX_EVERY, offsets, SIZES, self.ts_out)
@@ -523,6 +515,8 @@ class Records(Run):
             raise ValueError("there are no records to join")
         first = parts[0]
         for part in parts:
+            if not isinstance(part, Records):
+                raise TypeError(f"{type(part).__name__} is no Records")
             if (part._version, part._ts_out) != (first._version, first._ts_out):
                 raise ValueError(
                     f"records of version {first.version} and ts_out {first.ts_out} cannot be "
@@ -536,9 +530,7 @@ class Records(Run):
         for part in parts:
             block[at : at + part._nbytes] = np.frombuffer(part.data, np.uint8)
             at += part._nbytes
-        return first._make(
-            memoryview(block).toreadonly(), 0, at, first._version, first._metadata
-        )
+        return first._make(memoryview(block).toreadonly(), 0, at, first._version, first._metadata)
 
     def __add__(self, other: object) -> Records:
         if not isinstance(other, Records):
@@ -584,9 +576,9 @@ def _ids(
         return None
     if isinstance(values, str | bytes):
         raise TypeError(f"{name} is {values!r}, expected ints")
-    numbers = [values] if isinstance(values, SupportsIndex) else list(values)
+    numbers = [values] if isinstance(values, int | np.integer) else list(values)
     wide = sorted({operator.index(number) for number in numbers})
-    if wide and not (0 <= wide[0] and wide[-1] < 2**32):
+    if wide and not (wide[0] >= 0 and wide[-1] < 2**32):
         raise ValueError(f"{name} holds {wide[0]} to {wide[-1]}, expected 0 to 2**32 - 1")
     return np.array(wide, np.uint32)
 

@@ -30,14 +30,7 @@ OFFICIAL = [name for name in SOUND if FILES[name]["official"] and name not in LO
 # Where the manifest and the package follow different conventions:
 # - cut metadata: the manifest gives the size of the input, the package offset 0 with that size
 #   in `available`;
-# - damaged compression: the manifest gives no offset, the package that of the compressed frame;
-# - a cut frame: the manifest gives the offset and index of the record that it leaves incomplete,
-#   the package tells of the frame alone.
-CUT_FRAMES = {
-    "bad/zstd-cut-between-records.v3.dbn.zst",
-    "bad/zstd-cut-second-frame.v3.dbn.zst",
-    "bad/zstd-cut.v3.dbn.zst",
-}
+# - damaged compression: the manifest gives no offset, the package that of the compressed frame.
 
 
 def options(entry: dict[str, Any]) -> dict[str, Any]:
@@ -319,10 +312,7 @@ def test_iter_decode_gives_good_records_then_the_error(name: str, max_bytes: int
 
 def check_cut(error: dbnfast.TruncatedError, name: str) -> None:
     expect = FILES[name]["expect"]
-    if name in CUT_FRAMES:
-        assert (error.offset, error.record_index) == (None, None)
-    else:
-        assert (error.offset, error.record_index) == (expect["offset"], expect["record_index"])
+    assert (error.offset, error.record_index) == (expect["offset"], expect["record_index"])
 
 
 @pytest.mark.parametrize("name", CUT)

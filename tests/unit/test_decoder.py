@@ -181,11 +181,7 @@ def test_all_whole_records_come_at_the_first_call(feed: str, n_cut: int) -> None
 
 
 @feeds
-def test_pending_counts_what_was_not_handed_out(feed: str, request: Any) -> None:
-    if feed == "bytes":
-        request.applymarker(
-            pytest.mark.xfail(reason="runs that are ready are not counted", strict=True)
-        )
+def test_pending_counts_what_was_not_handed_out(feed: str) -> None:
     decoder = Decoder()
     assert decoder.pending == 0
     streams.put(decoder, HEAD + streams.trades(2) + streams.trade(2)[:20], feed)
@@ -336,7 +332,6 @@ def test_feed_while_a_buffer_is_lent(feed: str, compressed: bool) -> None:
     assert b"".join(records.tobytes() for records in found) == streams.trades(9)
 
 
-@pytest.mark.xfail(reason="before the metadata is whole it is a RuntimeError", strict=True)
 @pytest.mark.parametrize("feed", streams.BUFFERS)
 def test_feed_while_a_buffer_is_lent_before_the_metadata(feed: str) -> None:
     decoder = Decoder()
@@ -597,9 +592,6 @@ def test_a_zstd_bomb_comes_in_bounded_pieces() -> None:
     assert total == 64 * len(zeros)
 
 
-@pytest.mark.xfail(
-    reason="read() stops at 16 MiB inside the header and takes that for the end", strict=True
-)
 def test_a_long_compressed_header_does_not_read_as_a_cut_one() -> None:
     head = streams.header(lists=streams.text_list([b"A"] * 260_000) + bytes(12))
     assert len(head) > 18 * 10**6

@@ -250,7 +250,6 @@ def test_cut_record(n_left: int, max_bytes: int) -> None:
     assert (error.needed, error.available) == (16 if n_left < 16 else 48, n_left)
 
 
-@pytest.mark.xfail(reason="the stack level is that of scan()", strict=True)
 def test_warning_points_at_the_caller() -> None:
     with pytest.warns(TruncatedWarning) as caught:
         for _ in iter_decode(io.BytesIO(DATA + b"\x0c")):

@@ -469,7 +469,6 @@ def test_filter_by_ids() -> None:
     assert len(records.filter(publishers=[2, 3])) == 0
 
 
-@pytest.mark.xfail(reason="an array passes for a single id: it has __index__", strict=True)
 @pytest.mark.parametrize("ids", [[101, 102], [101]])
 def test_filter_by_an_array_of_ids(ids: list[int]) -> None:
     found = mixture().filter(instrument_ids=np.array(ids))

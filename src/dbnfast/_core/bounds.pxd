@@ -50,6 +50,16 @@ cdef inline uint8_t* claim(Sink* sink, Py_ssize_t n) noexcept nogil:
     return here
 
 
+cdef inline uint8_t* room(const Sink* sink, Py_ssize_t n) noexcept nogil:
+    # Where `claim` would step, without the step; NULL unless there is room for n bytes.
+    return sink.pos if n <= sink.end - sink.pos else NULL
+
+
+cdef inline bint covers(const Cursor* cursor, const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    # Are n bytes there from p on, a place that `take` or `step` gave?
+    return n <= cursor.end - p
+
+
 cdef inline Status step(
     Cursor* cursor, const uint16_t* min_size, const uint8_t** record, Py_ssize_t* n_bytes
 ) noexcept nogil:

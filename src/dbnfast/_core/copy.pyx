@@ -5,7 +5,7 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from dbnfast._core.bounds cimport FULL, STEP, Cursor, Status, claim, step
+from dbnfast._core.bounds cimport DONE, FULL, STEP, Cursor, Sink, Status, claim, covers, room, step
 from dbnfast._core.header cimport (
     HEADER_SIZE,
     TS_OUT_SIZE,
@@ -246,6 +246,10 @@ cdef class Plan:
         free(self.sinks)
 
 
+cdef enum:
+    FIXED = 96  # holds the records of all but books and definitions
+
+
 cdef inline void copy_short(uint8_t* out, const uint8_t* source, Py_ssize_t n) noexcept nogil:
     # Records are short and of many sizes: a loop of 16-byte moves beats the library's call.
     while n >= 16:
@@ -285,6 +289,13 @@ cdef Status spread(
         if i < 0:
             continue
         route = plan.routes + i
+        if route.recipe == NULL and route.n_bytes <= FIXED and route.n_bytes == size:
+            out = room(plan.sinks + route.slot, FIXED)
+            if out != NULL and covers(cursor, record, FIXED):
+                # types come in no order: one copy for all short sizes needs no foresight
+                memcpy(out, record, FIXED)
+                claim(plan.sinks + route.slot, route.n_bytes)
+                continue
         out = claim(plan.sinks + route.slot, route.n_bytes)
         if out == NULL:
             return FULL
@@ -383,3 +394,51 @@ def select(
             copy_short(to, record, size)
             n += 1
     return n, sink.pos - &out[0]
+
+
+def gather(
+    const uint8_t[::1] data not None, Py_ssize_t start, uint8_t[::1] out not None,
+    SizeTable sizes not None, bint ts_out, const uint8_t[::1] rtypes not None, Py_ssize_t wanted,
+):
+    """Check every header and copy the records of some rtypes in one pass; see the stub."""
+    cdef Cursor cursor
+    cdef Sink sink
+    cdef const uint8_t* record = NULL
+    cdef Py_ssize_t size = 0
+    cdef uint8_t* to
+    cdef const uint8_t* chosen
+    cdef Py_ssize_t hit
+    cdef bint wrong = False
+    cdef bint short = wanted <= FIXED
+    cdef const uint16_t* min_size = sizes.of(ts_out)
+    cdef Status status = DONE
+    if rtypes.shape[0] != 256 or not 0 <= start <= data.shape[0]:
+        raise ValueError("rtypes needs one entry for each rtype, and start lies in the data")
+    if start == data.shape[0] or out.shape[0] == 0:
+        return 0 if start == data.shape[0] else None
+    chosen = &rtypes[0]
+    cursor.pos = &data[0] + start
+    cursor.end = &data[0] + data.shape[0]
+    sink.pos = &out[0]
+    sink.end = &out[0] + out.shape[0]
+    with nogil:
+        while True:
+            status = step(&cursor, min_size, &record, &size)
+            if status != STEP:
+                break
+            to = room(&sink, wanted)
+            if short and to != NULL and covers(&cursor, record, wanted):
+                # which record is wanted cannot be foreseen: to copy each one and keep only the
+                # step of those that are costs less than branches taken wrongly
+                hit = chosen[load_u8(record + 1)] != 0
+                copy_short(to, record, wanted)
+                wrong |= hit & (size != wanted)
+                claim(&sink, hit * wanted)
+                continue
+            if not chosen[load_u8(record + 1)]:
+                continue
+            to = claim(&sink, size) if size == wanted else NULL
+            if to == NULL:
+                break
+            copy_short(to, record, size)
+    return sink.pos - &out[0] if status == DONE and not wrong else None

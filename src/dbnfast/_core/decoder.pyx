@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from dbnfast._core.bounds cimport INVALID, Cursor, step
 from dbnfast._core.header cimport HEADER_SIZE, MAX_RECORD_SIZE, load_u8
-from dbnfast._core.run cimport Run, make_run
+from dbnfast._core.run cimport Run, make_run, view_dtype
 from dbnfast._core.scan cimport SizeTable, Summary, survey
 
 import numpy
@@ -29,6 +29,9 @@ cdef class Feed:
     cdef bint ts_out
     cdef object metadata
     cdef list ready
+    # of the last run of equal records: what shows it
+    cdef object dtype
+    cdef int dtype_size, dtype_rtype
     # a record cut by the end of a fed bytes object, until the rest of it comes
     cdef uint8_t carry[MAX_RECORD_SIZE]
     cdef Py_ssize_t n_carry
@@ -38,6 +41,7 @@ cdef class Feed:
     cdef uint8_t* memory
     cdef Py_ssize_t size, begin, end
     cdef bint lent
+    cdef object lent_view  # what was lent, where that is not in the block any more
     cdef readonly Py_ssize_t _offset  # in the stream, of the first byte not decoded
     cdef readonly Py_ssize_t _n_records
     cdef readonly object _fault  # (length, rtype) of the header at `offset` that cannot be true
@@ -72,8 +76,11 @@ cdef class Feed:
 
     @property
     def _waiting(self):
-        """Bytes of a record that is not whole, or of records not drained yet."""
-        return self.n_carry + self.end - self.begin
+        """Bytes that came in and are not part of what was handed out."""
+        cdef Py_ssize_t n = self.n_carry + self.end - self.begin
+        for run in self.ready:
+            n += (<Run>run)._nbytes
+        return n
 
     @property
     def _tail(self):
@@ -174,13 +181,15 @@ cdef class Feed:
     def _write(self, const uint8_t[::1] data not None):
         """Take bytes by copying them into the block; see the stub."""
         cdef Py_ssize_t at = 0, n
-        if self.lent:
+        if self.lent and self.started:
             # the block's free space is promised to somebody: bytes of their own instead
-            if not self.started:
-                raise RuntimeError("a buffer from get_buffer is outstanding")
             if data.shape[0]:
                 self._borrow(bytes(data))
             return
+        if self.lent and self.lent_view is None:
+            # what is held must stay in one piece: it moves on, and what was lent stays lent
+            self.lent_view = self.block[self.end:]
+            self.replace_block(data.shape[0])
         while at < data.shape[0] and self._fault is None:
             self.make_room(data.shape[0] - at)
             n = min(data.shape[0] - at, self.size - self.end)
@@ -190,6 +199,8 @@ cdef class Feed:
 
     def _lend(self, Py_ssize_t size_hint):
         """Give the free space of the block to write to; see the stub."""
+        if self.lent_view is not None:
+            return self.lent_view
         if not self.lent:
             self.make_room(size_hint)
             self.lent = True
@@ -197,8 +208,17 @@ cdef class Feed:
 
     def _commit(self, Py_ssize_t n_bytes):
         """Take the first `n_bytes` bytes of what was lent; see the stub."""
+        cdef object elsewhere = self.lent_view
         if not self.lent:
             raise ValueError("no buffer from get_buffer is outstanding")
+        if elsewhere is not None:
+            if not 0 <= n_bytes <= len(elsewhere):
+                raise ValueError(
+                    f"{n_bytes} bytes were written, the buffer has room for {len(elsewhere)}"
+                )
+            self.lent, self.lent_view = False, None
+            self._write(elsewhere[:n_bytes])
+            return
         if n_bytes < 0 or n_bytes > self.size - self.end:
             raise ValueError(
                 f"{n_bytes} bytes were written, the buffer has room for {self.size - self.end}"
@@ -224,12 +244,14 @@ cdef class Feed:
 
     cdef int make_room(self, Py_ssize_t wanted) except -1:
         # Only a full block is replaced; only its tail moves, to the next one's first byte.
+        if self.memory == NULL or self.size - self.end < MIN_ROOM:
+            if self.started:
+                self.harvest()
+            self.replace_block(wanted)
+        return 0
+
+    cdef int replace_block(self, Py_ssize_t wanted) except -1:
         cdef Py_ssize_t size, tail
-        cdef object fresh
-        if self.memory != NULL and self.size - self.end >= MIN_ROOM:
-            return 0
-        if self.started:
-            self.harvest()
         tail = self.end - self.begin
         size = min(max(wanted, <Py_ssize_t>MIN_BLOCK), <Py_ssize_t>MAX_BLOCK)
         if self.memory == NULL:
@@ -237,11 +259,7 @@ cdef class Feed:
         if tail + MIN_ROOM > size // 2:
             # before the records begin a header may outgrow any block; it grows as it arrives
             size = 2 * (tail + MIN_ROOM)
-        fresh = memoryview(numpy.empty(size, dtype=numpy.uint8))
-        self.adopt(fresh, tail)
-        return 0
-
-    cdef int adopt(self, object fresh, Py_ssize_t tail) except -1:
+        cdef object fresh = memoryview(numpy.empty(size, dtype=numpy.uint8))
         cdef uint8_t[::1] cells = fresh
         if tail:
             memcpy(&cells[0], self.memory + self.begin, tail)
@@ -268,10 +286,7 @@ cdef class Feed:
             return end
         survey(base + start, end - start, min_size, &summary)
         if summary.n_records:
-            self.ready.append(
-                make_run(self.cls, owner, base + start, start, &summary, self.version,
-                         self.ts_out, self.metadata)
-            )
+            self.add(owner, base + start, start, &summary)
             self._n_records += summary.n_records
             self._offset += summary.stop
             start += summary.stop
@@ -284,6 +299,22 @@ cdef class Feed:
             memcpy(self.carry, base + start, self.n_carry)
             return end
         return start
+
+    cdef int add(
+        self, object owner, const uint8_t* base, Py_ssize_t start, Summary* summary
+    ) except -1:
+        # One run more. Most are of the type that the one before was, and so of its dtype.
+        cdef Run run = make_run(
+            self.cls, owner, base, start, summary, self.version, self.ts_out, self.metadata
+        )
+        if run._size:
+            if run._size != self.dtype_size or run._rtype != self.dtype_rtype:
+                self.dtype = view_dtype(run)
+                if self.dtype is not None:
+                    self.dtype_size, self.dtype_rtype = run._size, run._rtype
+            run.dtype = self.dtype
+        self.ready.append(run)
+        return 0
 
     cdef Py_ssize_t complete_carry(self, const uint8_t* base, Py_ssize_t n) except -1:
         # Complete the cut record with the bytes that follow it; gives how many were taken. The
@@ -315,10 +346,7 @@ cdef class Feed:
             return taken
         joined = PyBytes_FromStringAndSize(<const char*>self.carry, self.n_carry)
         survey(<const uint8_t*>PyBytes_AS_STRING(joined), self.n_carry, min_size, &summary)
-        self.ready.append(
-            make_run(self.cls, joined, <const uint8_t*>PyBytes_AS_STRING(joined), 0, &summary,
-                     self.version, self.ts_out, self.metadata)
-        )
+        self.add(joined, <const uint8_t*>PyBytes_AS_STRING(joined), 0, &summary)
         self._n_records += 1
         self._offset += self.n_carry
         self.n_carry = 0

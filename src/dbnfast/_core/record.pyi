@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, final, overload
+from typing import Any, Self, final, overload
 
-from typing_extensions import Buffer, Self, disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 from dbnfast._core.copy import Program
 from dbnfast._core.run import Run

@@ -15,8 +15,11 @@ cdef class Run:
     cdef readonly int _version
     cdef readonly bint _ts_out
     cdef readonly object _metadata
+    cdef object dtype  # of the array that shows all records; None where not known
+    cdef public object _offsets  # the index of a mixed run; None until it is needed
 
 
+cdef object view_dtype(Run run)
 cdef Run make_run(
     type cls, object owner, const uint8_t* base, Py_ssize_t start, Summary* summary, int version,
     bint ts_out, object metadata

@@ -31,6 +31,7 @@ class Run:
     def array(
         self, schema: Schema | RType | str | None = None
     ) -> np.ndarray[tuple[int], np.dtype[np.void]]: ...
+    _offsets: Any
     @property
     def _groups(self) -> tuple[tuple[int, int, int], ...]: ...
 

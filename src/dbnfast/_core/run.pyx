@@ -19,6 +19,11 @@ cdef inline object view_key(int rtype, int size, bint ts_out):
     return (rtype << 12 | size) << 1 | ts_out
 
 
+cdef object view_dtype(Run run):
+    # The dtype of a run of equal records that fill their struct exactly, where it is known.
+    return views.get(view_key(run._rtype, run._size, run._ts_out))
+
+
 def add_view(int rtype, int size, bint ts_out, dtype not None):
     """Tell the dtype of records that fill their struct exactly; see the stub."""
     if dtype.itemsize != size:
@@ -60,9 +65,10 @@ cdef class Run:
         ``Action.TRADE.code``.
         """
         if schema is None and self._size:
-            dtype = views.get(view_key(self._rtype, self._size, self._ts_out))
-            if dtype is not None:
-                return frombuffer(self._owner, dtype, self._n, self._start)
+            if self.dtype is None:
+                self.dtype = view_dtype(self)
+            if self.dtype is not None:
+                return frombuffer(self._owner, self.dtype, self._n, self._start)
         return self._array_other(schema)
 
     @property

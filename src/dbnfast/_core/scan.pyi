@@ -51,7 +51,5 @@ def check_headers(data: Buffer, size: int, allowed: Buffer) -> int:
 def skip(data: Buffer, start: int, n_records: int, sizes: SizeTable, ts_out: bool) -> int:
     """Give the offset behind `n_records` records from byte `start` on."""
 
-def index(
-    data: Buffer, start: int, every: int, out: Buffer, sizes: SizeTable, ts_out: bool
-) -> int:
-    """Write the offsets of record 0, `every`, 2 x `every`, ... to int64 `out`; give their number."""
+def index(data: Buffer, start: int, every: int, out: Buffer, sizes: SizeTable, ts_out: bool) -> int:
+    """Write the offsets of records 0, `every`, 2 x `every` and on to int64 `out`; count them."""
