@@ -27,10 +27,10 @@ COMMAND = "python docs/generate.py"
 STUB_HEAD = f"""\
 # Written by `{COMMAND}` from the table in layouts.py: change that, not this.
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, SupportsInt
+from typing import Any, ClassVar, Final, Self, SupportsInt
 
 import numpy as np
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer
 
 from dbnfast._core.record import RecordTable, Struct
 from dbnfast.enums import (
@@ -41,11 +41,11 @@ from dbnfast.enums import (
     RType,
     SecurityUpdateAction,
     Side,
-    SType,
     StatType,
     StatUpdateAction,
     StatusAction,
     StatusReason,
+    SType,
     SystemCode,
     TradingEvent,
     TriState,

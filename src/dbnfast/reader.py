@@ -120,7 +120,7 @@ class RecordReader:
     """
     An iterator of Records over a stream of any size; a context manager.
 
-    Made by `iter_decode`. The metadata is read at once.
+    Made by `iter_decode`, whose arguments it takes. The metadata is read at once.
 
     Attributes
     ----------
