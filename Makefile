@@ -47,7 +47,7 @@ bench: $(VENV)/.test
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint src/dbnfast/_core
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint src/dbnfast/_core  # it calls pycodestyle by name
 	$(BIN)/mypy
 	MYPYPATH=src $(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml \
 		--allowlist tests/typing/stubtest-allowlist.txt dbnfast._core dbnfast.messages

@@ -179,8 +179,6 @@ class Metadata:
         # the header borrows what it was parsed from; a short one gets bytes of its own
         if header.size <= COPY_LIMIT:
             header = parse_header(bytes(memoryview(header.body)[: header.size]))
-        else:
-            header = parse_header(memoryview(header.body)[: header.size].toreadonly())
         self = cls.__new__(cls)
         self._header = header
         self._fixed = {
