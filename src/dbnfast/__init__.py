@@ -13,7 +13,8 @@ import sys as _sys
 if _sys.byteorder != "little":  # arrays are views of little-endian bytes
     raise ImportError("dbnfast needs a little-endian machine")
 
-from dbnfast.codec import decode, dtype, empty, scan, split, upgrade
+from dbnfast.arrays import dtype, empty
+from dbnfast.codec import decode, scan, split, upgrade
 from dbnfast.decoder import Decoder
 from dbnfast.encoding import Encoder, encode
 from dbnfast.enums import (

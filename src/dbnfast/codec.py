@@ -1,10 +1,8 @@
-"""Whole buffers: scan, decode, split, upgrade, and the dtypes of the schemas."""
+"""Whole buffers: scan, decode, split, upgrade."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -12,268 +10,22 @@ from dbnfast import compression, dbz
 from dbnfast._core import copy as core
 from dbnfast._core.metadata import parse_header
 from dbnfast._core.run import survey_run
+from dbnfast.arrays import layout_of_dtype, read_only
 from dbnfast.enums import DBN_VERSION, RType, Schema
-from dbnfast.errors import InvalidRecordError, TruncatedError, TruncatedWarning
-from dbnfast.layouts import HEADER_SIZE, LAYOUTS, LAYOUTS_BY_RTYPE, layout_by_size
+from dbnfast.errors import InvalidRecordError, TruncatedError
+from dbnfast.faults import INVALID, MORE, cut_frame, cut_record, invalid_record, report_truncated
+from dbnfast.inputs import as_bytes, check_options, check_stated, infer_version
+from dbnfast.layouts import HEADER_SIZE
 from dbnfast.metadata import Metadata
 from dbnfast.programs import SIZES, program, upgraded
-from dbnfast.records import (
-    Records,
-    as_rtype,
-    empty_records,
-    read_only,
-    rtype_key,
-    schema_dtype,
-)
+from dbnfast.records import Records, empty_records
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from dbnfast.arrays import Array, Bytes
     from dbnfast.errors import DecompressionError
-    from dbnfast.layout_types import Layout
-    from dbnfast.records import Array, Bytes
-
-OnTruncated = Literal["warn", "raise", "ignore"]
-
-INVALID: Final = 2  # of bounds.pxd's Status
-MORE: Final = 1
-
-_LAYOUT_BY_DTYPE: Final[dict[np.dtype[np.void], tuple[Layout, bool]]] = {
-    layout.dtype(ts_out): (layout, ts_out) for layout in LAYOUTS for ts_out in (False, True)
-}
-
-
-def as_bytes(buffer: Buffer) -> memoryview:
-    """
-    See any contiguous buffer as read-only bytes.
-
-    Parameters
-    ----------
-    buffer : bytes-like
-        bytes, bytearray, memoryview, mmap, array or ndarray, of any item type.
-
-    Returns
-    -------
-    memoryview
-        One-dimensional, of unsigned bytes; keeps `buffer` alive.
-
-    Raises
-    ------
-    TypeError
-        It is no buffer.
-    ValueError
-        It is not contiguous.
-    """
-    if isinstance(buffer, str):
-        raise TypeError("a str is no bytes-like object; open files with iter_decode()")
-    view = memoryview(buffer)
-    if not view.c_contiguous:
-        raise ValueError("the buffer is not contiguous")
-    if view.nbytes == 0:
-        return memoryview(b"")
-    if view.format != "B" or view.ndim != 1:
-        # numpy sees the bytes of items that memoryview.cast does not know
-        view = memoryview(np.frombuffer(view, np.uint8))
-    return view.toreadonly()
-
-
-def check_options(
-    has_metadata: bool, input_version: int | None, ts_out: bool | None, on_truncated: str
-) -> None:
-    """
-    Check the options that all readers share.
-
-    Parameters
-    ----------
-    has_metadata, input_version, ts_out, on_truncated
-        As `scan` takes them.
-
-    Raises
-    ------
-    ValueError
-        One of them cannot be.
-    """
-    if input_version not in (None, 1, 2, 3):
-        raise ValueError(f"input_version is {input_version!r}, expected 1, 2 or 3")
-    if on_truncated not in ("warn", "raise", "ignore"):
-        raise ValueError(f"on_truncated is {on_truncated!r}, expected 'warn', 'raise' or 'ignore'")
-
-
-def check_stated(metadata: Metadata, input_version: int | None, ts_out: bool | None) -> None:
-    """
-    Check that what the caller says of a stream is what its header says.
-
-    Parameters
-    ----------
-    metadata : Metadata
-        The header.
-    input_version, ts_out
-        As `scan` takes them.
-
-    Raises
-    ------
-    ValueError
-        They differ.
-    """
-    for name, said, stated in (
-        ("input_version", input_version, metadata.version),
-        ("ts_out", ts_out, metadata.ts_out),
-    ):
-        if said is not None and said != stated:
-            raise ValueError(f"{name} is {said!r}, the stream's own header says {stated!r}")
-
-
-def infer_version(records: Records) -> tuple[int, bool] | None:
-    """
-    Tell by the records' sizes what version a fragment is of.
-
-    Parameters
-    ----------
-    records : Records
-        Records of the fragment.
-
-    Returns
-    -------
-    version, certain
-        The oldest version that a record points to, and whether later records may not point to
-        an older one: statistics are the same in versions 1 and 2. None where no record points
-        to a version before 3.
-    """
-    found = []
-    for rtype, size, _ in records._groups:
-        layout = layout_by_size(rtype, size, records.ts_out)
-        if layout is not None and 3 not in layout.versions:
-            found.append((max(layout.versions), len(layout.versions) == 1))
-    return min(found, default=None, key=lambda pair: (pair[0], not pair[1]))
-
-
-def invalid_record(
-    offset: int,
-    record_index: int,
-    length: int,
-    rtype: int,
-    ts_out: bool,
-    good: Records | None,
-) -> InvalidRecordError:
-    """
-    Describe a record whose header cannot be true.
-
-    Parameters
-    ----------
-    offset, record_index : int
-        Where it stands.
-    length, rtype : int
-        What its header says.
-    ts_out : bool
-        Whether a ts_out follows every record.
-    good : Records or None
-        The records before it.
-
-    Returns
-    -------
-    InvalidRecordError
-    """
-    expected, of = HEADER_SIZE, ""
-    if length >= HEADER_SIZE:
-        expected = LAYOUTS_BY_RTYPE[rtype][0].itemsize(ts_out)
-        of = f" of rtype {rtype_key(rtype)}" + (" with ts_out" if ts_out else "")
-    return InvalidRecordError(
-        f"record {record_index} at byte {offset}{of} has a length of {length} bytes, "
-        f"expected {expected} or more",
-        offset=offset,
-        record_index=record_index,
-        length=length,
-        rtype=rtype,
-        good=good,
-    )
-
-
-def report_truncated(error: TruncatedError, on_truncated: str) -> None:
-    """
-    Warn, raise or keep silent about a cut.
-
-    Parameters
-    ----------
-    error : TruncatedError
-        What to say.
-    on_truncated : str
-        As `scan` takes it.
-
-    Raises
-    ------
-    TruncatedError
-        Where that is what is wanted.
-    """
-    if on_truncated == "raise":
-        raise error
-    if on_truncated == "warn":
-        warn_truncated(str(error))
-
-
-def warn_truncated(text: str) -> None:
-    """
-    Warn that the input is cut, at the line outside this package that led here.
-
-    Parameters
-    ----------
-    text : str
-        What to say.
-    """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("dbnfast."):
-        frame = frame.f_back
-        level += 1
-    warnings.warn(text, TruncatedWarning, stacklevel=level)
-
-
-def cut_record(offset: int, record_index: int, tail: memoryview) -> TruncatedError:
-    """
-    Describe a record that the end of the input cuts.
-
-    Parameters
-    ----------
-    offset, record_index : int
-        Where it stands.
-    tail : memoryview
-        What is there of it.
-
-    Returns
-    -------
-    TruncatedError
-    """
-    needed = HEADER_SIZE if len(tail) < HEADER_SIZE else tail[0] * 4
-    return TruncatedError(
-        f"record {record_index} at byte {offset} needs {needed} bytes, {len(tail)} remain",
-        offset=offset,
-        record_index=record_index,
-        needed=needed,
-        available=len(tail),
-    )
-
-
-def cut_frame(text: str, offset: int, record_index: int, available: int) -> TruncatedError:
-    """
-    Describe a zstd frame that the end of the input cuts.
-
-    Parameters
-    ----------
-    text : str
-        Says which frame.
-    offset, record_index : int
-        Where the first record that is not whole would stand, in the decompressed stream.
-    available : int
-        What is there of it.
-
-    Returns
-    -------
-    TruncatedError
-    """
-    return TruncatedError(
-        f"{text}: record {record_index} at byte {offset} of the content is not whole",
-        offset=offset,
-        record_index=record_index,
-        available=available,
-    )
+    from dbnfast.inputs import OnTruncated
 
 
 def scan(
@@ -537,70 +289,6 @@ def split(
     return records.split()
 
 
-def dtype(
-    schema: Schema | RType | str, *, version: int = DBN_VERSION, ts_out: bool = False
-) -> np.dtype[np.void]:
-    """
-    Give the dtype of a schema's records.
-
-    Parameters
-    ----------
-    schema : Schema, RType or str
-        The schema; an rtype for records that no schema has.
-    version : int
-        The DBN version, 1 to 3.
-    ts_out : bool
-        Whether a ts_out follows every record, as its last field.
-
-    Returns
-    -------
-    numpy.dtype
-        Packed, little-endian, under the official field names.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There is no such schema or version.
-    """
-    return schema_dtype(schema, version, ts_out)[1]
-
-
-def empty(
-    schema: Schema | RType | str, n: int, *, version: int = DBN_VERSION, ts_out: bool = False
-) -> Array:
-    """
-    Make records to be filled in.
-
-    Parameters
-    ----------
-    schema : Schema, RType or str
-        The schema; an rtype for records that no schema has.
-    n : int
-        Number of records.
-    version : int
-        The DBN version, 1 to 3.
-    ts_out : bool
-        Whether a ts_out follows every record.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        A new, writable array: length and rtype are set, all else is at its undefined value, or
-        zero where it has none.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There is no such schema or version, or `n` is negative.
-    """
-    layout, kind = schema_dtype(schema, version, ts_out)
-    record = layout.undefined(ts_out)
-    record["rtype"] = as_rtype(schema)[1]
-    made = np.empty(n, kind)
-    made[:] = record
-    return made
-
-
 @overload
 def upgrade(array_or_records: Records, *, to_version: int = DBN_VERSION) -> Records: ...
 @overload
@@ -651,47 +339,3 @@ def upgrade(
         recipe = program(layout, target)
         core.upgrade(as_bytes(source), source.itemsize, recipe, block, ts_out)
     return read_only(block, kind)
-
-
-def layout_of_dtype(array: np.ndarray[Any, Any]) -> tuple[Layout, bool]:
-    """
-    Find the layout that an array's dtype is.
-
-    Parameters
-    ----------
-    array : ndarray
-        A structured array.
-
-    Returns
-    -------
-    layout, ts_out
-
-    Raises
-    ------
-    TypeError
-        It is none of the layouts'.
-    """
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{type(array).__name__} is no structured array of records")
-    found = _LAYOUT_BY_DTYPE.get(array.dtype)
-    if found is None:
-        raise TypeError(f"dtype {array.dtype} is of no DBN record; dtype() gives those")
-    return found
-
-
-def no_records(metadata: Metadata | None) -> Records:
-    """
-    Make the Records of a stream that holds none.
-
-    Parameters
-    ----------
-    metadata : Metadata or None
-        The header of the stream.
-
-    Returns
-    -------
-    Records
-    """
-    if metadata is None:
-        return empty_records(DBN_VERSION, False, None)
-    return empty_records(metadata.version, metadata.ts_out, metadata)

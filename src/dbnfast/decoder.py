@@ -9,17 +9,10 @@ import numpy as np
 from dbnfast import compression as zstd
 from dbnfast._core.decoder import Feed
 from dbnfast._core.metadata import header_size, parse_header
-from dbnfast.codec import (
-    as_bytes,
-    check_options,
-    check_stated,
-    cut_record,
-    infer_version,
-    invalid_record,
-    warn_truncated,
-)
 from dbnfast.enums import DBN_VERSION, Compression
 from dbnfast.errors import DecodeError, MetadataError, TruncatedError
+from dbnfast.faults import cut_record, invalid_record, warn_truncated
+from dbnfast.inputs import as_bytes, check_options, check_stated, infer_version
 from dbnfast.metadata import Metadata
 from dbnfast.programs import SIZES
 from dbnfast.records import Records

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbnfast._core.scan import check_headers
-from dbnfast.codec import as_bytes, layout_of_dtype
+from dbnfast.arrays import layout_of_dtype, rtype_key
 from dbnfast.compression import Deflater
 from dbnfast.enums import Compression
 from dbnfast.errors import EncodeError
+from dbnfast.inputs import as_bytes
 from dbnfast.layouts import layout_for
 from dbnfast.messages import Record
 from dbnfast.metadata import Metadata
-from dbnfast.records import Records, rtype_key
+from dbnfast.records import Records
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,18 +11,16 @@ import numpy as np
 from dbnfast import compression, dbz
 from dbnfast._core.metadata import header_size, parse_header
 from dbnfast._core.run import survey_run
-from dbnfast.codec import (
+from dbnfast.enums import DBN_VERSION
+from dbnfast.errors import DecompressionError, TruncatedError
+from dbnfast.faults import (
     INVALID,
-    check_options,
-    check_stated,
     cut_frame,
     cut_record,
-    infer_version,
     invalid_record,
     report_truncated,
 )
-from dbnfast.enums import DBN_VERSION
-from dbnfast.errors import DecompressionError, TruncatedError
+from dbnfast.inputs import check_options, check_stated, infer_version
 from dbnfast.layouts import MAX_RECORD_SIZE
 from dbnfast.metadata import Metadata
 from dbnfast.programs import SIZES
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from dbnfast.codec import OnTruncated
+    from dbnfast.inputs import OnTruncated
 
     Source = str | os.PathLike[str] | IO[bytes]
 

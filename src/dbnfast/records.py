@@ -11,6 +11,7 @@ from dbnfast._core.copy import Plan, Program, fill, select
 from dbnfast._core.record import RecordIterator
 from dbnfast._core.run import Run, add_view, part_of_run, stretch_of_run, survey_run
 from dbnfast._core.scan import index, skip
+from dbnfast.arrays import as_rtype, read_only, rtype_key
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
 from dbnfast.errors import MixedRecordsError
 from dbnfast.layouts import (
@@ -18,7 +19,6 @@ from dbnfast.layouts import (
     LAYOUTS_BY_RTYPE,
     layout_by_size,
     layout_for,
-    layout_for_schema,
 )
 from dbnfast.messages import record_table
 from dbnfast.programs import INDEX_TS_AT, SIZES, program, upgraded
@@ -27,88 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Self
 
+    from dbnfast.arrays import Array, Bytes
     from dbnfast.layout_types import Layout
     from dbnfast.messages import Record
     from dbnfast.metadata import Metadata
 
-    Array = np.ndarray[tuple[int], np.dtype[np.void]]
-    Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
     Group = tuple[int, int, int]
 
 INDEX_EVERY: Final = 512  # records between two entries of the index of a mixed run
-_RTYPES: Final[dict[int, RType]] = {int(rtype): rtype for rtype in RType}
 _SHARED: Final = (Schema.TBBO, Schema.MBP_1)
 _OHLCV: Final = frozenset(s for s in Schema if s.startswith("ohlcv"))
-
-
-def rtype_key(rtype: int) -> RType | int:
-    """
-    Give an rtype as the member that it is, or as the int where it is none with a layout.
-
-    Parameters
-    ----------
-    rtype : int
-        The code on the wire.
-
-    Returns
-    -------
-    RType or int
-    """
-    return _RTYPES[rtype] if rtype in LAYOUTS_BY_RTYPE else rtype
-
-
-def as_rtype(schema: Schema | RType | str | int) -> tuple[Schema | None, RType]:
-    """
-    Read what a caller names records by.
-
-    Parameters
-    ----------
-    schema : Schema, RType or str
-        A schema or its text, or an rtype or its text.
-
-    Returns
-    -------
-    schema, rtype
-        The schema is None where an rtype was given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is neither.
-    """
-    if isinstance(schema, RType):
-        return None, schema
-    if isinstance(schema, str):
-        try:
-            found = Schema(schema)
-        except ValueError:
-            try:
-                return None, RType.from_str(schema)
-            except ValueError:
-                raise ValueError(f"{schema!r} is neither a schema nor an rtype") from None
-        return found, SCHEMA_RTYPES[found]
-    raise TypeError(f"schema is {schema!r}, expected a Schema, its text, or an RType")
-
-
-def read_only(block: Bytes, dtype: np.dtype[Any]) -> np.ndarray[tuple[int], Any]:
-    """
-    See a block of bytes as an array that nobody can make writable.
-
-    Parameters
-    ----------
-    block : ndarray of uint8
-        The bytes.
-    dtype : numpy.dtype
-        Of the array; its itemsize divides the block's length.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        A view of the block.
-    """
-    if not len(block):
-        return np.ndarray((0,), dtype, b"")
-    return np.frombuffer(memoryview(block).toreadonly(), dtype)
 
 
 class Records(Run):
@@ -601,35 +529,3 @@ def empty_records(version: int, ts_out: bool, metadata: Metadata | None) -> Reco
     Records
     """
     return _restore(b"", version, ts_out, metadata)
-
-
-def schema_dtype(
-    schema: Schema | RType | str, version: int, ts_out: bool
-) -> tuple[Layout, np.dtype[np.void]]:
-    """
-    Find the layout and dtype of a schema or rtype.
-
-    Parameters
-    ----------
-    schema : Schema, RType or str
-        The schema, or an rtype for records that no schema has.
-    version : int
-        The DBN version, 1 to 3.
-    ts_out : bool
-        Whether a ts_out follows every record.
-
-    Returns
-    -------
-    layout, dtype
-
-    Raises
-    ------
-    TypeError, ValueError
-        There is no such schema or version.
-    """
-    if version not in (1, 2, 3):
-        raise ValueError(f"version is {version!r}, expected 1, 2 or 3")
-    wanted, rtype = as_rtype(schema)
-    layout = layout_for(rtype, version) if wanted is None else layout_for_schema(wanted, version)
-    assert layout is not None  # every RType has a layout in every version
-    return layout, layout.dtype(ts_out)

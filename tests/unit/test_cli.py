@@ -24,7 +24,8 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from dbnfast.__main__ import main
-from dbnfast.cli.output import Counted, format_price, format_time, put, put_table
+from dbnfast.cli.output import Counted, put, put_table
+from dbnfast.cli.values import format_price, format_time
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"

@@ -20,6 +20,8 @@ LAYERS = (
     ("layouts",),
     ("programs",),
     ("metadata", "compression", "reference"),
+    ("arrays", "inputs"),
+    ("faults",),
     ("messages",),
     ("records",),
     ("dbz",),

@@ -8,7 +8,8 @@ import time
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from dbnfast.cli.output import Style, format_time, put, put_heading, put_table, rows
+from dbnfast.cli.output import put, put_heading, put_table
+from dbnfast.cli.values import Style, format_time, rows
 from dbnfast.codec import scan
 from dbnfast.encoding import encode
 from dbnfast.enums import RType
@@ -17,7 +18,7 @@ from dbnfast.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dbnfast.cli.output import Value
+    from dbnfast.cli.values import Value
     from dbnfast.metadata import Metadata
     from dbnfast.records import Records
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from dbnfast.cli.output import (
-    Style,
-    cell,
-    explain,
-    layout_of,
-    put,
-    put_json,
-    put_table,
-    rows,
-)
+from dbnfast.arrays import as_rtype
+from dbnfast.cli.output import cell, explain, put, put_json, put_table
+from dbnfast.cli.values import Style, layout_of, rows
 from dbnfast.errors import DbnError, DecodeError
 from dbnfast.layout_types import CHAR, CSTR, ENUM, TIMESTAMP
 from dbnfast.layouts import MAX_RECORD_SIZE
-from dbnfast.records import as_rtype
 
 if TYPE_CHECKING:
-    from dbnfast.cli.output import Input, Opened, Row
+    from dbnfast.cli.output import Input, Opened
+    from dbnfast.cli.values import Row
     from dbnfast.enums import RType
     from dbnfast.layout_types import Layout
     from dbnfast.records import Records

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast import compression
-from dbnfast.cli.output import explain, format_time, printable, put, put_heading, put_json
+from dbnfast.arrays import rtype_key
+from dbnfast.cli.output import explain, put, put_heading, put_json
+from dbnfast.cli.values import format_time, printable
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import DbnError
-from dbnfast.records import rtype_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,121 @@
+"""What comes in: buffers, the options that all readers share, what a fragment does not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from dbnfast.layouts import layout_by_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from dbnfast.metadata import Metadata
+    from dbnfast.records import Records
+
+OnTruncated = Literal["warn", "raise", "ignore"]
+
+
+def as_bytes(buffer: Buffer) -> memoryview:
+    """
+    See any contiguous buffer as read-only bytes.
+
+    Parameters
+    ----------
+    buffer : bytes-like
+        bytes, bytearray, memoryview, mmap, array or ndarray, of any item type.
+
+    Returns
+    -------
+    memoryview
+        One-dimensional, of unsigned bytes; keeps `buffer` alive.
+
+    Raises
+    ------
+    TypeError
+        It is no buffer.
+    ValueError
+        It is not contiguous.
+    """
+    if isinstance(buffer, str):
+        raise TypeError("a str is no bytes-like object; open files with iter_decode()")
+    view = memoryview(buffer)
+    if not view.c_contiguous:
+        raise ValueError("the buffer is not contiguous")
+    if view.nbytes == 0:
+        return memoryview(b"")
+    if view.format != "B" or view.ndim != 1:
+        # numpy sees the bytes of items that memoryview.cast does not know
+        view = memoryview(np.frombuffer(view, np.uint8))
+    return view.toreadonly()
+
+
+def check_options(
+    has_metadata: bool, input_version: int | None, ts_out: bool | None, on_truncated: str
+) -> None:
+    """
+    Check the options that all readers share.
+
+    Parameters
+    ----------
+    has_metadata, input_version, ts_out, on_truncated
+        As `scan` takes them.
+
+    Raises
+    ------
+    ValueError
+        One of them cannot be.
+    """
+    if input_version not in (None, 1, 2, 3):
+        raise ValueError(f"input_version is {input_version!r}, expected 1, 2 or 3")
+    if on_truncated not in ("warn", "raise", "ignore"):
+        raise ValueError(f"on_truncated is {on_truncated!r}, expected 'warn', 'raise' or 'ignore'")
+
+
+def check_stated(metadata: Metadata, input_version: int | None, ts_out: bool | None) -> None:
+    """
+    Check that what the caller says of a stream is what its header says.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+    input_version, ts_out
+        As `scan` takes them.
+
+    Raises
+    ------
+    ValueError
+        They differ.
+    """
+    for name, said, stated in (
+        ("input_version", input_version, metadata.version),
+        ("ts_out", ts_out, metadata.ts_out),
+    ):
+        if said is not None and said != stated:
+            raise ValueError(f"{name} is {said!r}, the stream's own header says {stated!r}")
+
+
+def infer_version(records: Records) -> tuple[int, bool] | None:
+    """
+    Tell by the records' sizes what version a fragment is of.
+
+    Parameters
+    ----------
+    records : Records
+        Records of the fragment.
+
+    Returns
+    -------
+    version, certain
+        The oldest version that a record points to, and whether later records may not point to
+        an older one: statistics are the same in versions 1 and 2. None where no record points
+        to a version before 3.
+    """
+    found = []
+    for rtype, size, _ in records._groups:
+        layout = layout_by_size(rtype, size, records.ts_out)
+        if layout is not None and 3 not in layout.versions:
+            found.append((max(layout.versions), len(layout.versions) == 1))
+    return min(found, default=None, key=lambda pair: (pair[0], not pair[1]))
