@@ -12,6 +12,8 @@ import sys as _sys
 
 if _sys.byteorder != "little":  # arrays are views of little-endian bytes
     raise ImportError("dbnfast needs a little-endian machine")
+if _sys.maxsize < 2**32:  # sizes from the wire are multiplied without a check for overflow
+    raise ImportError("dbnfast needs a 64-bit Python")
 
 from dbnfast.arrays import dtype, empty
 from dbnfast.codec import decode, scan, split, upgrade

@@ -58,6 +58,11 @@ def as_rtype(schema: Schema | RType | str | int) -> tuple[Schema | None, RType]:
     """
     if isinstance(schema, RType):
         return None, schema
+    if not isinstance(schema, str) and hasattr(schema, "variants"):
+        # a member of the official packages' enumerations: a schema's value is its text
+        value = getattr(schema, "value", None)
+        schema = value if isinstance(value, str) else RType(value)
+        return as_rtype(schema)
     if isinstance(schema, str):
         try:
             found = Schema(schema)
@@ -88,7 +93,54 @@ def read_only(block: Bytes, dtype: np.dtype[Any]) -> np.ndarray[tuple[int], Any]
     """
     if not len(block):
         return np.ndarray((0,), dtype, b"")
-    return np.frombuffer(memoryview(block).toreadonly(), dtype)
+    return np.frombuffer(sealed(block), dtype)
+
+
+def sealed(block: Bytes) -> memoryview:
+    """
+    Close a block that is written: nothing writes to it again.
+
+    Parameters
+    ----------
+    block : ndarray of uint8
+        The bytes; its own flag is set too.
+
+    Returns
+    -------
+    memoryview
+        A read-only view that keeps the block alive.
+    """
+    block.flags.writeable = False
+    return memoryview(block)
+
+
+def stretched(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
+    """
+    Fit a dtype that ends in ts_out to records longer than their struct.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of a layout with ts_out.
+    size : int
+        Bytes of a record.
+
+    Returns
+    -------
+    numpy.dtype
+        The same fields, with ts_out where it is: at the record's end.
+    """
+    fields = dtype.fields
+    assert fields is not None
+    offsets = [fields[name][1] for name in fields]
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [fields[name][0] for name in fields],
+            "offsets": [*offsets[:-1], size - 8],
+            "itemsize": size,
+        }
+    )
 
 
 def schema_dtype(

@@ -8,13 +8,14 @@ import numpy as np
 
 from dbnfast import compression, dbz
 from dbnfast._core import copy as core
-from dbnfast._core.metadata import parse_header
+from dbnfast._core.metadata import header_size, parse_header
 from dbnfast._core.run import survey_run
-from dbnfast.arrays import layout_of_dtype, read_only
+from dbnfast.arrays import layout_of_dtype, read_only, sealed
+from dbnfast.buffers import as_bytes
 from dbnfast.enums import DBN_VERSION, RType, Schema
 from dbnfast.errors import InvalidRecordError, TruncatedError
 from dbnfast.faults import INVALID, MORE, cut_frame, cut_record, invalid_record, report_truncated
-from dbnfast.inputs import as_bytes, check_options, check_stated, infer_version
+from dbnfast.inputs import check_options, check_stated, infer_version
 from dbnfast.layouts import HEADER_SIZE
 from dbnfast.metadata import Metadata
 from dbnfast.programs import SIZES, program, upgraded
@@ -91,8 +92,10 @@ def scan(
         metadata = header.metadata
         check_stated(metadata, input_version, ts_out)
         view = view[header.size :]
+    elif has_metadata:
+        header_size(compression.first_bytes(view, 8))  # before memory is spent on what is no DBN
     inflated = compression.inflate(view)
-    plain = memoryview(inflated.data).toreadonly()
+    plain = sealed(inflated.data)
     if inflated.error is not None:
         raise _with_good(inflated.error, plain, metadata, has_metadata, input_version, ts_out)
     cut = inflated.cut is not None
@@ -338,4 +341,4 @@ def upgrade(
     if source.size:
         recipe = program(layout, target)
         core.upgrade(as_bytes(source), source.itemsize, recipe, block, ts_out)
-    return read_only(block, kind)
+    return read_only(block, kind).reshape(array_or_records.shape)

@@ -182,6 +182,8 @@ class Inflater:
     ----------
     frame_at : int
         Offset in the compressed stream of the frame at work, or of the next one.
+    waiting : int
+        Compressed bytes that are queued.
     """
 
     def __init__(self) -> None:
@@ -190,6 +192,7 @@ class Inflater:
         self._frame: Any = None
         self._pushed = 0  # bytes handed to the decompressor, less those it gave back
         self.frame_at = 0
+        self.waiting = 0
 
     def push(self, data: Buffer) -> None:
         """
@@ -204,11 +207,7 @@ class Inflater:
         # a frame's end hands back what lies behind it: short pieces keep that cheap
         for at in range(0, len(view), INPUT_PIECE):
             self._queue.append(view[at : at + INPUT_PIECE])
-
-    @property
-    def waiting(self) -> int:
-        """Compressed bytes that are queued."""
-        return sum(map(len, self._queue))
+        self.waiting += len(view)
 
     @property
     def in_frame(self) -> bool:
@@ -244,6 +243,7 @@ class Inflater:
             elif self._queue:
                 piece = self._queue.popleft()
                 self._pushed += len(piece)
+                self.waiting -= len(piece)
             else:
                 return b""
             try:
@@ -265,6 +265,7 @@ class Inflater:
         self.frame_at = self._pushed
         if unused:
             self._queue.appendleft(memoryview(unused))
+            self.waiting += len(unused)
 
 
 def _pieces(data: memoryview) -> Iterator[bytes]:
@@ -282,6 +283,33 @@ def _inflate_into(data: memoryview, out: memoryview) -> int:
         out[at : at + len(piece)] = piece
         at += len(piece)
     return at
+
+
+def first_bytes(data: memoryview, n: int) -> bytes:
+    """
+    Decompress the beginning of a buffer.
+
+    Parameters
+    ----------
+    data : memoryview of bytes
+        Compressed data.
+    n : int
+        How many bytes are wanted.
+
+    Returns
+    -------
+    bytes
+        Up to `n`; fewer where the data is cut or damaged before.
+    """
+    inflater = Inflater()
+    inflater.push(data[: 2 * BLOCK_MAX])
+    found = b""
+    try:
+        while len(found) < n and (piece := inflater.pull(n - len(found))):
+            found += piece
+    except DecompressionError:
+        pass  # whoever decompresses it all will say so
+    return found
 
 
 class Inflated(NamedTuple):

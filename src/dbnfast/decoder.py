@@ -9,18 +9,18 @@ import numpy as np
 from dbnfast import compression as zstd
 from dbnfast._core.decoder import Feed
 from dbnfast._core.metadata import header_size, parse_header
+from dbnfast.buffers import as_bytes
 from dbnfast.enums import DBN_VERSION, Compression
 from dbnfast.errors import DecodeError, MetadataError, TruncatedError
 from dbnfast.faults import cut_record, invalid_record, warn_truncated
-from dbnfast.inputs import as_bytes, check_options, check_stated, infer_version
-from dbnfast.metadata import Metadata
+from dbnfast.inputs import check_options, check_stated, infer_version
+from dbnfast.metadata import Metadata, stated_size
 from dbnfast.programs import SIZES
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-MAX_METADATA: Final = 512 << 20  # a header's own word on its length is trusted up to this
 OUTPUT_PIECE: Final = 1 << 20  # what zstd makes at a time
 READ_LIMIT: Final = 16 << 20  # what one read() makes of zstd input at most
 INPUT_BLOCK: Final = 128 << 10
@@ -81,6 +81,7 @@ class Decoder(Feed):
         self._input: memoryview | None = None
         self._input_begin = self._input_end = 0
         self._lent = False
+        self._plain_lent: memoryview | None = None  # what the block lent
         if not self._detecting:
             if Compression(compression) == Compression.ZSTD:
                 self._inflater = zstd.Inflater()
@@ -132,8 +133,11 @@ class Decoder(Feed):
         """
         if self._eof:
             raise ValueError("the stream has ended: feed_eof() was called")
-        if self._inflater is None:
-            return self._lend(sizehint)
+        if self._inflater is None or self._plain_lent is not None:
+            if self._plain_lent is not None and self._inflater is not None:
+                return self._plain_lent
+            self._plain_lent = self._lend(min(max(sizehint, -1), INPUT_BLOCK))
+            return self._plain_lent
         if self._input is None:
             self._input = memoryview(np.empty(INPUT_BLOCK, np.uint8))
         if not self._lent and self._input_end == len(self._input):
@@ -155,14 +159,32 @@ class Decoder(Feed):
         ValueError
             Nothing was lent, or less than that.
         """
-        if self._inflater is None or not self._lent:
+        if self._eof:
+            raise ValueError("the stream has ended: feed_eof() was called")
+        lent = self._plain_lent
+        if lent is None or self._lent:
+            self._update_input(nbytes)
+        elif self._inflater is None and self._error is None:
             self._commit(nbytes)
-            if not self._started and self._error is None:
+            self._plain_lent = None
+            if not self._started:
                 self._read_head()
-            return
-        assert self._input is not None
-        if not 0 <= nbytes <= len(self._input) - self._input_end:
-            room = len(self._input) - self._input_end
+        else:
+            # since it was lent the stream proved to be compressed, or damaged
+            if not 0 <= nbytes <= len(lent):
+                raise ValueError(
+                    f"{nbytes} bytes were written, the buffer has room for {len(lent)}"
+                )
+            self._plain_lent = None
+            self._take_back()
+            if self._inflater is not None and self._error is None:
+                self._inflater.push(bytes(lent[:nbytes]))
+
+    def _update_input(self, nbytes: int) -> None:
+        if self._input is None or not self._lent:
+            raise ValueError("no buffer from get_buffer is outstanding")
+        room = len(self._input) - self._input_end
+        if not 0 <= nbytes <= room:
             raise ValueError(f"{nbytes} bytes were written, the buffer has room for {room}")
         self._lent = False
         self._input_end += nbytes
@@ -189,7 +211,7 @@ class Decoder(Feed):
         if self._error is None:
             self._error = self._find_error()
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # or it would grow with every call
         return ready
 
     def _find_error(self) -> DecodeError | None:
@@ -285,32 +307,31 @@ class Decoder(Feed):
 
     def _header_size(self, data: bytes | memoryview) -> int | None:
         try:
-            size = header_size(data)
-            if size is not None and size > MAX_METADATA:
-                raise MetadataError(
-                    f"metadata length at byte 4 makes a header of {size} bytes, at most "
-                    f"{MAX_METADATA} are read",
-                    offset=4,
-                )
+            return stated_size(data)
         except MetadataError as error:
-            self._error = error
+            self._fail(error)
             return None
-        return size
+
+    def _fail(self, error: DecodeError) -> None:
+        # what is held is of no use to anybody; what was lent stays the borrower's
+        self._error = error
+        if not self._started:
+            self._forget()
 
     def _begin(self, header: bytes, consumed: int) -> None:
         try:
             metadata = Metadata._from_header(parse_header(header))
             check_stated(metadata, self._input_version, self._ts_out)
         except DecodeError as error:
-            self._error = error
+            self._fail(error)
             return
         except ValueError as error:
-            self._error = MetadataError(str(error))
+            self._fail(MetadataError(str(error)))
             return
         self._metadata = metadata
         self._ts_out = metadata.ts_out
         self._started = True
-        self._direct = self._inflater is None
+        self._direct = self._inflater is None and not self._eof
         size = cast("int", header_size(header))
         self._start(metadata.version, metadata.ts_out, metadata, consumed)
         self._advance(size)
@@ -318,14 +339,14 @@ class Decoder(Feed):
     def _begin_fragment(self) -> None:
         if not self._has_metadata and not self._started:
             self._started = True
-            self._direct = self._inflater is None and not self._unsettled
+            self._direct = self._inflater is None and not self._unsettled and not self._eof
             self._version = self._input_version or DBN_VERSION
             self._start(self._version, bool(self._ts_out), None, 0)
 
     def _begin_zstd(self, kind: str, held: bytes) -> None:
         if kind == "dbz":
-            self._error = MetadataError(
-                "a DBZ stream cannot be decoded in pieces: use scan()", offset=0
+            self._fail(
+                MetadataError("a DBZ stream cannot be decoded in pieces: use scan()", offset=0)
             )
             return
         self._forget()

@@ -10,10 +10,10 @@ import numpy as np
 
 from dbnfast._core.scan import check_headers
 from dbnfast.arrays import layout_of_dtype, rtype_key
+from dbnfast.buffers import as_bytes
 from dbnfast.compression import Deflater
 from dbnfast.enums import Compression
 from dbnfast.errors import EncodeError
-from dbnfast.inputs import as_bytes
 from dbnfast.layouts import layout_for
 from dbnfast.messages import Record
 from dbnfast.metadata import Metadata
@@ -37,6 +37,8 @@ def _pieces(
         yield _of_records(records, metadata), len(records)
     elif isinstance(records, np.ndarray):
         yield _of_array(records, metadata, first), records.size
+    elif isinstance(records, np.void):  # a row of an array
+        yield _of_array(np.asarray(records), metadata, first), 1
     elif isinstance(records, Record):
         yield _of_record(records, metadata, first), 1
     elif isinstance(records, Iterable) and not isinstance(records, _NO_RECORDS):
@@ -114,7 +116,7 @@ def _refuse_ts_out(ts_out: bool, metadata: Metadata, first: int) -> None:
 
 
 _ALLOWED: dict[str, bytes] = {}
-_NO_RECORDS = (str, bytes, bytearray, memoryview)
+_NO_RECORDS = (str, bytes, bytearray, memoryview, dict)
 
 
 def _allowed(layout: Layout) -> bytes:
@@ -242,6 +244,8 @@ class Encoder:
                 if isinstance(self._writable, io.RawIOBase):
                     raise BlockingIOError("the output is non-blocking and takes no bytes now")
                 return  # an object of somebody's own that says nothing: it took all
+            if not 0 < written <= len(data):
+                raise OSError(f"write() took {written} of {len(data)} bytes")
             data = data[written:]
 
     def __enter__(self) -> Self:

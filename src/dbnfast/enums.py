@@ -212,6 +212,10 @@ class CharEnum(_Variants, StrEnum):
         """Give the character's number."""
         return ord(self.value)
 
+    def __index__(self) -> int:
+        """Give the character's number."""
+        return ord(self.value)
+
     def __str__(self) -> str:
         """Give the character."""
         return str(self.value)

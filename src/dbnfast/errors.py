@@ -19,7 +19,7 @@ what was expected and what was found; every number in it is an attribute too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 
 class DbnError(Exception):
     """The base of all errors of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(cls: type[DbnError], args: tuple[Any, ...], attributes: dict[str, Any]) -> DbnError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class DecodeError(DbnError, ValueError):

@@ -1,54 +1,16 @@
-"""What comes in: buffers, the options that all readers share, what a fragment does not say."""
+"""What callers say of a stream, checked; and what a fragment does not say of itself."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from dbnfast.layouts import layout_by_size
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from dbnfast.metadata import Metadata
     from dbnfast.records import Records
 
 OnTruncated = Literal["warn", "raise", "ignore"]
-
-
-def as_bytes(buffer: Buffer) -> memoryview:
-    """
-    See any contiguous buffer as read-only bytes.
-
-    Parameters
-    ----------
-    buffer : bytes-like
-        bytes, bytearray, memoryview, mmap, array or ndarray, of any item type.
-
-    Returns
-    -------
-    memoryview
-        One-dimensional, of unsigned bytes; keeps `buffer` alive.
-
-    Raises
-    ------
-    TypeError
-        It is no buffer.
-    ValueError
-        It is not contiguous.
-    """
-    if isinstance(buffer, str):
-        raise TypeError("a str is no bytes-like object; open files with iter_decode()")
-    view = memoryview(buffer)
-    if not view.c_contiguous:
-        raise ValueError("the buffer is not contiguous")
-    if view.nbytes == 0:
-        return memoryview(b"")
-    if view.format != "B" or view.ndim != 1:
-        # numpy sees the bytes of items that memoryview.cast does not know
-        view = memoryview(np.frombuffer(view, np.uint8))
-    return view.toreadonly()
 
 
 def check_options(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast._core.record import Attribute, RecordTable, Struct, record_from
+from dbnfast.buffers import as_bytes
 from dbnfast.enums import SystemCode, TriState
 from dbnfast.layout_types import (
     CHAR,
@@ -136,7 +137,8 @@ class Record(_Printed):
         if cls._layout is None:
             raise TypeError(f"{cls.__name__} has no layout; make a subclass, or use from_bytes")
         raw = _build(cls._layout, fields)
-        made: Record = Struct._from_bytes(cls, raw.tobytes(), cls._layout.size, "ts_out" in fields)
+        stamped = fields.get("ts_out") is not None
+        made: Record = Struct._from_bytes(cls, raw.tobytes(), cls._layout.size, stamped)
         return made
 
     @classmethod
@@ -164,7 +166,7 @@ class Record(_Printed):
         ValueError
             The bytes are not one whole record.
         """
-        record = record_from(record_table(), data, ts_out, upgrade)
+        record = record_from(record_table(), as_bytes(data), ts_out, upgrade)
         if not isinstance(record, cls):
             raise TypeError(f"the bytes are a {type(record).__name__}, not a {cls.__name__}")
         return record
@@ -209,11 +211,13 @@ def _restore(name: str, raw: bytes, ts_out: bool) -> Record:
 
 
 def _build(layout: Layout, fields: dict[str, Any]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    record = layout.undefined("ts_out" in fields)
+    record = layout.undefined(fields.get("ts_out") is not None)
     levels = fields.pop("levels", None) if "levels" in fields else None
     if levels is not None:
         fields = {**_level_fields(layout, levels), **fields}
     for name, value in fields.items():
+        if value is None and name != "length":
+            continue  # as the official constructors' default: not given
         field = TS_OUT.at(layout.size) if name == "ts_out" else layout.by_name.get(name)
         if field is None or field.kind == RESERVED or name == "length":
             raise TypeError(f"{layout.name} has no field {name!r}")
@@ -223,6 +227,9 @@ def _build(layout: Layout, fields: dict[str, Any]) -> np.ndarray[tuple[int], np.
 
 def _level_fields(layout: Layout, levels: Any) -> dict[str, Any]:
     pairs = [levels] if isinstance(levels, _Pair) else list(levels)
+    for pair in pairs:
+        if not isinstance(pair, _Pair):
+            raise TypeError(f"levels hold {pair!r}, expected pairs of bid and ask")
     if len(pairs) > layout.n_levels:
         raise ValueError(f"{layout.name} has {layout.n_levels} levels, {len(pairs)} were given")
     return {
@@ -236,8 +243,8 @@ def _set_field(
     record: np.ndarray[tuple[int], np.dtype[np.void]], layout: Layout, field: Field, value: Any
 ) -> None:
     if field.kind in (CHAR, CSTR):
-        if field.enum is TriState and (value is None or isinstance(value, bool)):
-            value = {True: "Y", False: "N", None: "~"}[value]
+        if field.enum is TriState and isinstance(value, bool):
+            value = "Y" if value else "N"
         raw = (
             value
             if isinstance(value, bytes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import operator
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-import numpy as np
-
-from dbnfast._core.metadata import Header, encode_header, parse_header, set_codes
+from dbnfast._core.metadata import Header, encode_header, header_size, parse_header, set_codes
+from dbnfast.buffers import as_bytes
 from dbnfast.enums import DBN_VERSION, SYMBOL_CSTR_LEN_V1, SYMBOL_CSTR_LEN_V2, Schema, SType
+from dbnfast.errors import MetadataError
+from dbnfast.times import to_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +24,7 @@ set_codes(frozenset(int(s) for s in Schema), frozenset(int(s) for s in SType))
 NO_SCHEMA: Final = 0xFFFF
 NO_STYPE: Final = 0xFF
 NO_END: Final = 2**64 - 1
+MAX_METADATA: Final = 512 << 20  # a stream's word on its header's length is taken up to this
 COPY_LIMIT: Final = 1 << 20  # a longer header is kept as a view of the input instead
 
 _FIXED: Final = (
@@ -120,7 +123,7 @@ class Metadata:
         *,
         symbol_cstr_len: int | None = None,
     ) -> None:
-        if version not in (1, 2, 3):
+        if isinstance(version, bool) or version not in (1, 2, 3):
             raise ValueError(f"version is {version!r}, expected 1, 2 or 3")
         if not isinstance(dataset, str):
             raise TypeError(f"dataset is {dataset!r}, expected a str")
@@ -132,11 +135,11 @@ class Metadata:
         self._header = None
         self._fixed = {
             "version": version,
-            "dataset": dataset,
+            "dataset": str(dataset),
             "schema": None if schema is None else Schema(schema),
-            "start": _u64("start", start),
-            "end": None if end in (None, 0, NO_END) else _u64("end", end),
-            "limit": _u64("limit", limit or 0) or None,
+            "start": to_ns("start", start),
+            "end": None if end in (None, 0, NO_END) else to_ns("end", end),
+            "limit": _limit(limit),
             "stype_in": None if stype_in is None else SType(stype_in),
             "stype_out": SType(stype_out),
             "ts_out": bool(ts_out),
@@ -156,8 +159,8 @@ class Metadata:
         Parameters
         ----------
         buffer : bytes-like
-            An uncompressed DBN stream, or its beginning. A header of up to 1 MiB is copied, a
-            longer one is kept as a view that keeps the buffer alive.
+            An uncompressed DBN stream, or its beginning. The header is copied, unless it is longer
+            than 1 MiB and the buffer read-only: then it is kept as a view of it.
 
         Returns
         -------
@@ -170,15 +173,18 @@ class Metadata:
             The header is cut, or the buffer empty.
         MetadataError, UnsupportedVersionError
             The header is not valid.
+        TypeError, ValueError
+            `buffer` is no contiguous buffer.
         """
-        view = memoryview(np.frombuffer(buffer, np.uint8)) if len(memoryview(buffer)) else b""
-        return cls._from_header(parse_header(view))
+        return cls._from_header(parse_header(as_bytes(buffer)))
 
     @classmethod
     def _from_header(cls, header: Header) -> Metadata:
-        # the header borrows what it was parsed from; a short one gets bytes of its own
-        if header.size <= COPY_LIMIT:
-            header = parse_header(bytes(memoryview(header.body)[: header.size]))
+        # The header borrows what it was parsed from. A short one gets bytes of its own, and so
+        # does one whose buffer its owner may write to.
+        view = memoryview(header.body)
+        if header.size <= COPY_LIMIT or not memoryview(view.obj).readonly:
+            header = parse_header(bytes(view[: header.size]))
         self = cls.__new__(cls)
         self._header = header
         self._fixed = {
@@ -405,6 +411,9 @@ class Metadata:
         return hash(tuple(self._fixed.values()))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        header = self._header
+        if header is not None and header.version == self.version:
+            return Metadata.decode, (bytes(memoryview(header.body)[: header.size]),)
         rows = [{"raw_symbol": raw, "intervals": rows} for raw, rows in self._mapping_rows()]
         lists = {name: self._texts(name) for name in _LISTS}
         return _rebuild, ({**self._fixed, **lists, "mappings": rows},)
@@ -421,6 +430,35 @@ class Metadata:
         return f"Metadata({fixed}; {lists})"
 
 
+def stated_size(data: Buffer) -> int | None:
+    """
+    Tell how long a header is that comes in pieces.
+
+    Parameters
+    ----------
+    data : bytes-like
+        What is there of it.
+
+    Returns
+    -------
+    int or None
+        Bytes; None where the 8 bytes that tell it are not all there.
+
+    Raises
+    ------
+    MetadataError, UnsupportedVersionError
+        What is there cannot begin a header, or it claims to be longer than `MAX_METADATA`.
+    """
+    size = header_size(data)
+    if size is not None and size > MAX_METADATA:
+        raise MetadataError(
+            f"metadata length at byte 4 makes a header of {size} bytes, at most {MAX_METADATA} "
+            "are read from a stream",
+            offset=4,
+        )
+    return size
+
+
 def _rebuild(fields: dict[str, Any]) -> Metadata:
     return Metadata(**fields)
 
@@ -429,15 +467,13 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Schema | SType) else value
 
 
-def _u64(name: str, value: Any) -> int:
-    if isinstance(value, np.datetime64):
-        value = value.astype("M8[ns]").astype(np.int64)
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r}, expected an int: ns since 1970-01-01 UTC")
-    number = int(value)
+def _limit(limit: Any) -> int | None:
+    if limit is None:
+        return None
+    number = operator.index(limit)
     if not 0 <= number < 2**64:
-        raise ValueError(f"{name} is {number}, expected 0 to 2**64 - 1")
-    return number
+        raise ValueError(f"limit is {number}, expected 0 to 2**64 - 1")
+    return number or None
 
 
 def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
@@ -447,7 +483,7 @@ def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(f"{name} holds {text!r}, expected a str")
-    return texts
+    return tuple(map(str, texts))  # subclasses, as numpy's, become plain
 
 
 def _mapping_rows(
@@ -460,7 +496,7 @@ def _mapping_rows(
     for raw_symbol, intervals in pairs:
         if not isinstance(raw_symbol, str):
             raise TypeError(f"raw_symbol of a mapping is {raw_symbol!r}, expected a str")
-        yield raw_symbol, [_interval(interval) for interval in intervals]
+        yield str(raw_symbol), [_interval(interval) for interval in intervals]
 
 
 def _interval(interval: Any) -> tuple[datetime.date, datetime.date, str]:
@@ -473,7 +509,7 @@ def _interval(interval: Any) -> tuple[datetime.date, datetime.date, str]:
             raise TypeError(f"{name} of a mapping is {day!r}, expected a datetime.date")
     if not isinstance(symbol, str):
         raise TypeError(f"symbol of a mapping is {symbol!r}, expected a str")
-    return first, last, symbol
+    return first, last, str(symbol)
 
 
 def _get(row: Any, name: str) -> Any:

@@ -9,8 +9,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from dbnfast import compression, dbz
-from dbnfast._core.metadata import header_size, parse_header
+from dbnfast._core.metadata import parse_header
 from dbnfast._core.run import survey_run
+from dbnfast.arrays import sealed
 from dbnfast.enums import DBN_VERSION
 from dbnfast.errors import DecompressionError, TruncatedError
 from dbnfast.faults import (
@@ -22,7 +23,7 @@ from dbnfast.faults import (
 )
 from dbnfast.inputs import check_options, check_stated, infer_version
 from dbnfast.layouts import MAX_RECORD_SIZE
-from dbnfast.metadata import Metadata
+from dbnfast.metadata import Metadata, stated_size
 from dbnfast.programs import SIZES
 from dbnfast.records import Records
 
@@ -104,14 +105,19 @@ class _Compressed:
 
 
 def _read_into(file: Any, out: memoryview) -> int:
+    got: int | None
     if hasattr(file, "readinto"):
         got = file.readinto(out)
-        if got is None:
-            raise BlockingIOError("the stream is non-blocking and has no bytes ready")
-        return cast("int", got)
-    data = file.read(len(out))
-    out[: len(data)] = data
-    return len(data)
+    else:
+        data = file.read(len(out))
+        got = None if data is None else len(data)
+        if data is not None and len(data) <= len(out):
+            out[: len(data)] = data
+    if got is None:
+        raise BlockingIOError("the stream is non-blocking and has no bytes ready")
+    if not 0 <= got <= len(out):
+        raise OSError(f"the stream gave {got} bytes where {len(out)} were asked for")
+    return got
 
 
 class RecordReader:
@@ -156,7 +162,10 @@ class RecordReader:
         elif hasattr(source, "readinto") or hasattr(source, "read"):
             self._file = source
         else:
-            raise TypeError(f"{type(source).__name__} is neither a path nor readable")
+            hint = "; scan() decodes bytes" if isinstance(source, bytes | bytearray) else ""
+            raise TypeError(f"{type(source).__name__} is neither a path nor readable{hint}")
+        if isinstance(self._file, io.TextIOBase):
+            raise TypeError("the stream is open as text, expected binary")
         try:
             self._open(has_metadata, input_version, ts_out)
         except BaseException:
@@ -191,7 +200,7 @@ class RecordReader:
     def _open_metadata(self) -> None:
         block = bytearray(8)
         n = self._stream.fill(memoryview(block))
-        size = header_size(bytes(block[:n])) if n else None
+        size = stated_size(bytes(block[:n])) if n else None
         header = bytes(block[:n])
         # a header's own word on its length is not trusted with memory: it grows as it comes
         while size is not None and len(header) < size:
@@ -233,13 +242,18 @@ class RecordReader:
         Raises
         ------
         DecodeError
-            The stream is damaged; everything before was given. ``.good`` is None.
+            The stream is damaged; everything before was given. ``.good`` is None. Every later
+            call raises it again.
         """
         while not self._done:
             if self._error is not None:
-                self._finish()
-                raise self._error
-            records = self._next_block()
+                self._close_file()
+                raise self._error.with_traceback(None)
+            try:
+                records = self._next_block()
+            except Exception as error:
+                self._error = error  # what was read of the block is lost: there is no way on
+                raise
             if len(records):
                 return records
         raise StopIteration
@@ -252,7 +266,7 @@ class RecordReader:
         n += self._stream.fill(view[n:])
         ended = n < len(view)
         self._error = self._stream.error
-        owner = view.toreadonly()
+        owner = sealed(block)
         records, status = survey_run(
             Records, owner, 0, n, SIZES, self._version, self._ts_out, self.metadata
         )
@@ -296,11 +310,13 @@ class RecordReader:
 
     def _finish(self) -> None:
         self._done = True
-        self.close()
+        self._close_file()
 
     def close(self) -> None:
         """Close the file, where `iter_decode` opened it; the iteration ends."""
-        self._done = True
+        self._finish()
+
+    def _close_file(self) -> None:
         if self._owns:
             self._file.close()
 

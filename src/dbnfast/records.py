@@ -11,7 +11,7 @@ from dbnfast._core.copy import Plan, Program, fill, select
 from dbnfast._core.record import RecordIterator
 from dbnfast._core.run import Run, add_view, part_of_run, stretch_of_run, survey_run
 from dbnfast._core.scan import index, skip
-from dbnfast.arrays import as_rtype, read_only, rtype_key
+from dbnfast.arrays import as_rtype, read_only, rtype_key, sealed, stretched
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
 from dbnfast.errors import MixedRecordsError
 from dbnfast.layouts import (
@@ -22,6 +22,7 @@ from dbnfast.layouts import (
 )
 from dbnfast.messages import record_table
 from dbnfast.programs import INDEX_TS_AT, SIZES, program, upgraded
+from dbnfast.times import to_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -162,12 +163,17 @@ class Records(Run):
         total = sum(n for _, _, n in groups)
         dtype = target.dtype(ts_out)
         alike = all(group[1] == size for group in groups) and total == self._n
-        # a longer record has its ts_out behind what this layout knows: no view shows both
-        if alike and (size == dtype.itemsize or not ts_out):
+        if alike:
             if self._size == dtype.itemsize:
                 add_view(self._rtype, size, ts_out, dtype)  # the next one is quicker
-            owner, shape = self._owner, (total,)
-            return np.ndarray(shape, dtype, memoryview(owner).toreadonly(), self._start, (size,))
+            elif ts_out:
+                dtype = stretched(dtype, size)
+            # frombuffer holds the export, so that nobody can move or free the memory; an
+            # ndarray of a memoryview would hold its exporter only
+            if dtype.itemsize == size:
+                return np.frombuffer(self._owner, dtype, total, self._start)
+            raw = np.frombuffer(self._owner, np.uint8, self._nbytes, self._start)
+            return np.ndarray((total,), dtype, raw, 0, (size,))
         block = np.empty(total * dtype.itemsize, np.uint8)
         routes = [
             (rtype, size, 0, dtype.itemsize, None if own is target else program(own, target))
@@ -297,7 +303,7 @@ class Records(Run):
             return self._make(self._owner, self._start, self._nbytes, to_version, metadata)
         block = np.empty(total, np.uint8)
         fill(self.data, Plan(routes, [block], self.ts_out), SIZES, self.ts_out)
-        return self._make(memoryview(block).toreadonly(), 0, total, to_version, metadata)
+        return self._make(sealed(block), 0, total, to_version, metadata)
 
     def filter(
         self,
@@ -333,7 +339,8 @@ class Records(Run):
         """
         rtypes = np.ones(256, np.uint8)
         if schema is not None:
-            names = [schema] if isinstance(schema, str | RType) else list(schema)
+            several = isinstance(schema, list | tuple | set | frozenset)
+            names: Iterable[Any] = schema if several else (schema,)  # type: ignore[assignment]
             rtypes[:] = 0
             for name in names:
                 rtypes[list(self._selection(name)[0])] = 1
@@ -345,8 +352,9 @@ class Records(Run):
             self.ts_out,
             rtypes,
             INDEX_TS_AT,
-            0 if start is None else _ns("start", start),
-            2**64 - 1 if end is None else _ns("end", end),
+            start is not None or end is not None,
+            0 if start is None else to_ns("start", start),
+            2**64 - 1 if end is None else to_ns("end", end),
             _ids("instrument_ids", instrument_ids),
             _ids("publishers", publishers),
         )
@@ -354,7 +362,7 @@ class Records(Run):
             return self
         if n_bytes < self._nbytes // 2:
             block = block[:n_bytes].copy()  # gives back what was reserved for all
-        return self._make(memoryview(block).toreadonly(), 0, n_bytes, self._version, self._metadata)
+        return self._make(sealed(block), 0, n_bytes, self._version, self._metadata)
 
     def _make(
         self, owner: memoryview | bytes, start: int, n_bytes: int, version: int, metadata: object
@@ -458,7 +466,7 @@ class Records(Run):
         for part in parts:
             block[at : at + part._nbytes] = np.frombuffer(part.data, np.uint8)
             at += part._nbytes
-        return first._make(memoryview(block).toreadonly(), 0, at, first._version, first._metadata)
+        return first._make(sealed(block), 0, at, first._version, first._metadata)
 
     def __add__(self, other: object) -> Records:
         if not isinstance(other, Records):
@@ -486,15 +494,6 @@ def _restore(raw: bytes, version: int, ts_out: bool, metadata: Metadata | None) 
 
 def _name(key: RType | int) -> str:
     return str(key) if isinstance(key, RType) else f"of rtype {key:#04x}"
-
-
-def _ns(name: str, value: int | np.datetime64) -> int:
-    if isinstance(value, np.datetime64):
-        value = int(value.astype("M8[ns]").astype(np.int64))
-    number = operator.index(value)
-    if not 0 <= number < 2**64:
-        raise ValueError(f"{name} is {number}, expected 0 to 2**64 - 1 ns")
-    return number
 
 
 def _ids(

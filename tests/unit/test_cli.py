@@ -490,13 +490,15 @@ def test_importing_the_package_imports_no_command_line() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
 @pytest.mark.parametrize("command", [["head", "-n", "100000", "--json"], ["info"]])
-def test_a_broken_pipe_is_quiet(command: list[str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_broken_pipe_is_quiet(command: list[str], unbuffered: str) -> None:
     files = [str(FIXTURES / SAMPLE)] * (200 if command == ["info"] else 1)
     with subprocess.Popen(
         [sys.executable, "-m", "dbnfast", *command, *files],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -14,7 +14,7 @@ import dbnfast
 
 ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
-    ("errors", "enums", "publishers", "version"),
+    ("errors", "enums", "publishers", "version", "buffers", "times"),
     ("_core",),
     ("layout_types",),
     ("layouts",),

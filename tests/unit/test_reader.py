@@ -116,7 +116,7 @@ def test_a_file_opened_by_path_is_closed(how: str, tmp_path: Path) -> None:
         with pytest.raises(InvalidRecordError):
             list(reader)
     assert reader._file.closed
-    with pytest.raises(StopIteration):
+    with pytest.raises(InvalidRecordError if how == "error" else StopIteration):
         next(reader)
 
 
@@ -314,10 +314,9 @@ def test_memory_is_flat_for_what_zstd_blows_up() -> None:
 def test_a_header_that_claims_gigabytes_takes_no_memory() -> None:
     claim = HEAD[:4] + b"\xff\xff\xff\xff" + HEAD[8:]
     tracemalloc.start()
-    with pytest.raises(dbnfast.TruncatedError) as caught:
+    with pytest.raises(dbnfast.MetadataError, match="4294967303 bytes, at most") as caught:
         iter_decode(io.BytesIO(claim))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert caught.value.needed == 8 + 2**32 - 1
-    assert caught.value.available == 128
+    assert caught.value.offset == 4
     assert peak < 4 * MIB

@@ -61,11 +61,13 @@ cdef inline bint covers(const Cursor* cursor, const uint8_t* p, Py_ssize_t n) no
 
 
 cdef inline Status step(
-    Cursor* cursor, const uint16_t* min_size, const uint8_t** record, Py_ssize_t* n_bytes
+    Cursor* cursor, const uint16_t* min_size, const uint8_t** record, Py_ssize_t* n_bytes,
+    uint8_t* rtype
 ) noexcept nogil:
     # DBN: byte 0 of a record counts its 4-byte words, header and ts_out included. A header is
     # judged when all 16 bytes are there, so that any split of a stream is judged alike; a size
-    # below 16 is refused before the step, since a step of 0 would never end.
+    # below 16 is refused before the step, since a step of 0 would never end. Size and rtype are
+    # read once and handed on: memory that somebody else writes to cannot make them disagree.
     cdef const uint8_t* here = cursor.pos
     cdef Py_ssize_t left = cursor.end - here
     cdef Py_ssize_t n
@@ -73,7 +75,8 @@ cdef inline Status step(
         return DONE if left == 0 else MORE
     prefetch(here + AHEAD)
     n = here[0] * 4
-    if n < 16 or n < min_size[here[1]]:
+    rtype[0] = here[1]
+    if n < 16 or n < min_size[rtype[0]]:
         return INVALID
     if n > left:
         return MORE

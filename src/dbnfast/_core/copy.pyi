@@ -82,6 +82,7 @@ def select(
     ts_out: bool,
     rtypes: Buffer,
     ts_at: Buffer,
+    by_time: bool,
     start: int,
     end: int,
     instruments: Buffer | None,
@@ -96,6 +97,8 @@ def select(
         Non-zero for every rtype that passes.
     ts_at : uint16, shape (256,)
         Where each rtype has its index timestamp.
+    by_time : bool
+        Whether the index timestamp counts; an undefined one then never passes.
     start, end : int
         Half-open range of the index timestamp, ns.
     instruments, publishers : uint32 or None

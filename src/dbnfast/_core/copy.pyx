@@ -175,6 +175,8 @@ def upgrade(
     cdef const Recipe* recipe = &program.recipe
     cdef const uint8_t* source
     cdef uint8_t* to
+    if recipe.template == NULL:
+        raise TypeError("the program was never made")
     if stride < recipe.source_size + extra or n * stride != data.shape[0]:
         raise ValueError(f"{data.shape[0]} bytes are no whole number of {stride}-byte records")
     if out.shape[0] != n * size:
@@ -232,6 +234,8 @@ cdef class Plan:
                     raise ValueError(f"no {n_bytes} bytes in a record of {size}")
             else:
                 program = recipe
+                if program.recipe.template == NULL:
+                    raise TypeError("the program was never made")
                 if program.recipe.source_size + extra > size:
                     raise ValueError(f"a record of {size} bytes is short for its program")
                 if program.recipe.size + extra != n_bytes:
@@ -275,15 +279,15 @@ cdef Status spread(
     cdef Py_ssize_t size = 0
     cdef uint8_t* out
     cdef int16_t i
-    cdef uint8_t words
+    cdef uint8_t words, rtype = 0
     cdef const Route* route
     cdef Status status
     while True:
-        status = step(cursor, min_size, &record, &size)
+        status = step(cursor, min_size, &record, &size, &rtype)
         if status != STEP:
             return status
-        words = load_u8(record)
-        i = plan.first[load_u8(record + 1)]
+        words = <uint8_t>(size >> 2)
+        i = plan.first[rtype]
         while i >= 0 and plan.routes[i].words != words:
             i = plan.routes[i].next
         if i < 0:
@@ -343,7 +347,7 @@ cdef inline bint found(const uint32_t* values, Py_ssize_t n, uint32_t wanted) no
 def select(
     const uint8_t[::1] data not None, uint8_t[::1] out not None, SizeTable sizes not None,
     bint ts_out, const uint8_t[::1] rtypes not None, const uint16_t[::1] ts_at not None,
-    uint64_t start, uint64_t end, const uint32_t[::1] instruments, const uint32_t[::1] publishers,
+    bint by_time, uint64_t start, uint64_t end, const uint32_t[::1] instruments, const uint32_t[::1] publishers,
 ):
     """Copy the records that pass a filter; see the stub."""
     cdef Cursor cursor
@@ -357,7 +361,7 @@ def select(
     cdef const uint32_t* ids = NULL
     cdef const uint32_t* sources = NULL
     cdef Py_ssize_t n_ids = -1, n_sources = -1
-    cdef bint by_time = start > 0 or end < <uint64_t>-1
+    cdef uint8_t rtype = 0
     if rtypes.shape[0] != 256 or ts_at.shape[0] != 256:
         raise ValueError("rtypes and ts_at need one entry for each rtype")
     if out.shape[0] < data.shape[0]:
@@ -375,9 +379,9 @@ def select(
     sink.pos = &out[0]
     sink.end = &out[0] + out.shape[0]
     with nogil:
-        while step(&cursor, min_size, &record, &size) == STEP:
+        while step(&cursor, min_size, &record, &size, &rtype) == STEP:
             header = load_header(record)
-            if not rtypes[header.rtype]:
+            if not rtypes[rtype]:
                 continue
             if n_ids >= 0 and not found(ids, n_ids, header.instrument_id):
                 continue
@@ -385,7 +389,7 @@ def select(
                 continue
             if by_time:
                 # ts_at lies inside the smallest legal record of the rtype
-                ts = load_u64(record + ts_at[header.rtype])
+                ts = load_u64(record + ts_at[rtype])
                 if ts < start or ts >= end:
                     continue
             to = claim(&sink, size)
@@ -408,6 +412,7 @@ def gather(
     cdef uint8_t* to
     cdef const uint8_t* chosen
     cdef Py_ssize_t hit
+    cdef uint8_t rtype = 0
     cdef bint wrong = False
     cdef bint short = wanted <= FIXED
     cdef const uint16_t* min_size = sizes.of(ts_out)
@@ -423,19 +428,19 @@ def gather(
     sink.end = &out[0] + out.shape[0]
     with nogil:
         while True:
-            status = step(&cursor, min_size, &record, &size)
+            status = step(&cursor, min_size, &record, &size, &rtype)
             if status != STEP:
                 break
             to = room(&sink, wanted)
             if short and to != NULL and covers(&cursor, record, wanted):
                 # which record is wanted cannot be foreseen: to copy each one and keep only the
                 # step of those that are costs less than branches taken wrongly
-                hit = chosen[load_u8(record + 1)] != 0
+                hit = chosen[rtype] != 0
                 copy_short(to, record, wanted)
                 wrong |= hit & (size != wanted)
                 claim(&sink, hit * wanted)
                 continue
-            if not chosen[load_u8(record + 1)]:
+            if not chosen[rtype]:
                 continue
             to = claim(&sink, size) if size == wanted else NULL
             if to == NULL:

@@ -18,6 +18,8 @@ class Feed:
     _direct: bool
     def _set_up(self, cls: type[Run], sizes: SizeTable) -> None:
         """Tell the class of the runs and the sizes of records, once."""
+    def _take_back(self) -> None:
+        """Take back what was lent: what was written there was taken elsewhere."""
     def _forget(self) -> None:
         """Drop what is held: it was taken elsewhere."""
     def feed(self, data: Buffer) -> None: ...

@@ -1,5 +1,6 @@
 """Records out of pieces: the buffers behind the incremental Decoder."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcpy
@@ -29,6 +30,7 @@ cdef class Feed:
     cdef bint ts_out
     cdef object metadata
     cdef list ready
+    cdef Py_ssize_t n_ready  # bytes of these runs
     # of the last run of equal records: what shows it
     cdef object dtype
     cdef int dtype_size, dtype_rtype
@@ -57,6 +59,12 @@ cdef class Feed:
         self.cls = cls
         self.sizes = sizes
 
+    @cython.critical_section
+    def _take_back(self):
+        """Take back what was lent: what was written there was taken elsewhere."""
+        self.lent, self.lent_view = False, None
+
+    @cython.critical_section
     def _forget(self):
         """Drop what is held: it was taken elsewhere."""
         if self.started:
@@ -77,10 +85,7 @@ cdef class Feed:
     @property
     def _waiting(self):
         """Bytes that came in and are not part of what was handed out."""
-        cdef Py_ssize_t n = self.n_carry + self.end - self.begin
-        for run in self.ready:
-            n += (<Run>run)._nbytes
-        return n
+        return self.n_carry + self.end - self.begin + self.n_ready
 
     @property
     def _tail(self):
@@ -89,6 +94,7 @@ cdef class Feed:
             return memoryview(<bytes>self.carry[:self.n_carry])
         return self.view[self.begin:self.end]
 
+    @cython.critical_section
     def _start(self, int version, bint ts_out, object metadata, Py_ssize_t consumed):
         """Begin with the records; `consumed` bytes of what is held came before them."""
         if self.started or self.cls is None:
@@ -100,6 +106,8 @@ cdef class Feed:
         self.ts_out = ts_out
         self.metadata = metadata
         self.begin += consumed
+        if self.size > MAX_BLOCK and self.end - self.begin < MIN_BLOCK and not self.lent:
+            self.replace_block(MAX_BLOCK)  # a long header made the block large
 
     def _settle_version(self, int version):
         """Set the version of the runs to come, where the stream did not state it."""
@@ -126,7 +134,8 @@ cdef class Feed:
             The end was fed already.
         """
         if self._direct and type(data) is bytes:
-            self._borrow(data)
+            with cython.critical_section(self):
+                self.borrow(data, 0)
         else:
             self._feed_other(data)
 
@@ -151,24 +160,25 @@ cdef class Feed:
         TruncatedWarning
             The stream ended inside a record or a zstd frame.
         """
-        cdef list ready
-        if self._direct and self._fault is None:
-            self.harvest()
-            if self.ready:
-                ready = self.ready
-                self.ready = []
-                return ready
-        return self._read_other()
+        cdef list ready = None
+        if self._direct:
+            with cython.critical_section(self):
+                ready = self.drain()
+        return ready if ready else self._read_other()
 
-    cpdef _borrow(self, bytes data, Py_ssize_t start=0):
-        # Take records from `data`, which is kept, not copied.
+    @cython.critical_section
+    def _borrow(self, bytes data not None, Py_ssize_t start=0):
+        """Take records from `data`, which is kept, not copied; see the stub."""
+        self.borrow(data, start)
+
+    cdef int borrow(self, bytes data, Py_ssize_t start) except -1:
         cdef Py_ssize_t n = PyBytes_GET_SIZE(data) - start
         if start < 0 or n < 0:
             raise ValueError(f"start {start} lies outside the {PyBytes_GET_SIZE(data)} bytes")
         if not self.started:
             raise RuntimeError("the records have not begun")
         if self._fault is not None or n == 0:
-            return
+            return 0
         self.harvest()
         if self.end > self.begin and self._fault is None:
             # the block's tail is a cut record, and the rest of it is in `data`
@@ -177,15 +187,20 @@ cdef class Feed:
             self.begin = self.end
         if self._fault is None:
             self.consume(data, <const uint8_t*>PyBytes_AS_STRING(data), start, start + n, True)
+        return 0
 
+    @cython.critical_section
     def _write(self, const uint8_t[::1] data not None):
         """Take bytes by copying them into the block; see the stub."""
+        self.copy(data)
+
+    cdef int copy(self, const uint8_t[::1] data) except -1:
         cdef Py_ssize_t at = 0, n
         if self.lent and self.started:
             # the block's free space is promised to somebody: bytes of their own instead
             if data.shape[0]:
-                self._borrow(bytes(data))
-            return
+                self.borrow(bytes(data), 0)
+            return 0
         if self.lent and self.lent_view is None:
             # what is held must stay in one piece: it moves on, and what was lent stays lent
             self.lent_view = self.block[self.end:]
@@ -196,7 +211,9 @@ cdef class Feed:
             memcpy(self.memory + self.end, &data[at], n)
             self.end += n
             at += n
+        return 0
 
+    @cython.critical_section
     def _lend(self, Py_ssize_t size_hint):
         """Give the free space of the block to write to; see the stub."""
         if self.lent_view is not None:
@@ -206,6 +223,7 @@ cdef class Feed:
             self.lent = True
         return self.block[self.end:]
 
+    @cython.critical_section
     def _commit(self, Py_ssize_t n_bytes):
         """Take the first `n_bytes` bytes of what was lent; see the stub."""
         cdef object elsewhere = self.lent_view
@@ -217,7 +235,7 @@ cdef class Feed:
                     f"{n_bytes} bytes were written, the buffer has room for {len(elsewhere)}"
                 )
             self.lent, self.lent_view = False, None
-            self._write(elsewhere[:n_bytes])
+            self.copy(elsewhere[:n_bytes])
             return
         if n_bytes < 0 or n_bytes > self.size - self.end:
             raise ValueError(
@@ -227,13 +245,18 @@ cdef class Feed:
         if self._fault is None:
             self.end += n_bytes
 
+    @cython.critical_section
     def _drain(self):
         """Hand out the runs that are whole, in the stream's order; see the stub."""
+        return self.drain()
+
+    cdef list drain(self):
         cdef list ready
         if self.started and self._fault is None:
             self.harvest()
         ready = self.ready
         self.ready = []
+        self.n_ready = 0
         return ready
 
     cdef int harvest(self) except -1:
@@ -314,6 +337,7 @@ cdef class Feed:
                     self.dtype_size, self.dtype_rtype = run._size, run._rtype
             run.dtype = self.dtype
         self.ready.append(run)
+        self.n_ready += run._nbytes
         return 0
 
     cdef Py_ssize_t complete_carry(self, const uint8_t* base, Py_ssize_t n) except -1:
@@ -321,6 +345,7 @@ cdef class Feed:
         # record is judged once its header is there.
         cdef Py_ssize_t taken = 0, missing, size = 0
         cdef const uint8_t* record = NULL
+        cdef uint8_t rtype = 0
         cdef Cursor cursor
         cdef Summary summary
         cdef const uint16_t* min_size = self.sizes.of(self.ts_out)
@@ -333,7 +358,7 @@ cdef class Feed:
             return taken
         cursor.pos = self.carry
         cursor.end = cursor.pos + self.n_carry
-        if step(&cursor, min_size, &record, &size) == INVALID:
+        if step(&cursor, min_size, &record, &size, &rtype) == INVALID:
             self._fault = (load_u8(self.carry) * 4, load_u8(self.carry + 1))
             return taken
         missing = load_u8(self.carry) * 4 - self.n_carry

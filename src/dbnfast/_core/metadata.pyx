@@ -38,6 +38,8 @@ cdef class Header:
     def dataset(self):
         """The dataset code."""
         cdef const uint8_t[::1] body = self.body
+        if body is None or body.shape[0] < FIXED_END:
+            raise TypeError("there is no header")
         return text(&body[0], 8, 16, "dataset")
 
     @property
@@ -54,37 +56,64 @@ cdef class Header:
     def texts(self, int which):
         """Read a list of texts: 0 symbols, 1 partial, 2 not_found; see the stub."""
         cdef const uint8_t[::1] body = self.body
-        cdef Py_ssize_t at
+        cdef Cursor cursor
+        cdef Py_ssize_t n_text = self.symbol_cstr_len
         cdef uint32_t _i
         cdef list found = []
         if not 0 <= which < N_LISTS:
             raise ValueError(f"no list {which} of texts")
-        at = self.list_at[which] + 4
+        self.enter(&cursor, body, which)
         for _i in range(self.list_n[which]):
-            found.append(text(&body[0], at, self.symbol_cstr_len, LIST_NAMES[which]))
-            at += self.symbol_cstr_len
+            found.append(next_text(&cursor, body, n_text, LIST_NAMES[which]))
         return found
 
     def mappings(self):
         """Read the mappings: [(raw_symbol, [(start_date, end_date, symbol)])]; see the stub."""
         cdef const uint8_t[::1] body = self.body
-        cdef Py_ssize_t at = self.list_at[N_LISTS] + 4
+        cdef Cursor cursor
         cdef Py_ssize_t n_text = self.symbol_cstr_len
         cdef uint32_t _i, _j, n
         cdef list found = [], intervals
         cdef dict dates = {}  # a header names few dates many times
+        self.enter(&cursor, body, N_LISTS)
         for _i in range(self.list_n[N_LISTS]):
-            raw_symbol = text(&body[0], at, n_text, "raw_symbol")
-            n = load_u32(&body[0] + at + n_text)
-            at += n_text + 4
+            raw_symbol = next_text(&cursor, body, n_text, "raw_symbol")
+            n = load_u32(next_bytes(&cursor, body, 4))
             intervals = []
             for _j in range(n):
-                start = date(&body[0], at, dates)
-                end = date(&body[0], at + 4, dates)
-                intervals.append((start, end, text(&body[0], at + 8, n_text, "symbol")))
-                at += 8 + n_text
+                start = next_date(&cursor, body, dates)
+                end = next_date(&cursor, body, dates)
+                intervals.append((start, end, next_text(&cursor, body, n_text, "symbol")))
             found.append((raw_symbol, intervals))
         return found
+
+    cdef int enter(self, Cursor* cursor, const uint8_t[::1] body, int which) except -1:
+        # The buffer may not be what it was when the counts were checked: walk it as checked.
+        if body is None or body.shape[0] < self.size or self.list_at[which] + 4 > self.size:
+            raise TypeError("there is no header")
+        cursor.pos = &body[0] + self.list_at[which] + 4
+        cursor.end = &body[0] + self.size
+        return 0
+
+
+cdef const uint8_t* next_bytes(
+    Cursor* cursor, const uint8_t[::1] body, Py_ssize_t n
+) except NULL:
+    cdef const uint8_t* p = take(cursor, n)
+    if p == NULL:
+        at = cursor.pos - &body[0]
+        raise MetadataError(f"{n} bytes at byte {at} do not fit the header", offset=at)
+    return p
+
+
+cdef str next_text(Cursor* cursor, const uint8_t[::1] body, Py_ssize_t n_text, str name):
+    cdef const uint8_t* p = next_bytes(cursor, body, n_text)
+    return text(&body[0], p - &body[0], n_text, name)
+
+
+cdef object next_date(Cursor* cursor, const uint8_t[::1] body, dict dates):
+    cdef const uint8_t* p = next_bytes(cursor, body, 4)
+    return date(&body[0], p - &body[0], dates)
 
 
 cdef str text(const uint8_t* base, Py_ssize_t at, Py_ssize_t n_max, str name):

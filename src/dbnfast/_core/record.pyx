@@ -12,6 +12,7 @@ from dbnfast._core.bounds cimport STEP, Cursor, step
 from dbnfast._core.copy cimport Program, upgrade_record
 from dbnfast._core.header cimport (
     HEADER_SIZE,
+    MAX_RECORD_SIZE,
     TS_OUT_SIZE,
     load_i32,
     load_i64,
@@ -85,6 +86,9 @@ cdef enum Code:
     PRETTY_STAMP = 13
 
 
+cdef int[14] WIDTHS = [1, 2, 4, 8, 1, 2, 4, 8, 1, 0, 8, 8, 8, 8]  # by code; text has any
+
+
 cdef object text_at(const uint8_t* p, Py_ssize_t n_max):
     cdef Py_ssize_t n = 0
     while n < n_max and load_u8(p + n) != 0:
@@ -107,8 +111,12 @@ cdef class Attribute:
         self, str name, int code, Py_ssize_t offset, Py_ssize_t width, members=None,
         make_time=None, doc=None,
     ):
-        if offset < 0 or width < 1 or not 0 <= code <= <int>PRETTY_STAMP:
-            raise ValueError(f"no attribute of {width} bytes at {offset}")
+        if self.name is not None:
+            raise TypeError("an attribute is made once")
+        if not 0 <= code <= <int>PRETTY_STAMP or not 0 <= offset <= MAX_RECORD_SIZE:
+            raise ValueError(f"no attribute of kind {code} at {offset}")
+        if not 0 < width <= MAX_RECORD_SIZE or (code != TEXT and width != WIDTHS[code]):
+            raise ValueError(f"no attribute of kind {code} has {width} bytes")
         if code in (PRETTY_TIME, PRETTY_STAMP) and make_time is None:
             raise TypeError("a time needs make_time")
         self.name = name
@@ -211,6 +219,8 @@ cdef class RecordTable:
             entry.newest = <PyTypeObject*>newest
             if recipe is not None:
                 program = recipe
+                if program.recipe.template == NULL:
+                    raise TypeError("the program was never made")
                 if program.recipe.source_size != size:
                     raise ValueError(f"the program is not for records of {size} bytes")
                 entry.recipe = &program.recipe
@@ -259,6 +269,8 @@ cdef class RecordIterator:
     def __init__(
         self, Run run not None, RecordTable table not None, SizeTable sizes not None, bint upgrade
     ):
+        if table.entries == NULL:
+            raise TypeError("the table was never made")
         self.run = run
         self.table = table
         self.sizes = sizes
@@ -272,9 +284,10 @@ cdef class RecordIterator:
     def __next__(self):
         cdef const uint8_t* record = NULL
         cdef Py_ssize_t n = 0
+        cdef uint8_t rtype = 0
         if self.run is None:
             raise StopIteration
-        if step(&self.cursor, self.sizes.of(self.run._ts_out), &record, &n) != STEP:
+        if step(&self.cursor, self.sizes.of(self.run._ts_out), &record, &n, &rtype) != STEP:
             raise StopIteration
         return make_record(self.table, record, n, self.run._ts_out, self.upgrade)
 
@@ -283,6 +296,8 @@ def record_from(RecordTable table not None, const uint8_t[::1] data not None, bi
                 bint upgrade):
     """Make the record that `data` holds from end to end; see the stub."""
     cdef Py_ssize_t n = data.shape[0]
+    if table.entries == NULL:
+        raise TypeError("the table was never made")
     if n < HEADER_SIZE or load_u8(&data[0]) * 4 != n:
         raise ValueError(
             f"the {n} bytes are not one record: "

@@ -1,5 +1,6 @@
 """A run of whole records in one buffer: the compiled base of Records."""
 
+cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport uint8_t, uint16_t
 
@@ -65,18 +66,20 @@ cdef class Run:
         ``Action.TRADE.code``.
         """
         if schema is None and self._size:
-            if self.dtype is None:
-                self.dtype = view_dtype(self)
-            if self.dtype is not None:
-                return frombuffer(self._owner, self.dtype, self._n, self._start)
+            with cython.critical_section(self):
+                if self.dtype is None:
+                    self.dtype = view_dtype(self)
+                dtype = self.dtype
+            if dtype is not None:
+                return frombuffer(self._owner, dtype, self._n, self._start)
         return self._array_other(schema)
 
     @property
     def _groups(self):
         """The records as ((rtype, size in bytes, count), ...), by rtype and size."""
-        if self.groups is None:
-            self.groups = ((self._rtype, self._size, self._n),) if self._n else ()
-        return self.groups
+        if self.groups is not None:
+            return self.groups
+        return ((self._rtype, self._size, self._n),) if self._n else ()
 
 
 cdef Run make_run(

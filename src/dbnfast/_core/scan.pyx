@@ -97,23 +97,21 @@ cdef void survey(
     cdef Cursor cursor
     cdef const uint8_t* record = NULL
     cdef Py_ssize_t size = 0, n
-    cdef uint8_t rtype, words
+    cdef uint8_t rtype = 0, words
     cdef Status status
     clear(out)
     cursor.pos = base
     cursor.end = base + n_bytes
-    status = step(&cursor, min_size, &record, &size)
+    status = step(&cursor, min_size, &record, &size, &rtype)
     if status == STEP:
-        rtype = load_u8(record + 1)
-        n = same_stride(base, size, n_bytes // size, load_u16(base))
+        n = same_stride(base, size, n_bytes // size, <uint16_t>(rtype << 8 | size >> 2))
         out.words[rtype] = <uint8_t>(size >> 2)
         out.count[rtype] = n
         out.n_records = n
         cursor.pos = base + n * size
-        status = step(&cursor, min_size, &record, &size)
+        status = step(&cursor, min_size, &record, &size, &rtype)
     while status == STEP:
-        rtype = load_u8(record + 1)
-        words = load_u8(record)
+        words = <uint8_t>(size >> 2)
         out.n_records += 1
         if out.words[rtype] == words:
             out.count[rtype] += 1
@@ -122,7 +120,7 @@ cdef void survey(
             out.count[rtype] = 1
         else:
             count_extra(out, words * 256 + rtype)
-        status = step(&cursor, min_size, &record, &size)
+        status = step(&cursor, min_size, &record, &size, &rtype)
     out.status = status
     out.stop = cursor.pos - base
 
@@ -201,6 +199,7 @@ def skip(
     cdef Cursor cursor
     cdef const uint8_t* record = NULL
     cdef Py_ssize_t size = 0
+    cdef uint8_t rtype = 0
     cdef const uint16_t* min_size = sizes.of(ts_out)
     cdef Status status = DONE
     if start < 0 or start > data.shape[0] or n_records < 0:
@@ -211,7 +210,7 @@ def skip(
     cursor.end = &data[0] + data.shape[0]
     with nogil:
         while n_records > 0:
-            status = step(&cursor, min_size, &record, &size)
+            status = step(&cursor, min_size, &record, &size, &rtype)
             if status != STEP:
                 break
             n_records -= 1
@@ -226,6 +225,7 @@ def index(
     cdef Cursor cursor
     cdef const uint8_t* record = NULL
     cdef Py_ssize_t size = 0, n = 0, written = 0
+    cdef uint8_t rtype = 0
     cdef const uint16_t* min_size = sizes.of(ts_out)
     if start < 0 or start > data.shape[0] or every < 1:
         raise ValueError(f"no index of every {every} records from byte {start} on")
@@ -234,7 +234,7 @@ def index(
     cursor.pos = &data[0] + start
     cursor.end = &data[0] + data.shape[0]
     with nogil:
-        while step(&cursor, min_size, &record, &size) == STEP:
+        while step(&cursor, min_size, &record, &size, &rtype) == STEP:
             if n % every == 0:
                 if written == out.shape[0]:
                     break

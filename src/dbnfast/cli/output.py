@@ -50,6 +50,9 @@ def put_heading(text: str) -> None:
     text : str
         The heading.
     """
+    if not sys.stdout.isatty():
+        put(text)  # rich would end the process where a pipe is closed
+        return
     from rich.console import Console
     from rich.text import Text
 

@@ -1,0 +1,319 @@
+"""Memory that others own: arrays pin it, nobody writes to what was handed out, all is bounded."""
+
+from __future__ import annotations
+
+import mmap
+import operator
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dbnfast
+import streams
+from dbnfast import Decoder, Metadata, TruncatedWarning
+
+TRADES = dbnfast.encode(dbnfast.empty("trades", 50), Metadata("X", schema="trades"))
+LONG = streams.header() + b"".join(bytes([14]) + streams.trade(i)[1:] + bytes(8) for i in range(9))
+HEAD = streams.header()
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "array": lambda records: records.array(),
+    "array-schema": lambda records: records.array("trades"),
+    "split": lambda records: records.split()[dbnfast.RType.TRADES],
+    "slice": lambda records: records[3:7].array("trades"),
+    "runs": lambda records: next(records.runs()).array(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("data", [TRADES, LONG], ids=["exact", "long"])
+def test_an_array_pins_the_memory_it_shows(way: str, data: bytes) -> None:
+    buffer = bytearray(data)
+    array = WAYS[way](dbnfast.scan(buffer))
+    assert np.shares_memory(array, np.frombuffer(buffer, np.uint8))
+    with pytest.raises(BufferError):
+        buffer.clear()
+    with pytest.raises(BufferError):
+        buffer.extend(bytes(1 << 20))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_array_pins_a_mapped_file(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "trades.dbn"
+    path.write_bytes(TRADES)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    array = WAYS[way](dbnfast.scan(mapped))
+    with pytest.raises(BufferError):
+        mapped.close()
+    del array
+    mapped.close()
+
+
+def roads(data: bytes) -> dict[str, dbnfast.Records]:
+    """Records of every road, in memory of every kind."""
+    decoder = Decoder()
+    decoder.feed(bytearray(data))
+    import io
+
+    (streamed,) = dbnfast.iter_decode(io.BytesIO(data))
+    return {
+        "bytes": dbnfast.scan(data),
+        "bytearray": dbnfast.scan(bytearray(data)),
+        "array": dbnfast.scan(np.frombuffer(bytearray(data), np.uint8)),
+        "zstd": dbnfast.scan(streams.frame(data)),
+        "decoder": decoder.read()[0],
+        "iter_decode": streamed,
+        "filter": dbnfast.scan(data).filter(start=0, instrument_ids=[0, 1, 2, 3, 4]),
+        "picked": dbnfast.scan(data)[::2],
+    }
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "slice"])
+@pytest.mark.parametrize("road", roads(TRADES))
+def test_an_array_cannot_be_made_writable(way: str, road: str) -> None:
+    records = roads(LONG if road != "filter" else TRADES)[road]
+    if not len(records):
+        records = roads(TRADES)["bytes"]
+    array = WAYS[way](records)
+    assert not array.flags.writeable
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        array.setflags(write=True)
+    with pytest.raises(ValueError, match="read-only"):
+        array["price"] = 1
+
+
+def test_the_first_array_of_a_process_is_as_safe_as_the_next() -> None:
+    code = f"""
+        import dbnfast
+        buffer = bytearray({TRADES!r})
+        array = dbnfast.decode(buffer)
+        try:
+            buffer.clear()
+        except BufferError:
+            print("pinned")
+        try:
+            array.setflags(write=True)
+        except ValueError:
+            print("read-only")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["pinned", "read-only"]
+
+
+def test_a_long_header_does_not_change_with_its_buffer() -> None:
+    symbols = [f"S{i}" for i in range(20_000)]
+    buffer = bytearray(Metadata("X", symbols=symbols).encode())
+    metadata = Metadata.decode(buffer)
+    buffer[128:] = b"\xff" * (len(buffer) - 128)
+    assert metadata.symbols == symbols
+    assert metadata.mappings == {}
+
+
+def test_lists_are_walked_within_bounds_whatever_became_of_the_buffer(tmp_path: Path) -> None:
+    # a read-only map shows what others write to the file
+    path = tmp_path / "long.dbn"
+    day = np.datetime64("2026-01-01").astype(object)
+    rows = [{"start_date": day, "end_date": day, "symbol": "1"}]
+    mappings = {f"S{i}": rows for i in range(8000)}
+    path.write_bytes(Metadata("X", mappings=mappings).encode())
+    with path.open("r+b") as file:
+        writable = mmap.mmap(file.fileno(), 0)
+        shown = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    metadata = Metadata.decode(shown)
+    writable[124 + 4 + 71 : 124 + 4 + 75] = b"\xff" * 4  # the first count of intervals
+    with pytest.raises(dbnfast.MetadataError):
+        _ = metadata.mappings
+
+
+@pytest.mark.parametrize("n_first", [50, 128, 128 + 96])
+def test_a_buffer_lent_before_the_stream_proved_to_be_compressed(n_first: int) -> None:
+    first = streams.frame(HEAD + streams.trades(2))
+    second = streams.frame(streams.trades(5))
+    decoder = Decoder()
+    lent = decoder.get_buffer()
+    decoder.feed(first)
+    found = [records.tobytes() for records in decoder.read()]
+    lent[: len(second)] = second
+    decoder.buffer_updated(len(second))
+    decoder.feed_eof()
+    found += [records.tobytes() for records in decoder.read()]
+    assert b"".join(found) == streams.trades(2) + streams.trades(5)
+    assert decoder.read() == []
+
+
+def test_a_damaged_header_does_not_gather_what_comes_later() -> None:
+    decoder = Decoder()
+    for _ in range(40):
+        lent = decoder.get_buffer()
+        lent[:] = b"x" * len(lent)
+        decoder.buffer_updated(len(lent))
+    assert decoder.pending < 1 << 20
+    for _ in range(2):
+        with pytest.raises(dbnfast.MetadataError):
+            decoder.read()
+
+
+def test_an_error_raised_again_does_not_grow() -> None:
+    decoder = Decoder()
+    decoder.feed(b"nothing of the kind")
+    lengths = set()
+    for _ in range(5):
+        with pytest.raises(dbnfast.MetadataError) as caught:
+            decoder.read()
+        n, trace = 0, caught.value.__traceback__
+        while trace is not None:
+            n, trace = n + 1, trace.tb_next
+        lengths.add(n)
+    assert len(lengths) == 1
+
+
+def test_the_end_is_the_end() -> None:
+    decoder = Decoder()
+    lent = decoder.get_buffer()
+    decoder.feed_eof()
+    lent[: len(HEAD)] = HEAD
+    with pytest.raises(ValueError, match="has ended"):
+        decoder.buffer_updated(len(HEAD))
+    with pytest.raises(ValueError, match="has ended"):
+        decoder.feed(HEAD)
+
+
+class Odd:
+    """A readable that answers what it is told to."""
+
+    def __init__(self, data: bytes, *answers: Any) -> None:
+        self._data = data
+        self._answers = list(answers)
+
+    def readinto(self, out: memoryview) -> Any:
+        if self._data:
+            n = min(len(out), 1000, len(self._data))
+            out[:n] = self._data[:n]
+            self._data = self._data[n:]
+            return n
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(None, BlockingIOError), (-1, OSError), (10**9, OSError), (ConnectionResetError(), OSError)],
+)
+def test_a_stream_that_fails_is_not_read_on(answer: Any, error: type[Exception]) -> None:
+    reader = dbnfast.iter_decode(Odd(TRADES, answer, 0), max_bytes=1 << 20)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(error):
+            next(reader)
+
+
+def test_a_compressed_stream_of_something_else_costs_no_memory() -> None:
+    import tracemalloc
+
+    bomb = streams.frame(b"XXX" * (32 << 20))
+    tracemalloc.start()
+    with pytest.raises(dbnfast.MetadataError):
+        dbnfast.scan(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("taken", [0, -1, 10**6])
+def test_an_output_that_takes_nothing_is_an_error(taken: int) -> None:
+    class Sink:
+        def write(self, data: Any) -> int:
+            return taken
+
+    with pytest.raises(OSError, match=f"took {taken} of"):
+        dbnfast.Encoder(Sink(), Metadata("X"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        dbnfast.MixedRecordsError("text", counts={1: 2}),
+        dbnfast.UnsupportedVersionError("text", version=9, offset=3),
+        dbnfast.MissingExtraError("typer", "cli"),
+        dbnfast.InvalidRecordError("text", offset=1, good=dbnfast.scan(TRADES)),
+        dbnfast.EncodeError("text", record_index=4),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_travel_between_processes(error: dbnfast.DbnError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    ours, theirs = dict(vars(error)), dict(vars(again))
+    for attributes in (ours, theirs):
+        if attributes.get("good") is not None:
+            attributes["good"] = attributes["good"].tobytes()
+    assert theirs == ours
+
+
+def test_metadata_takes_texts_of_numpy() -> None:
+    metadata = Metadata(np.str_("X"), symbols=np.array(["A", "B"]))  # type: ignore[arg-type]
+    assert Metadata.decode(metadata.encode()) == metadata
+
+
+def test_times_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="2600"):
+        dbnfast.scan(TRADES).filter(start=np.datetime64("2600-01-01"))
+    with pytest.raises(ValueError, match="NaT"):
+        Metadata("X", start=np.datetime64("NaT", "ns"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="start is '2026'"):
+        dbnfast.scan(TRADES).filter(start="2026")  # type: ignore[arg-type]
+
+
+def test_an_undefined_time_passes_only_without_bounds() -> None:
+    array = dbnfast.empty("trades", 2)
+    array["ts_recv"][0] = 5
+    records = dbnfast.scan(dbnfast.encode(array, Metadata("X", schema="trades")))
+    assert len(records.filter()) == 2
+    assert len(records.filter(start=0)) == 1
+    assert len(records.filter(end=2**64 - 1)) == 1
+
+
+def test_private_objects_refuse_to_be_half_made() -> None:
+    from dbnfast._core.copy import Program, upgrade
+    from dbnfast._core.metadata import Header
+    from dbnfast._core.record import Attribute, RecordIterator, RecordTable
+    from dbnfast.programs import SIZES
+
+    with pytest.raises(TypeError):
+        _ = Header().dataset  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Header().texts(0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        upgrade(bytes(16), 16, Program.__new__(Program), bytearray(0), False)
+    with pytest.raises(TypeError):
+        RecordIterator(dbnfast.scan(TRADES), RecordTable.__new__(RecordTable), SIZES, True)
+    with pytest.raises(TypeError):
+        dbnfast.TradeMsg.__dict__["price"].__init__("price", 7, 0, 8)
+    with pytest.raises(ValueError, match="has 4 bytes"):
+        Attribute("x", 7, 44, 4)
+
+
+def test_character_codes_are_numbers_too() -> None:
+    assert operator.index(dbnfast.Action.TRADE) == ord("T")
+
+
+def test_rows_of_an_array_encode_one_by_one() -> None:
+    array = dbnfast.decode(TRADES)
+    assert dbnfast.encode(list(array), Metadata("X", schema="trades")) == TRADES
+
+
+def test_a_cut_is_told_once() -> None:
+    with pytest.warns(TruncatedWarning) as caught:
+        dbnfast.decode(TRADES[:-1])
+    assert len(caught) == 1
