@@ -347,7 +347,8 @@ cdef inline bint found(const uint32_t* values, Py_ssize_t n, uint32_t wanted) no
 def select(
     const uint8_t[::1] data not None, uint8_t[::1] out not None, SizeTable sizes not None,
     bint ts_out, const uint8_t[::1] rtypes not None, const uint16_t[::1] ts_at not None,
-    bint by_time, uint64_t start, uint64_t end, const uint32_t[::1] instruments, const uint32_t[::1] publishers,
+    bint by_time, uint64_t start, uint64_t end, const uint32_t[::1] instruments,
+    const uint32_t[::1] publishers,
 ):
     """Copy the records that pass a filter; see the stub."""
     cdef Cursor cursor
