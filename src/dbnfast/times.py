@@ -31,8 +31,11 @@ def to_ns(name: str, value: Any) -> int:
         It does not fit.
     """
     if isinstance(value, np.datetime64):
-        time = value.astype("M8[ns]")
-        if np.isnat(time) or time.astype(value.dtype) != value:  # numpy wraps around silently
+        try:
+            time = value.astype("M8[ns]")
+        except OverflowError:  # numpy before 2.5 wraps around silently
+            time = np.datetime64("NaT", "ns")
+        if np.isnat(time) or time.astype(value.dtype) != value:
             raise ValueError(f"{name} is {value}, expected a time of 1970 to 2262")
         value = int(time.astype(np.int64))
     if isinstance(value, bool) or not hasattr(value, "__index__"):
