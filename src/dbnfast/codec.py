@@ -208,10 +208,10 @@ def decode(
     TypeError, ValueError
         An argument is not what it should be.
     """
+    check_options(has_metadata, input_version, ts_out, on_truncated)
     if schema is not None and has_metadata:
         found = _decode_mixed(as_bytes(buffer), schema)
         if found is not None:
-            check_options(has_metadata, input_version, ts_out, on_truncated)
             check_stated(found[1], input_version, ts_out)
             return found[0]
     records = scan(
@@ -236,7 +236,10 @@ def _decode_mixed(view: memoryview, schema: Schema | RType | str) -> tuple[Array
         return None
     nothing = empty_records(metadata.version, metadata.ts_out, metadata)
     rtypes, kind = nothing._selection(schema)
-    block = np.empty(len(view) - start, np.uint8)
+    try:
+        block = np.empty(len(view) - start, np.uint8)  # only what is written takes memory
+    except MemoryError:
+        return None
     wanted = bytes(rtype in rtypes for rtype in range(256))
     n = core.gather(view, start, block, SIZES, metadata.ts_out, wanted, kind.itemsize)
     if n is None:
