@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -317,3 +318,28 @@ def test_a_cut_is_told_once() -> None:
     with pytest.warns(TruncatedWarning) as caught:
         dbnfast.decode(TRADES[:-1])
     assert len(caught) == 1
+
+
+def test_threads_share_records_and_have_a_decoder_each() -> None:
+    body = b"".join(streams.trades(3) + streams.record(0x42, 24) for _ in range(500))
+    records = dbnfast.scan(HEAD + body)
+    expected = [bytes(record) for record in records]
+
+    def work(seed: int) -> bool:
+        decoder, found, at = Decoder(), [], 0
+        stream = HEAD + body
+        while at < len(stream):
+            size = 17 + 13 * seed + at % 300
+            decoder.feed(stream[at : at + size])
+            at += size
+            found += decoder.read()
+        middle = records[seed * 10 : seed * 10 + 700]
+        return (
+            b"".join(part.tobytes() for part in found) == body
+            and [bytes(record) for record in middle] == expected[seed * 10 : seed * 10 + 700]
+            and len(records.array("trades")) == 1500
+            and sum(map(len, (run for run in records.runs()))) == len(records)
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(32)))
