@@ -24,6 +24,11 @@ cdef class SizeTable:
         return &self.plain[0]
 
 
+cdef enum:
+    FEW = 32
+    MANY = 4096
+
+
 cdef inline bint alike(
     const uint8_t* base, Py_ssize_t size, Py_ssize_t quarter, uint16_t key
 ) noexcept nogil:
@@ -54,18 +59,22 @@ cdef Py_ssize_t same_stride(
     const uint8_t* base, Py_ssize_t size, Py_ssize_t n_max, uint16_t key
 ) noexcept nogil:
     # How many records in a row have this length and rtype. Precondition: n_max * size bytes
-    # are there. Blocks grow while they are alike, so that a short stretch stays cheap.
-    cdef Py_ssize_t i = 0, block = 32
+    # are there. A few first, so that a short stretch stays cheap; then blocks of many. What a
+    # block begins with is fetched while the few before it are looked at.
+    cdef Py_ssize_t i = 0, block = FEW, most, place, line
     cdef const uint8_t* p = base
-    while n_max - i >= 32:
+    most = min(n_max - FEW, <Py_ssize_t>MANY) >> 2
+    for place in range(4 if most >= FEW else 0):
+        for line in range(8):
+            prefetch(base + (FEW + place * most) * size + 64 * line)
+    while n_max - i >= FEW:
         if block > n_max - i:
             block = (n_max - i) & ~<Py_ssize_t>3
         if not alike(p, size, block >> 2, key):
             break
         p += block * size
         i += block
-        if block < 4096:
-            block = 4096 if block > 32 else 512
+        block = MANY
     while i < n_max and load_u16(p) == key:
         p += size
         i += 1
