@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from dbnfast._core.bounds cimport AHEAD, DONE, STEP, Cursor, Status, prefetch, step
+from dbnfast._core.bounds cimport DONE, STEP, Cursor, Status, prefetch, step
 from dbnfast._core.header cimport HEADER_SIZE, load_u8, load_u16
 
 
@@ -25,6 +25,7 @@ cdef class SizeTable:
 
 
 cdef enum:
+    FAR = 2560  # bytes: what one of the places fetches ahead
     FEW = 32
     MANY = 4096
 
@@ -40,7 +41,7 @@ cdef inline bint alike(
     cdef const uint8_t* b = a + quarter * size
     cdef const uint8_t* c = b + quarter * size
     cdef const uint8_t* d = c + quarter * size
-    cdef Py_ssize_t ahead = (AHEAD // size + 1) * size  # lands on a header
+    cdef Py_ssize_t ahead = (FAR // size + 1) * size  # lands on a header
     for _i in range(quarter):
         prefetch(a + ahead)
         prefetch(b + ahead)
@@ -62,11 +63,14 @@ cdef Py_ssize_t same_stride(
     # are there. A few first, so that a short stretch stays cheap; then blocks of many. What a
     # block begins with is fetched while the few before it are looked at.
     cdef Py_ssize_t i = 0, block = FEW, most, place, line
+    cdef Py_ssize_t gap = size if size > 64 else 64  # a cache line, or the next header's
     cdef const uint8_t* p = base
     most = min(n_max - FEW, <Py_ssize_t>MANY) >> 2
-    for place in range(4 if most >= FEW else 0):
-        for line in range(8):
-            prefetch(base + (FEW + place * most) * size + 64 * line)
+    if most < FEW or load_u16(base + size) != key:
+        most = 0  # not worth it: short, or over at once
+    for place in range(4 if most else 0):
+        for line in range(FAR // gap):
+            prefetch(base + (FEW + place * most) * size + gap * line)
     while n_max - i >= FEW:
         if block > n_max - i:
             block = (n_max - i) & ~<Py_ssize_t>3
