@@ -62,7 +62,8 @@ def scan(
     Raises
     ------
     TruncatedError
-        The input is empty, its metadata is cut, or `on_truncated` is "raise".
+        The input is empty, its metadata is cut, or `on_truncated` is "raise"; then ``.good`` has
+        the records before the cut.
     MetadataError, UnsupportedVersionError
         The metadata is not valid.
     InvalidRecordError
@@ -107,6 +108,7 @@ def scan(
     if cut:
         stop = records._start + records.nbytes
         error = cut_frame(f"{inflated.cut}", stop, len(records), len(plain) - stop)
+        error.good = records
         report_truncated(error, on_truncated)
     return records
 
@@ -168,7 +170,9 @@ def _scan_records(
     if status == INVALID:
         raise invalid_record(stop, len(records), view[stop] * 4, view[stop + 1], ts_out, records)
     if status == MORE:
-        report_truncated(cut_record(stop, len(records), view[stop:]), on_truncated)
+        error = cut_record(stop, len(records), view[stop:])
+        error.good = records
+        report_truncated(error, on_truncated)
     return records
 
 

@@ -5,7 +5,7 @@ The errors of the package.
 
     DbnError(Exception)
     |- DecodeError(DbnError, ValueError)      .offset .record_index
-    |  |- TruncatedError                      .needed .available
+    |  |- TruncatedError                      .needed .available .good
     |  |- InvalidRecordError                  .length .rtype .good
     |  |- MixedRecordsError                   .counts
     |  |- DecompressionError                  .good
@@ -71,6 +71,9 @@ class TruncatedError(DecodeError):
         Bytes that the unit at `offset` needs, where that is known.
     available : int or None
         Bytes that are there from `offset` on.
+    good : Records or None
+        The records before the cut, where `scan` was told to raise; None where there are none,
+        or they were handed out already.
     """
 
     def __init__(
@@ -81,10 +84,12 @@ class TruncatedError(DecodeError):
         record_index: int | None = None,
         needed: int | None = None,
         available: int | None = None,
+        good: Records | None = None,
     ) -> None:
         super().__init__(message, offset=offset, record_index=record_index)
         self.needed = needed
         self.available = available
+        self.good = good
 
 
 class InvalidRecordError(DecodeError):

@@ -13,7 +13,7 @@ from dbnfast._core.metadata import parse_header
 from dbnfast._core.run import survey_run
 from dbnfast.arrays import sealed
 from dbnfast.enums import DBN_VERSION
-from dbnfast.errors import DecompressionError, TruncatedError
+from dbnfast.errors import DecompressionError, MetadataError, TruncatedError
 from dbnfast.faults import (
     INVALID,
     cut_frame,
@@ -216,10 +216,10 @@ class RecordReader:
         # gives what was read of the records behind the header
         size = int.from_bytes(head[4:8], "little") + dbz.FRAME_PRELUDE
         if size > MAX_DBZ_HEADER:
-            raise TruncatedError(
-                f"DBZ metadata at byte 0 needs {size} bytes, at most {MAX_DBZ_HEADER} are read",
-                offset=0,
-                needed=size,
+            raise MetadataError(
+                f"DBZ metadata length at byte 4 makes a header of {size} bytes, at most "
+                f"{MAX_DBZ_HEADER} are read from a stream",
+                offset=4,
             )
         data = head + _read_head(self._file, max(size, 8 + dbz.FIXED_SIZE) - len(head))
         header = dbz.read_header(memoryview(data))
@@ -248,11 +248,12 @@ class RecordReader:
         while not self._done:
             if self._error is not None:
                 self._close_file()
-                raise self._error.with_traceback(None)
+                raise self._error.with_traceback(None)  # or it would grow with every call
             try:
                 records = self._next_block()
             except Exception as error:
                 self._error = error  # what was read of the block is lost: there is no way on
+                self._close_file()
                 raise
             if len(records):
                 return records

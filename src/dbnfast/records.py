@@ -164,8 +164,9 @@ class Records(Run):
         dtype = target.dtype(ts_out)
         alike = all(group[1] == size for group in groups) and total == self._n
         if alike:
-            if self._size == dtype.itemsize:
-                add_view(self._rtype, size, ts_out, dtype)  # the next one is quicker
+            if size == dtype.itemsize:
+                if self._size:
+                    add_view(self._rtype, size, ts_out, dtype)  # the next one is quicker
             elif ts_out:
                 dtype = stretched(dtype, size)
             # frombuffer holds the export, so that nobody can move or free the memory; an

@@ -343,3 +343,53 @@ def test_threads_share_records_and_have_a_decoder_each() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(32)))
+
+
+@pytest.mark.parametrize("cut", [1, 20, 47])
+@pytest.mark.parametrize(
+    "data",
+    [TRADES, streams.frame(TRADES[:1000]) + streams.frame(TRADES[1000:])],
+    ids=["plain", "zstd"],
+)
+def test_a_cut_that_raises_loses_no_record(data: bytes, cut: int) -> None:
+    with pytest.raises(dbnfast.TruncatedError) as caught:
+        dbnfast.scan(data[:-cut], on_truncated="raise")
+    good = caught.value.good
+    assert good is not None
+    assert TRADES[128:].startswith(good.tobytes())
+    assert len(good) == caught.value.record_index >= (1000 - 128) // 48
+
+
+def test_a_failing_file_is_closed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trades.dbn"
+    path.write_bytes(TRADES)
+    reader = dbnfast.iter_decode(path, max_bytes=1020)
+
+    def broken(out: memoryview) -> int:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(reader._stream, "fill", broken)
+    with pytest.raises(OSError, match="gone"):
+        next(reader)
+    assert reader._file.closed
+
+
+@pytest.mark.parametrize("ts_out", [False, True])
+def test_old_and_new_bars_of_one_size_are_one_view(ts_out: bool) -> None:
+    bars = dbnfast.empty("ohlcv-1d", 4, ts_out=ts_out)
+    bars["rtype"][1:3] = 0x11
+    metadata = Metadata("X", schema="ohlcv-1d", ts_out=ts_out)
+    data = dbnfast.encode(bars, metadata)
+    array = dbnfast.scan(data).array("ohlcv-1d")
+    assert array.dtype is dbnfast.dtype("ohlcv-1d", ts_out=ts_out)
+    assert np.shares_memory(array, np.frombuffer(data, np.uint8))
+    assert array.tobytes() == bars.tobytes()
+
+
+def test_a_dbz_header_that_claims_gigabytes_is_refused() -> None:
+    import io
+
+    claim = b"\x50\x2a\x4d\x18" + b"\xff\xff\xff\x7f" + b"DBZ\x01"
+    with pytest.raises(dbnfast.MetadataError, match="at most") as caught:
+        dbnfast.iter_decode(io.BytesIO(claim))
+    assert caught.value.offset == 4
