@@ -15,6 +15,7 @@ import dbnfast
 ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
     ("errors", "enums", "publishers", "version", "buffers", "times"),
+    ("extras",),
     ("_core",),
     ("layout_types",),
     ("layouts",),
@@ -27,6 +28,10 @@ LAYERS = (
     ("dbz",),
     ("codec",),
     ("encoding", "decoder", "reader"),
+    ("symbology",),
+    ("convert",),
+    ("store",),
+    ("files",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,1 @@
+"""What records become: frames, Arrow, text, Parquet; and text that becomes records."""
