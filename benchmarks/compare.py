@@ -32,6 +32,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import compare_store
 import data
 import dbnfast
 from dbnfast import reference
@@ -351,7 +352,7 @@ def machine() -> str:
     if info.exists():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0].split(":", 1)[1].strip() if names else model
-    packages = ("numpy", "databento-dbn", "databento")
+    packages = ("numpy", "pandas", "pyarrow", "databento-dbn", "databento")
     return (
         f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in packages)
@@ -378,7 +379,11 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.smoke:
         data.shrink(50)
-    groups = (decode, split, feed, objects, decompress, encode, import_time)
+    groups = (
+        decode, split, feed, objects, decompress, encode,
+        compare_store.frames, compare_store.arrow, compare_store.parquet, compare_store.text,
+        compare_store.text_back, compare_store.symbols, import_time,
+    )  # fmt: skip
     names = None if options.only is None else set(options.only.split(","))
     bench = Bench(1 if options.smoke else options.runs)
     head = "| work | against | dbnfast | peer | ratio | target |\n|---|---|---|---|---|---|"
@@ -388,7 +393,9 @@ def main(argv: list[str] | None = None) -> int:
             group(bench)
             data.stream.cache_clear()
             data.mixed.cache_clear()
-    lines = memory(options.smoke) if names is None or "memory" in names else []
+    lines = []
+    if names is None or "memory" in names:
+        lines = memory(options.smoke) + compare_store.converters_memory(options.smoke)
     notes = "\n".join(["| memory | |", "|---|---|", *lines]) if lines else ""
     print(f"\n{notes}")
     table = "\n".join([head, *map(show, bench.rows)])

@@ -9,6 +9,7 @@ Databento Binary Encoding (DBN) to numpy arrays, without a copy.
 """
 
 import sys as _sys
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _sys.byteorder != "little":  # arrays are views of little-endian bytes
     raise ImportError("dbnfast needs a little-endian machine")
@@ -43,6 +44,7 @@ from dbnfast.enums import (
     ErrorCode,
     InstrumentClass,
     MatchAlgorithm,
+    PriceType,
     RecordFlags,
     RType,
     Schema,
@@ -110,6 +112,41 @@ from dbnfast.reader import RecordReader, iter_decode
 from dbnfast.records import Records
 from dbnfast.version import __version__
 
+if _TYPE_CHECKING:
+    from dbnfast.convert.read_csv import from_csv
+    from dbnfast.convert.read_json import from_json
+    from dbnfast.store import Store, read
+    from dbnfast.store import Store as DBNStore
+    from dbnfast.store import read as read_dbn
+    from dbnfast.symbology import SymbolMap
+
+# what is resolved on first use, so that importing the codec stays fast: name -> module, its name
+_LAZY = {
+    "DBNStore": ("dbnfast.store", "Store"),
+    "Store": ("dbnfast.store", "Store"),
+    "SymbolMap": ("dbnfast.symbology", "SymbolMap"),
+    "from_csv": ("dbnfast.convert.read_csv", "from_csv"),
+    "from_json": ("dbnfast.convert.read_json", "from_json"),
+    "read": ("dbnfast.store", "read"),
+    "read_dbn": ("dbnfast.store", "read"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _LAZY[name]
+    found: object = getattr(import_module(module), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
 __all__ = [
     # codec
     "scan",
@@ -125,6 +162,14 @@ __all__ = [
     "Metadata",
     "RecordReader",
     "Records",
+    # stores
+    "read",
+    "Store",
+    "DBNStore",
+    "read_dbn",
+    "from_csv",
+    "from_json",
+    "SymbolMap",
     # records
     "BBO1MMsg",
     "BBO1SMsg",
@@ -180,6 +225,7 @@ __all__ = [
     "ErrorCode",
     "InstrumentClass",
     "MatchAlgorithm",
+    "PriceType",
     "RecordFlags",
     "RType",
     "Schema",

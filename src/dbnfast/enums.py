@@ -374,6 +374,14 @@ class Compression(NamedEnum):
     ZSTD = (1, "zstd")
 
 
+class PriceType(NamedEnum):
+    """What prices become in frames and tables."""
+
+    FIXED = (0, "fixed")
+    FLOAT = (1, "float")
+    DECIMAL = (2, "decimal")
+
+
 class Action(CharEnum):
     """What happened to an order or the book (``action``)."""
 

@@ -289,6 +289,13 @@ class Metadata:
             )
         return found
 
+    @property
+    def _n_mappings(self) -> int:
+        if self._mappings is None:
+            assert self._header is not None
+            return self._header.count(3)
+        return len(self._mappings)
+
     def _texts(self, name: str) -> tuple[str, ...]:
         if name not in self._lists:
             assert self._header is not None

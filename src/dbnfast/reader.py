@@ -12,7 +12,7 @@ from dbnfast import compression, dbz
 from dbnfast._core.metadata import parse_header
 from dbnfast._core.run import survey_run
 from dbnfast.arrays import sealed
-from dbnfast.enums import DBN_VERSION
+from dbnfast.enums import DBN_VERSION, Compression
 from dbnfast.errors import DecompressionError, MetadataError, TruncatedError
 from dbnfast.faults import (
     INVALID,
@@ -21,6 +21,7 @@ from dbnfast.faults import (
     invalid_record,
     report_truncated,
 )
+from dbnfast.filters import Filter
 from dbnfast.inputs import check_options, check_stated, infer_version
 from dbnfast.layouts import MAX_RECORD_SIZE
 from dbnfast.metadata import Metadata, stated_size
@@ -28,10 +29,11 @@ from dbnfast.programs import SIZES
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
+    from dbnfast.filters import Schemas, Selected
     from dbnfast.inputs import OnTruncated
 
     Source = str | os.PathLike[str] | IO[bytes]
@@ -141,6 +143,7 @@ class RecordReader:
         input_version: int | None = None,
         ts_out: bool | None = None,
         on_truncated: OnTruncated = "warn",
+        **wanted: Any,
     ) -> None:
         check_options(has_metadata, input_version, ts_out, on_truncated)
         if max_bytes < MAX_RECORD_SIZE:
@@ -156,6 +159,8 @@ class RecordReader:
         self._tail = b""  # of a record that the last block cut
         self._error: Exception | None = None
         self._done = False
+        self._filter: Filter | None = None
+        self._block = np.empty(0, np.uint8)  # of a filtered stream, filled again and again
         self._owns = isinstance(source, str | os.PathLike)
         if self._owns:
             self._file: Any = io.FileIO(os.fspath(cast("str", source)))
@@ -168,6 +173,9 @@ class RecordReader:
             raise TypeError("the stream is open as text, expected binary")
         try:
             self._open(has_metadata, input_version, ts_out)
+            if any(value is not None for value in wanted.values()):
+                own = None if self.metadata is None else self.metadata.schema
+                self._filter = Filter(own, **wanted)
         except BaseException:
             self.close()
             raise
@@ -227,6 +235,12 @@ class RecordReader:
         self._version = 1
         return data[header.size :]
 
+    @property
+    def compression(self) -> Compression:
+        """The compression of the stream."""
+        packed = isinstance(self._stream, _Compressed)
+        return Compression.ZSTD if packed else Compression.NONE
+
     def __iter__(self) -> Iterator[Records]:
         return self
 
@@ -260,22 +274,27 @@ class RecordReader:
         raise StopIteration
 
     def _next_block(self) -> Records:
-        block = np.empty(self._max_bytes, np.uint8)
+        block = np.empty(self._max_bytes, np.uint8) if self._filter is None else self._reused()
         view = memoryview(block)
         n = len(self._tail)
         view[:n] = self._tail
         n += self._stream.fill(view[n:])
         ended = n < len(view)
         self._error = self._stream.error
-        owner = sealed(block)
-        records, status = survey_run(
-            Records, owner, 0, n, SIZES, self._version, self._ts_out, self.metadata
-        )
+        if self._filter is None:
+            owner = sealed(block)
+            records, status = survey_run(
+                Records, owner, 0, n, SIZES, self._version, self._ts_out, self.metadata
+            )
+            n_seen, stop = len(records), records.nbytes
+        else:
+            owner = view.toreadonly()
+            records, found = self._select(self._filter, owner[:n])
+            n_seen, stop, status = found.n_seen, found.stop, found.status
         if self._infer and len(records):
             records = self._settle(records)
-        stop = records.nbytes
         self._offset += stop
-        self._n += len(records)
+        self._n += n_seen
         self._tail = bytes(owner[stop:n])
         if status == INVALID:
             self._error = invalid_record(
@@ -284,6 +303,23 @@ class RecordReader:
         elif ended and self._error is None:
             self._end()
         return records
+
+    def _reused(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        # what passes a filter is copied, so that the block it is read into is free again
+        if not len(self._block):
+            self._block = np.empty(self._max_bytes, np.uint8)
+        return self._block
+
+    def _select(self, wanted: Filter, data: memoryview) -> tuple[Records, Selected]:
+        out = np.empty(len(data), np.uint8)
+        found = wanted.select(data, out, self._ts_out)
+        if found.n_bytes < len(out) // 2:
+            out = out[: found.n_bytes].copy()  # gives back what was reserved for all
+        records, _ = survey_run(
+            Records, sealed(out), 0, found.n_bytes, SIZES, self._version, self._ts_out,
+            self.metadata,
+        )  # fmt: skip
+        return records, found
 
     def _end(self) -> None:
         self._finish()
@@ -352,6 +388,11 @@ def iter_decode(
     input_version: int | None = None,
     ts_out: bool | None = None,
     on_truncated: OnTruncated = "warn",
+    schema: Schemas | None = None,
+    instrument_ids: Iterable[int] | int | None = None,
+    publishers: Iterable[int] | int | None = None,
+    start: int | np.datetime64 | None = None,
+    end: int | np.datetime64 | None = None,
 ) -> RecordReader:
     """
     Decode a file or stream of any size in bounded memory.
@@ -365,6 +406,9 @@ def iter_decode(
         The most bytes of records in one block; memory stays within a few blocks.
     has_metadata, input_version, ts_out, on_truncated
         As `scan` takes them.
+    schema, instrument_ids, publishers, start, end
+        As `Records.filter` takes them: only what passes is given. One walk checks the records
+        and selects them.
 
     Returns
     -------
@@ -393,4 +437,9 @@ def iter_decode(
         input_version=input_version,
         ts_out=ts_out,
         on_truncated=on_truncated,
+        schema=schema,
+        instrument_ids=instrument_ids,
+        publishers=publishers,
+        start=start,
+        end=end,
     )

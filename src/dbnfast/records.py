@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import operator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 import numpy as np
 
-from dbnfast._core.copy import Plan, Program, fill, select
+from dbnfast._core.copy import Plan, Program, fill
 from dbnfast._core.record import RecordIterator
 from dbnfast._core.run import Run, add_view, part_of_run, stretch_of_run, survey_run
 from dbnfast._core.scan import index, skip
 from dbnfast.arrays import as_rtype, read_only, rtype_key, sealed, stretched
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
 from dbnfast.errors import MixedRecordsError
+from dbnfast.filters import Filter, rtypes_of
 from dbnfast.layouts import (
     HEADER_DTYPE,
     LAYOUTS_BY_RTYPE,
@@ -21,8 +23,7 @@ from dbnfast.layouts import (
     layout_for,
 )
 from dbnfast.messages import record_table
-from dbnfast.programs import INDEX_TS_AT, SIZES, program, upgraded
-from dbnfast.times import to_ns
+from dbnfast.programs import SIZES, program, upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     Group = tuple[int, int, int]
 
 INDEX_EVERY: Final = 512  # records between two entries of the index of a mixed run
-_SHARED: Final = (Schema.TBBO, Schema.MBP_1)
-_OHLCV: Final = frozenset(s for s in Schema if s.startswith("ohlcv"))
 
 
 class Records(Run):
@@ -143,16 +142,8 @@ class Records(Run):
 
     def _selection(self, schema: Schema | RType | str) -> tuple[frozenset[int], np.dtype[np.void]]:
         # the rtypes that a schema selects, and the dtype where there are none of them
-        wanted, rtype = as_rtype(schema)
-        rtypes = frozenset((int(rtype),))
         own = None if self.metadata is None else self.metadata.schema
-        if wanted in _SHARED and own in _SHARED and wanted != own:
-            raise ValueError(
-                f"{wanted} was asked of {own} data; both have rtype {int(rtype)}, ask for {own}"
-            )
-        if wanted in _OHLCV and wanted == own:
-            rtypes |= {int(RType.OHLCV_DEPRECATED)}  # bars from before their sizes had rtypes
-        return rtypes, self._dtype_of(rtype)
+        return rtypes_of(schema, own), self._dtype_of(as_rtype(schema)[1])
 
     def _gather(self, groups: list[Group]) -> Array:
         # the records of some groups, of one layout family, as one array
@@ -338,27 +329,10 @@ class Records(Run):
         TypeError, ValueError
             An argument is not what it should be.
         """
-        rtypes = np.ones(256, np.uint8)
-        if schema is not None:
-            several = isinstance(schema, list | tuple | set | frozenset)
-            names: Iterable[Any] = schema if several else (schema,)  # type: ignore[assignment]
-            rtypes[:] = 0
-            for name in names:
-                rtypes[list(self._selection(name)[0])] = 1
+        own = None if self.metadata is None else self.metadata.schema
+        wanted = Filter(own, schema, instrument_ids, publishers, start, end)
         block = np.empty(self._nbytes, np.uint8)
-        n, n_bytes = select(
-            self.data,
-            block,
-            SIZES,
-            self.ts_out,
-            rtypes,
-            INDEX_TS_AT,
-            start is not None or end is not None,
-            0 if start is None else to_ns("start", start),
-            2**64 - 1 if end is None else to_ns("end", end),
-            _ids("instrument_ids", instrument_ids),
-            _ids("publishers", publishers),
-        )
+        n, n_bytes, *_ = wanted.select(self.data, block, self.ts_out)
         if n == self._n:
             return self
         if n_bytes < self._nbytes // 2:
@@ -474,6 +448,34 @@ class Records(Run):
             return NotImplemented
         return Records.concat((self, other))
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """
+        Export the records, of one type, through the Arrow C stream interface.
+
+        Parameters
+        ----------
+        requested_schema : capsule, optional
+            The Arrow schema that the consumer would like.
+
+        Returns
+        -------
+        capsule
+            A copy: prices as float64, times as ``timestamp[ns, UTC]``, action, side and symbol
+            dictionary-encoded, null where undefined. The symbol column is there where the
+            metadata has a schema.
+
+        Raises
+        ------
+        MissingExtraError
+            pyarrow is not installed.
+        MixedRecordsError
+            There are several types; ``filter`` first.
+        """
+        # by its name: what converts records stands in a layer below this one
+        convert = import_module("dbnfast.convert.arrow")
+        capsule: object = convert.records_stream(self, requested_schema)
+        return capsule
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.tobytes(), self._version, self.ts_out, self._metadata)
 
@@ -495,20 +497,6 @@ def _restore(raw: bytes, version: int, ts_out: bool, metadata: Metadata | None) 
 
 def _name(key: RType | int) -> str:
     return str(key) if isinstance(key, RType) else f"of rtype {key:#04x}"
-
-
-def _ids(
-    name: str, values: Iterable[int] | int | None
-) -> np.ndarray[tuple[int], np.dtype[np.uint32]] | None:
-    if values is None:
-        return None
-    if isinstance(values, str | bytes):
-        raise TypeError(f"{name} is {values!r}, expected ints")
-    numbers = [values] if isinstance(values, int | np.integer) else list(values)
-    wide = sorted({operator.index(number) for number in numbers})
-    if wide and not (wide[0] >= 0 and wide[-1] < 2**32):
-        raise ValueError(f"{name} holds {wide[0]} to {wide[-1]}, expected 0 to 2**32 - 1")
-    return np.array(wide, np.uint32)
 
 
 def empty_records(version: int, ts_out: bool, metadata: Metadata | None) -> Records:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    Column = np.ndarray[tuple[int], np.dtype[Any]]
+
+UNDEFINED: Final = 2**64 - 1
+DAY: Final = 86_400 * 10**9  # ns
+SCALES: Final = {
+    "D": DAY, "h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1,
+}  # fmt: skip
 
 
 def to_ns(name: str, value: Any) -> int:
@@ -44,3 +56,82 @@ def to_ns(name: str, value: Any) -> int:
     if not 0 <= number < 2**64:
         raise ValueError(f"{name} is {number}, expected 0 to 2**64 - 1 ns since 1970-01-01 UTC")
     return number
+
+
+def as_stamps(values: ArrayLike) -> Column:
+    """
+    Read times that a caller gave, many at once.
+
+    Parameters
+    ----------
+    values : array of int, datetime64 or objects
+        ns since 1970-01-01 UTC, or times of any unit.
+
+    Returns
+    -------
+    ndarray of uint64
+        ns since 1970-01-01 UTC; 2**64 - 1 for NaT and what no timestamp can be.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not times.
+    """
+    times = np.asarray(values)
+    if not times.size:
+        return times.astype(np.uint64)
+    if times.dtype.kind == "O":
+        return np.array([moment(time) for time in times], np.uint64)
+    if times.dtype.kind == "M":
+        return _from_datetime64(times)
+    if times.dtype.kind not in "iu":
+        raise TypeError(f"times are {times.dtype}, expected datetime64 or integers of ns")
+    if times.dtype.kind == "i" and times.min() < 0:
+        raise ValueError(f"times begin at {times.min()}, expected ns since 1970-01-01 UTC")
+    return times.astype(np.uint64, "C", copy=False)
+
+
+def _from_datetime64(times: Column) -> Column:
+    # what no timestamp can be, NaT too, becomes the undefined one
+    unit, count = np.datetime_data(times.dtype)
+    if unit not in SCALES:
+        unit, count = ("D", 1) if unit in ("Y", "M", "W") else ("ns", 1)
+        times = times.astype(f"M8[{unit}]")
+    scale = SCALES[unit] * count
+    numbers = times.astype(np.int64)
+    inside = (numbers >= 0) & (numbers <= (2**64 - 1) // scale)
+    stamps = np.where(inside, numbers, 0).astype(np.uint64) * np.uint64(scale)
+    stamps[~inside] = UNDEFINED
+    return stamps
+
+
+def moment(time: Any) -> int:
+    """
+    Read a time or date that a caller gave.
+
+    Parameters
+    ----------
+    time : int, datetime64, datetime, date or pandas.Timestamp
+        A naive datetime is UTC; a date is its midnight.
+
+    Returns
+    -------
+    int
+        ns since 1970-01-01 UTC; 2**64 - 1 for NaT and what no timestamp can be.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no time.
+    """
+    if hasattr(time, "to_datetime64"):  # pandas, which has ns
+        time = time.to_datetime64()
+    elif isinstance(time, datetime.datetime):
+        if time.tzinfo is not None:
+            time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+        time = np.datetime64(time, "us")
+    elif isinstance(time, datetime.date):
+        time = np.datetime64(time, "D")
+    if isinstance(time, np.datetime64):
+        return int(_from_datetime64(np.array([time]))[0])
+    return to_ns("time", time)

@@ -87,9 +87,9 @@ def select(
     end: int,
     instruments: Buffer | None,
     publishers: Buffer | None,
-) -> tuple[int, int]:
+) -> tuple[int, int, int, int, int]:
     """
-    Copy the records that pass a filter.
+    Copy the records that pass a filter, and check every header on the way.
 
     Parameters
     ----------
@@ -107,6 +107,11 @@ def select(
     Returns
     -------
     n_records, n_bytes : int
+        What passed.
+    n_seen, stop : int
+        The records that were looked at, and the bytes that they cover.
+    status : int
+        How the walk ended, as `scan.scan` says it.
     """
 
 def gather(

@@ -354,7 +354,7 @@ def select(
     cdef Cursor cursor
     cdef Sink sink
     cdef const uint8_t* record = NULL
-    cdef Py_ssize_t size = 0, n = 0
+    cdef Py_ssize_t size = 0, n = 0, n_seen = 0
     cdef uint8_t* to
     cdef uint64_t ts
     cdef RecordHeader header
@@ -363,6 +363,7 @@ def select(
     cdef const uint32_t* sources = NULL
     cdef Py_ssize_t n_ids = -1, n_sources = -1
     cdef uint8_t rtype = 0
+    cdef Status status = DONE
     if rtypes.shape[0] != 256 or ts_at.shape[0] != 256:
         raise ValueError("rtypes and ts_at need one entry for each rtype")
     if out.shape[0] < data.shape[0]:
@@ -374,13 +375,17 @@ def select(
         n_sources = publishers.shape[0]
         sources = &publishers[0] if n_sources else NULL
     if data.shape[0] == 0:
-        return 0, 0
+        return 0, 0, 0, 0, <int>DONE
     cursor.pos = &data[0]
     cursor.end = &data[0] + data.shape[0]
     sink.pos = &out[0]
     sink.end = &out[0] + out.shape[0]
     with nogil:
-        while step(&cursor, min_size, &record, &size, &rtype) == STEP:
+        while True:
+            status = step(&cursor, min_size, &record, &size, &rtype)
+            if status != STEP:
+                break
+            n_seen += 1
             header = load_header(record)
             if not rtypes[rtype]:
                 continue
@@ -395,10 +400,11 @@ def select(
                     continue
             to = claim(&sink, size)
             if to == NULL:
+                status = FULL  # never: the output is as long as the input
                 break
             copy_short(to, record, size)
             n += 1
-    return n, sink.pos - &out[0]
+    return n, sink.pos - &out[0], n_seen, cursor.pos - &data[0], <int>status
 
 
 def gather(

@@ -1,4 +1,5 @@
 import datetime
+from array import array
 from collections.abc import Sequence
 from typing import Final
 
@@ -46,6 +47,27 @@ class Header:
     def mappings(self) -> list[tuple[str, list[tuple[datetime.date, datetime.date, str]]]]:
         """
         Read the mappings.
+
+        Raises
+        ------
+        MetadataError
+            A date is none in the calendar, or a text not UTF-8.
+        """
+    def intervals(
+        self,
+    ) -> tuple[list[str], array[int], array[int], array[int], list[str]]:
+        """
+        Read the mappings as columns, one entry for each interval.
+
+        Returns
+        -------
+        raw_symbols : list of str
+            One for each mapping.
+        rows : array of int64
+            The mapping of each interval, as an index of `raw_symbols`.
+        starts, ends : array of uint32
+            The first day and the day behind the last, as YYYYMMDD.
+        symbols : list of str
 
         Raises
         ------

@@ -2,13 +2,14 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from dbnfast._core.bounds cimport Cursor, take
 from dbnfast._core.header cimport load_u8, load_u16, load_u32, load_u64
 
 import datetime
+from array import array
 
 from dbnfast.errors import EncodeError, MetadataError, TruncatedError, UnsupportedVersionError
 
@@ -87,6 +88,47 @@ cdef class Header:
             found.append((raw_symbol, intervals))
         return found
 
+    def intervals(self):
+        """Read the mappings as columns, with no object for a date; see the stub."""
+        cdef const uint8_t[::1] body = self.body
+        cdef Cursor cursor
+        cdef Py_ssize_t n_text = self.symbol_cstr_len, at = 0
+        cdef Py_ssize_t total = self.count_intervals()
+        cdef uint32_t i, _j, n
+        cdef list raw_symbols = [], symbols = []
+        rows = array("q", bytes(8 * total))
+        starts, ends = array("I", bytes(4 * total)), array("I", bytes(4 * total))
+        cdef int64_t[::1] row_of = rows
+        cdef uint32_t[::1] start_of = starts, end_of = ends
+        self.enter(&cursor, body, N_LISTS)
+        for i in range(self.list_n[N_LISTS]):
+            raw_symbols.append(next_text(&cursor, body, n_text, "raw_symbol"))
+            n = load_u32(next_bytes(&cursor, body, 4))
+            if n > total - at:  # memory that somebody else writes to
+                raise MetadataError(f"the mappings changed while {total} intervals were read")
+            for _j in range(n):
+                row_of[at] = i
+                start_of[at] = next_day(&cursor, body)
+                end_of[at] = next_day(&cursor, body)
+                symbols.append(next_text(&cursor, body, n_text, "symbol"))
+                at += 1
+        if at != total:
+            raise MetadataError(f"the mappings changed while {total} intervals were read")
+        return raw_symbols, rows, starts, ends, symbols
+
+    cdef Py_ssize_t count_intervals(self) except -1:
+        cdef const uint8_t[::1] body = self.body
+        cdef Cursor cursor
+        cdef Py_ssize_t n_text = self.symbol_cstr_len, total = 0
+        cdef uint32_t _i, n
+        self.enter(&cursor, body, N_LISTS)
+        for _i in range(self.list_n[N_LISTS]):
+            next_bytes(&cursor, body, n_text)
+            n = load_u32(next_bytes(&cursor, body, 4))
+            next_bytes(&cursor, body, n * (8 + n_text))
+            total += n
+        return total
+
     cdef int enter(self, Cursor* cursor, const uint8_t[::1] body, int which) except -1:
         # The buffer may not be what it was when the counts were checked: walk it as checked.
         if body is None or body.shape[0] < self.size or self.list_at[which] + 4 > self.size:
@@ -142,6 +184,25 @@ cdef object date(const uint8_t* base, Py_ssize_t at, dict dates):
             ) from None
         dates[number] = found
     return found
+
+
+cdef inline bint is_day(uint32_t number) noexcept nogil:
+    # Is YYYYMMDD in the calendar, as datetime.date has it?
+    cdef uint32_t year = number // 10000, month = number // 100 % 100, day = number % 100
+    cdef bint leap
+    if not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= 31):
+        return False
+    if month == 2:
+        leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        return day <= <uint32_t>(29 if leap else 28)
+    return day <= 30 or month in (1, 3, 5, 7, 8, 10, 12)
+
+
+cdef uint32_t next_day(Cursor* cursor, const uint8_t[::1] body) except? 0:
+    cdef const uint8_t* p = next_bytes(cursor, body, 4)
+    if not is_day(load_u32(p)):
+        date(&body[0], p - &body[0], {})  # raises
+    return load_u32(p)
 
 
 cdef int check_lists(

@@ -53,3 +53,24 @@ def skip(data: Buffer, start: int, n_records: int, sizes: SizeTable, ts_out: boo
 
 def index(data: Buffer, start: int, every: int, out: Buffer, sizes: SizeTable, ts_out: bool) -> int:
     """Write the offsets of records 0, `every`, 2 x `every` and on to int64 `out`; count them."""
+
+def span(data: Buffer, sizes: SizeTable, ts_out: bool, ts_at: Buffer) -> tuple[int, int] | None:
+    """
+    Find the first and the last index timestamp.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Records.
+    sizes : SizeTable
+        The smallest legal sizes.
+    ts_out : bool
+        Whether every record ends in a ts_out.
+    ts_at : uint16, shape (256,)
+        Where each rtype has its index timestamp.
+
+    Returns
+    -------
+    first, last : int
+        ns since 1970-01-01 UTC, whatever the order; None where no record has one.
+    """

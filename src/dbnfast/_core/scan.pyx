@@ -1,11 +1,11 @@
 """Find out what a run of records holds: one pass over the headers."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from dbnfast._core.bounds cimport DONE, STEP, Cursor, Status, prefetch, step
-from dbnfast._core.header cimport HEADER_SIZE, load_u8, load_u16
+from dbnfast._core.header cimport HEADER_SIZE, load_u8, load_u16, load_u64
 
 
 cdef class SizeTable:
@@ -255,3 +255,32 @@ def index(
                 written += 1
             n += 1
     return written
+
+
+def span(
+    const uint8_t[::1] data not None, SizeTable sizes not None, bint ts_out,
+    const uint16_t[::1] ts_at not None,
+):
+    """Find the first and the last index timestamp; see the stub."""
+    cdef Cursor cursor
+    cdef const uint8_t* record = NULL
+    cdef Py_ssize_t size = 0
+    cdef uint8_t rtype = 0
+    cdef uint64_t ts, first = <uint64_t>-1, last = 0
+    cdef bint any_found = False
+    cdef const uint16_t* min_size = sizes.of(ts_out)
+    if ts_at.shape[0] != 256:
+        raise ValueError("ts_at needs one entry for each rtype")
+    if data.shape[0] == 0:
+        return None
+    cursor.pos = &data[0]
+    cursor.end = &data[0] + data.shape[0]
+    with nogil:
+        while step(&cursor, min_size, &record, &size, &rtype) == STEP:
+            # ts_at lies inside the smallest legal record of the rtype
+            ts = load_u64(record + ts_at[rtype])
+            if ts != <uint64_t>-1:
+                any_found = True
+                first = min(first, ts)
+                last = max(last, ts)
+    return (first, last) if any_found else None

@@ -6,21 +6,24 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 from functools import partial
 from typing import Annotated, Final
 
 import rich  # noqa: F401  # absent, the command line says which extra brings it
 import typer
 
-from dbnfast.cli import demo, head, info
+from dbnfast.cli import convert, demo, head, info, merge, repair, split, stats, verify
 from dbnfast.cli.output import Input, explain
+from dbnfast.cli.selecting import Options
 from dbnfast.version import __version__
 
 Job = Callable[[], int]
 
 app = typer.Typer(
     name="dbnfast",
-    help="Look into DBN files (Databento Binary Encoding). FILE may be - for standard input.",
+    help="Look into DBN files (Databento Binary Encoding), check them, and make others of them. "
+    "FILE may be - for standard input.",
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -32,7 +35,25 @@ InputVersion = Annotated[
     int | None,
     typer.Option(min=1, max=3, help="DBN version of a fragment; found by the records else."),
 ]
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is stdin.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="A file; - is stdin.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+Zstd = Annotated[
+    bool | None,
+    typer.Option("--zstd/--no-zstd", help="Whether to compress; else the name or input says it."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a file.")]
 TsOut = Annotated[bool, typer.Option("--ts-out", help="Records of a fragment end in a ts_out.")]
+
+
+class By(StrEnum):
+    """What makes a part of a split file."""
+
+    DAY = "day"
+    SYMBOL = "symbol"
+    SCHEMA = "schema"
+
+
 BROKEN_PIPE: Final = 0  # who closed the pipe has what he wanted
 
 
@@ -60,8 +81,8 @@ def _demo(context: typer.Context) -> None:
 @app.command("info", help="Say what files hold: header, types, times, sizes.")
 def _info(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is stdin.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
+    files: Files,
+    as_json: AsJson = False,
     fragment: Fragment = False,
     input_version: InputVersion = None,
     ts_out: TsOut = False,
@@ -73,7 +94,7 @@ def _info(
 @app.command("head", help="Show the first records: prices exact, times UTC, undefined empty.")
 def _head(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file; - is stdin.")],
+    file: File,
     n: Annotated[int, typer.Option("-n", "--records", min=0, help="How many records.")] = 10,
     schema: Annotated[
         str | None, typer.Option(help="Only records of this schema or rtype.")
@@ -86,6 +107,148 @@ def _head(
 ) -> None:
     source = Input(file, fragment, input_version, ts_out)
     context.obj.append(partial(head.run, source, n, schema, raw=raw, as_json=as_json))
+
+
+@app.command("stats", help="Count records by type and instrument; find gaps in time.")
+def _stats(
+    context: typer.Context,
+    files: Files,
+    top: Annotated[int, typer.Option(min=0, help="How many instruments, most records first.")] = 20,
+    gap: Annotated[str, typer.Option(help="Shortest gap told: 1h, 90s, 1h30m, 250ms.")] = "1h",
+    as_json: AsJson = False,
+    fragment: Fragment = False,
+    input_version: InputVersion = None,
+    ts_out: TsOut = False,
+) -> None:
+    inputs = [Input(name, fragment, input_version, ts_out) for name in files]
+    context.obj.append(partial(stats.run, inputs, top=top, gap=gap, as_json=as_json))
+
+
+@app.command("verify", help="Tell what is wrong with files, and at which byte. 1: damaged.")
+def _verify(
+    context: typer.Context,
+    files: Files,
+    symbols: Annotated[
+        bool, typer.Option("--symbols/--no-symbols", help="Look ids up in the header's mappings.")
+    ] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are damage too.")] = False,
+    as_json: AsJson = False,
+    fragment: Fragment = False,
+    input_version: InputVersion = None,
+    ts_out: TsOut = False,
+) -> None:
+    inputs = [Input(name, fragment, input_version, ts_out) for name in files]
+    job = partial(verify.run, inputs, symbols=symbols, strict=strict, as_json=as_json)
+    context.obj.append(job)
+
+
+@app.command("repair", help="Copy a damaged file up to its last good record.")
+def _repair(
+    context: typer.Context,
+    file: File,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file.")],
+    force: Force = False,
+    fragment: Fragment = False,
+    input_version: InputVersion = None,
+    ts_out: TsOut = False,
+) -> None:
+    source = Input(file, fragment, input_version, ts_out)
+    context.obj.append(partial(repair.run, source, out, force=force))
+
+
+@app.command("merge", help="Merge files of one dataset into one, in the order of time.")
+def _merge(
+    context: typer.Context,
+    files: Files,
+    out: Annotated[str, typer.Option("-o", "--out", help="The new file; - is stdout.")],
+    zstd: Zstd = None,
+    force: Force = False,
+) -> None:
+    inputs = [Input(name) for name in files]
+    context.obj.append(partial(merge.run, inputs, out, zstd=zstd, force=force))
+
+
+@app.command("split", help="Split a file by day, symbol or schema; write the parts' names.")
+def _split(
+    context: typer.Context,
+    file: File,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the parts go.")],
+    by: Annotated[By, typer.Option(help="What makes a part.")] = By.DAY,
+    zstd: Zstd = None,
+    force: Force = False,
+) -> None:
+    job = partial(split.run, Input(file), folder, by=by.value, zstd=zstd, force=force)
+    context.obj.append(job)
+
+
+@app.command("convert", help="Convert DBN, DBZ, CSV or JSON to DBN, CSV, JSON, Parquet or Arrow.")
+def _convert(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="IN", help="A file; - is stdin.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file; - is stdout.")],
+    source_format: Annotated[
+        str | None, typer.Option("--from", help="dbn, dbz, csv or json; else the content says it.")
+    ] = None,
+    target_format: Annotated[
+        str | None,
+        typer.Option("--to", help="dbn, csv, json, parquet or arrow; else OUT's suffix says it."),
+    ] = None,
+    zstd: Zstd = None,
+    schema: Annotated[str | None, typer.Option(help="Only this schema or rtype.")] = None,
+    instrument_id: Annotated[
+        list[int] | None, typer.Option(help="Only this instrument; may be repeated.")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="Only this symbol; may be repeated.")
+    ] = None,
+    publisher: Annotated[
+        list[int] | None, typer.Option(help="Only this publisher id; may be repeated.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="From this index time on: a date, ISO time (UTC) or ns.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Before this index time.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.")] = None,
+    raw_prices: Annotated[
+        bool, typer.Option("--raw-prices", help="Prices as integers of 1e-9.")
+    ] = False,
+    raw_times: Annotated[
+        bool, typer.Option("--raw-times", help="Times as integers of ns.")
+    ] = False,
+    symbols: Annotated[
+        bool, typer.Option("--symbols/--no-symbols", help="Whether there is a symbol column.")
+    ] = True,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade/--as-is", help="Whether records become version 3.")
+    ] = True,
+    dataset: Annotated[
+        str | None, typer.Option(help="For the header, where the input has none.")
+    ] = None,
+    force: Force = False,
+    fragment: Fragment = False,
+    input_version: InputVersion = None,
+    ts_out: TsOut = False,
+) -> None:
+    options = Options(
+        source_format=source_format,
+        target_format=target_format,
+        zstd=zstd,
+        schema=schema,
+        instrument_ids=tuple(instrument_id or ()),
+        publishers=tuple(publisher or ()),
+        symbols=tuple(symbol or ()),
+        start=start,
+        end=end,
+        limit=limit,
+        raw_prices=raw_prices,
+        raw_times=raw_times,
+        map_symbols=symbols,
+        upgrade=upgrade,
+        dataset=dataset,
+        force=force,
+    )
+    source = Input(file, fragment, input_version, ts_out)
+    context.obj.append(partial(convert.run, source, out, options))
 
 
 def run(argv: list[str]) -> int:

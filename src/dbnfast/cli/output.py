@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import stat
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from dbnfast.errors import DbnError, TruncatedError
 from dbnfast.reader import RecordReader, iter_decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dbnfast.cli.values import Value
     from dbnfast.records import Records
@@ -117,8 +119,44 @@ class Input:
     version: int | None = None
     ts_out: bool = False
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file; None for stdin, and what is no plain file."""
+        try:
+            found = os.stat(self.name)
+        except OSError:
+            return None
+        return found.st_size if self.name != STDIN and stat.S_ISREG(found.st_mode) else None
+
     @contextmanager
-    def open(self, max_bytes: int) -> Iterator[Opened]:
+    def raw(self, told: Callable[[int], object] | None = None) -> Iterator[Counted]:
+        """
+        Open the input as it is.
+
+        Parameters
+        ----------
+        told : callable, optional
+            Called with the number of bytes of every read.
+
+        Yields
+        ------
+        Counted
+
+        Raises
+        ------
+        OSError
+            The input cannot be read.
+        """
+        if self.name == STDIN:
+            if sys.stdin is None:
+                raise OSError("standard input is closed")
+            yield Counted(sys.stdin.buffer, told)
+            return
+        with io.FileIO(self.name) as file:
+            yield Counted(file, told)
+
+    @contextmanager
+    def open(self, max_bytes: int, told: Callable[[int], object] | None = None) -> Iterator[Opened]:
         """
         Open the input and read its metadata.
 
@@ -126,6 +164,8 @@ class Input:
         ----------
         max_bytes : int
             The most bytes of records in one block.
+        told : callable, optional
+            Called with the number of bytes of every read.
 
         Yields
         ------
@@ -138,15 +178,31 @@ class Input:
         OSError
             The input cannot be read.
         """
-        if self.name == STDIN:
-            if sys.stdin is None:
-                raise OSError("standard input is closed")
-            yield self._opened(Counted(sys.stdin.buffer), max_bytes)
-            return
-        with io.FileIO(self.name) as file:
-            yield self._opened(Counted(file), max_bytes)
+        with self.raw(told) as source:
+            yield self.decoded(source, max_bytes)
 
-    def _opened(self, source: Counted, max_bytes: int) -> Opened:
+    def decoded(self, source: Counted, max_bytes: int) -> Opened:
+        """
+        Read the metadata of an input that is open.
+
+        Parameters
+        ----------
+        source : Counted
+            As `raw` gives it.
+        max_bytes : int
+            The most bytes of records in one block.
+
+        Returns
+        -------
+        Opened
+
+        Raises
+        ------
+        DecodeError
+            The metadata is cut or not valid.
+        OSError
+            The input cannot be read.
+        """
         reader = iter_decode(
             source,  # type: ignore[arg-type]  # has readinto, which is all that is asked
             max_bytes=max_bytes,
@@ -166,6 +222,8 @@ class Counted:
     ----------
     file : readable
         Has ``readinto``.
+    told : callable, optional
+        Called with the number of bytes of every read.
 
     Attributes
     ----------
@@ -175,8 +233,10 @@ class Counted:
         The first of them.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, told: Callable[[int], object] | None = None) -> None:
         self._file = file
+        self._told = told
+        self._back = b""
         self.n_bytes = 0
         self.head = b""
 
@@ -194,11 +254,58 @@ class Counted:
         int or None
             How many bytes came.
         """
+        if self._back:
+            given = min(len(self._back), len(out))
+            out[:given] = self._back[:given]
+            self._back = self._back[given:]
+            return given
         n: int | None = self._file.readinto(out)
         if n:
             self.n_bytes += n
             self.head += bytes(out[: min(n, HEAD_BYTES - len(self.head))])
+            if self._told is not None:
+                self._told(n)
         return n
+
+    def peek(self, n: int) -> bytes:
+        """
+        Look at what comes first, without using it up.
+
+        Parameters
+        ----------
+        n : int
+            How many bytes.
+
+        Returns
+        -------
+        bytes
+            Fewer where the input has no more.
+        """
+        found = bytearray()
+        while len(found) < n:
+            part = bytearray(n - len(found))
+            got = self.readinto(memoryview(part))
+            if not got:
+                break
+            found += part[:got]
+        self._back = bytes(found) + self._back
+        return bytes(found)
+
+    def fileno(self) -> int:
+        """
+        Give the file's descriptor.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        OSError
+            There is none.
+        """
+        descriptor: int = self._file.fileno()
+        return descriptor
 
 
 @dataclass(frozen=True)

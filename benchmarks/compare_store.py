@@ -1,0 +1,235 @@
+"""Rows of the benchmark for stores: frames, Arrow, Parquet, text, symbols, memory."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import databento
+import databento_dbn
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from databento.common.symbology import InstrumentMap
+
+import data
+import dbnfast
+
+if TYPE_CHECKING:
+    from compare import Bench
+
+PIECE = 64 << 10
+PART = 3 << 20  # bytes of a stream whose outputs are compared before they are measured
+
+
+def quiet_frame(store: Any, **options: Any) -> Any:
+    """Make an official frame; it warns of what a later pandas will not have."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return store.to_df(**options)
+
+
+def frames(bench: Bench) -> None:
+    """A frame with all columns and symbols, equal to the official one."""
+    for schema, target in (("trades", 80), ("mbo", 80), ("tbbo", 60), ("mbp-10", 25)):
+        stream = data.stream(schema)
+        ours, theirs = dbnfast.Store.from_bytes(stream), databento.DBNStore.from_bytes(stream)
+        pd.testing.assert_frame_equal(ours.to_df(), quiet_frame(theirs))
+        bench.pair(f"to_df {schema}", "`DBNStore.to_df`", target, ours.to_df,
+                   lambda theirs=theirs: quiet_frame(theirs), runs=min(bench.runs, 3))  # fmt: skip
+    two = dbnfast.Store.from_bytes(data.stream("mbo"))
+    bench.pair("to_df mbo, `categorical=True`", "`to_df` with text", None,
+               lambda: two.to_df(categorical=True), two.to_df)  # fmt: skip
+    bench.pair("to_df mbo, two columns", "`to_df` of all", None,
+               lambda: two.to_df(columns=["price", "size"]), two.to_df)  # fmt: skip
+
+
+def arrow(bench: Bench) -> None:
+    """An Arrow table, against the one made of the official frame."""
+    for schema in ("trades", "mbp-10"):
+        stream = data.stream(schema)
+        ours, theirs = dbnfast.Store.from_bytes(stream), databento.DBNStore.from_bytes(stream)
+        bench.pair(f"to_arrow {schema}", "`pyarrow.Table.from_pandas(DBNStore.to_df())`", None,
+                   ours.to_arrow,
+                   lambda theirs=theirs: pa.Table.from_pandas(quiet_frame(theirs)),
+                   runs=min(bench.runs, 3))  # fmt: skip
+
+
+def parquet(bench: Bench) -> None:
+    """A Parquet file that reads back as the same frame, and is not larger."""
+    with tempfile.TemporaryDirectory() as folder:
+        a, b = Path(folder) / "a.parquet", Path(folder) / "b.parquet"
+        for schema in ("trades", "mbo", "tbbo", "mbp-10"):
+            stream = data.stream(schema)
+            ours, theirs = dbnfast.Store.from_bytes(stream), databento.DBNStore.from_bytes(stream)
+
+            def official(theirs: Any = theirs) -> None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    theirs.to_parquet(b)
+
+            ours.to_parquet(a), official()
+            pd.testing.assert_frame_equal(pd.read_parquet(a), pd.read_parquet(b))
+            size = a.stat().st_size / b.stat().st_size
+            assert size <= 1.1, f"{schema}: {size:.3f} times the size"
+            bench.pair(f"to_parquet {schema}, {size:.2f}x the size", "`DBNStore.to_parquet`", 6,
+                       lambda ours=ours: ours.to_parquet(a), official,
+                       runs=min(bench.runs, 3))  # fmt: skip
+
+
+class Discard(io.RawIOBase):
+    """Takes everything and keeps nothing."""
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def write(self, block: Any) -> int:
+        """Tell how much came."""
+        return len(block)
+
+
+def transcode(stream: bytes, encoding: Any, out: Any) -> None:
+    """Write text as the official package does, pretty and with symbols."""
+    coder = databento_dbn.Transcoder(out, encoding, databento_dbn.Compression.NONE)
+    for at in range(0, len(stream), PIECE):
+        coder.write(stream[at : at + PIECE])
+    coder.flush()
+
+
+def text(bench: Bench) -> None:
+    """CSV and JSON with symbols, byte for byte the same, to a sink that discards."""
+    targets = {"trades": (25, 12), "mbo": (25, 12), "tbbo": (25, 12), "mbp-10": (10, 8)}
+    for schema, wanted in targets.items():
+        stream = data.stream(schema)
+        store = dbnfast.Store.from_bytes(stream)
+        size = dbnfast.dtype(schema).itemsize
+        head = len(dbnfast.scan(stream).metadata.encode())  # type: ignore[union-attr]
+        part = stream[: head + PART // size * size]
+        for name, encoding, target in zip(
+            ("csv", "json"),
+            (databento_dbn.Encoding.CSV, databento_dbn.Encoding.JSON),
+            wanted,
+            strict=True,
+        ):
+            made, official = io.BytesIO(), io.BytesIO()
+            getattr(dbnfast.Store.from_bytes(part), f"to_{name}")(made)
+            transcode(part, encoding, official)
+            assert made.getvalue() == official.getvalue()
+            bench.pair(f"{name.upper()} {schema}", "`Transcoder`", target,
+                       lambda store=store, name=name: getattr(store, f"to_{name}")(Discard()),
+                       lambda stream=stream, encoding=encoding: transcode(
+                           stream, encoding, Discard()
+                       ),
+                       runs=min(bench.runs, 3))  # fmt: skip
+
+
+def text_back(bench: Bench) -> None:
+    """CSV and JSON read back into records, against the library that reads the syntax alone."""
+    n = min(data.SIZES["trades"], 200_000)
+    stream = dbnfast.encode(data.records("trades", n), data.metadata("trades"))
+    made = io.BytesIO()
+    dbnfast.Store.from_bytes(stream).to_csv(made)
+    rows = made.getvalue()
+    bench.pair(f"from_csv, {n:,} trades", "`csv.reader`, no values", None,
+               lambda: dbnfast.from_csv(rows),
+               lambda: sum(1 for _ in csv.reader(io.StringIO(rows.decode()))), runs=3)  # fmt: skip
+    made = io.BytesIO()
+    dbnfast.Store.from_bytes(stream).to_json(made)
+    lines = made.getvalue()
+    decoder = msgspec.json.Decoder()
+    bench.pair(f"from_json, {n:,} trades", "`msgspec` to dicts, no values", None,
+               lambda: dbnfast.from_json(lines),
+               lambda: decoder.decode_lines(lines), runs=3)  # fmt: skip
+
+
+def symbols(bench: Bench) -> None:
+    """The mappings of an option chain, and the symbols of a million records."""
+    n, n_rows = 13_000, 1_000_000 if bench.runs != 1 else 50_000
+    first, last = datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)
+    header = data.metadata("trades").replace(
+        symbols=["ES.OPT"],
+        stype_in="parent",
+        mappings={
+            f"ES{i:05} C{i % 97:04}0": [
+                {"start_date": first, "end_date": last, "symbol": str(5_000_000 + 7 * i)}
+            ]
+            for i in range(n)
+        },
+    )
+    raw = header.encode()
+    rng = np.random.default_rng(3)
+    ids = (5_000_000 + 7 * rng.integers(0, n, n_rows)).astype(np.uint32)
+    stamps = np.full(n_rows, data.START, np.uint64) + np.arange(n_rows, dtype=np.uint64)
+    dates = stamps.view("M8[ns]").astype("M8[D]")
+
+    def ours() -> Any:
+        mapping = dbnfast.SymbolMap.from_metadata(dbnfast.Metadata.decode(raw))
+        return mapping.codes(ids, stamps)
+
+    def theirs() -> Any:
+        mapping = InstrumentMap()
+        mapping.insert_metadata(databento_dbn.Metadata.decode(raw))
+        return mapping.resolve_many(ids.astype(np.uint64), dates)
+
+    names = dbnfast.SymbolMap.from_metadata(dbnfast.Metadata.decode(raw)).symbols
+    assert [names[code] for code in ours()[:1000]] == list(theirs()[:1000])
+    bench.pair(f"13,000 mappings, {n_rows:,} records (target: 50 ms)",
+               "`InstrumentMap.resolve_many`", None, ours, theirs, runs=3)  # fmt: skip
+
+
+CONVERSIONS = {
+    "to_csv": "store.to_csv(sink)",
+    "to_json": "store.to_json(sink)",
+    "to_parquet": "store.to_parquet(sys.argv[2])",
+    "to_file, zstd": "store.to_file(sink, compression='zstd')",
+    "Arrow stream": "[batch for batch in pa.RecordBatchReader.from_stream(store) if 0]",
+    "iter_batches": "[batch for batch in store.iter_batches(16 << 20) if 0]",
+    "two files merged": "[b for b in dbnfast.read([sys.argv[1]] * 2).iter_batches(16 << 20) if 0]",
+}
+PROGRAM = """
+import resource, sys
+sys.path.insert(0, {here!r})
+import pyarrow as pa, pyarrow.parquet, dbnfast
+from compare_store import Discard
+sink, store = Discard(), dbnfast.read(sys.argv[1])
+{work}
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def converters_memory(smoke: bool) -> list[str]:
+    """Peak memory of whole processes as their input grows."""
+    stream = data.stream("mbo")
+    head = dbnfast.scan(stream).metadata.encode()  # type: ignore[union-attr]
+    size = dbnfast.dtype("mbo").itemsize
+    block = stream[len(head) : len(head) + size * 20_000]
+    here = str(Path(__file__).parent)
+    lines = []
+    totals = (4 << 20, 16 << 20) if smoke else (100 << 20, 2000 << 20)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "input.dbn"
+        peaks: dict[str, list[float]] = {name: [] for name in CONVERSIONS}
+        for total in totals:
+            with path.open("wb") as file:
+                file.write(head)
+                for _ in range(total // len(block)):
+                    file.write(block)
+            for name, work in CONVERSIONS.items():
+                program = PROGRAM.format(here=here, work=work)
+                command = [sys.executable, "-c", program, str(path), str(path) + ".out"]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                peaks[name].append(int(done.stdout) / 1024)
+    sizes = " and ".join(f"{total >> 20} MiB" for total in totals)
+    for name, found in peaks.items():
+        shown = " and ".join(f"{peak:.0f}" for peak in found)
+        lines.append(f"| {name} of {sizes}, process peak | {shown} MiB |")
+    return lines

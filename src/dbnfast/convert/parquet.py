@@ -1,0 +1,191 @@
+"""Records as Parquet, one row group for each block."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dbnfast.convert.arrow import ArrowOptions, Batches
+from dbnfast.convert.columns import Rows, rows_of
+from dbnfast.convert.frame import FrameOptions, to_frame
+from dbnfast.convert.labels import SYMBOL, Labels
+from dbnfast.enums import PriceType
+from dbnfast.extras import require
+from dbnfast.layout_types import INT, PRICE, TIMESTAMP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbnfast.enums import RType, Schema
+    from dbnfast.records import Records
+    from dbnfast.resolving import Resolver
+
+ASCENDING: Final = ("order_id", "sequence")
+
+
+def write_parquet(
+    batches: Iterable[Records],
+    where: Any,
+    *,
+    schema: Schema | RType | str | None = None,
+    price_type: PriceType | str = PriceType.FLOAT,
+    pretty_ts: bool = True,
+    resolver: Resolver | None = None,
+    empty: Records | None = None,
+    parquet_schema: Any = None,
+    **kwargs: Any,
+) -> int:
+    """
+    Write records as a Parquet file that reads back as the frame of them.
+
+    Parameters
+    ----------
+    batches : iterable of Records
+        The blocks, in order; each becomes a row group.
+    where : path-like or writable
+        Where to.
+    schema : Schema, RType or str, optional
+        Which records; None for the only type there is.
+    price_type : PriceType or str
+        ``"fixed"`` or ``"float"``.
+    pretty_ts : bool
+        Whether times are timestamps, or stay uint64 ns.
+    resolver : Resolver, optional
+        Where symbols come from; None for no symbol column.
+    empty : Records, optional
+        No records of the stream, which tell the columns where there are none at all.
+    parquet_schema : pyarrow.Schema, optional
+        What the columns are cast to.
+    **kwargs
+        For ``pyarrow.parquet.ParquetWriter``.
+
+    Returns
+    -------
+    int
+        Rows written.
+
+    Raises
+    ------
+    MissingExtraError
+        pandas or pyarrow is not installed.
+    ValueError
+        The price type is ``"decimal"``, or what is not there.
+    """
+    kind = PriceType(price_type)
+    if kind == PriceType.DECIMAL:
+        raise ValueError("price_type is 'decimal', expected 'float' or 'fixed'")
+    require("pandas", "pandas")
+    named = resolver is not None
+    options = ArrowOptions(kind, pretty_ts, map_symbols=named, null_ints=False)
+    maker = Batches(schema, options, resolver)
+    known = resolver is None or resolver.grows or bool(resolver.symbols)
+    writer = _Writer(where, schema, options, known, parquet_schema, kwargs)
+    n, waiting = 0, None
+    try:
+        with ThreadPoolExecutor(1) as pool:  # one block is written while the next is made
+            for records in batches:
+                batch = maker.batch(records)
+                n += waiting.result() if waiting is not None else 0
+                waiting = pool.submit(writer.write, records, batch)
+            if waiting is not None:
+                n += waiting.result()
+            elif empty is not None:
+                writer.write(empty, maker.batch(empty))
+    finally:
+        writer.close()
+    return n
+
+
+class _Writer:
+    """A Parquet file, with the words that make pandas read it as the frame that it was."""
+
+    def __init__(
+        self,
+        where: Any,
+        schema: Schema | RType | str | None,
+        options: ArrowOptions,
+        known: bool,
+        parquet_schema: Any,
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._where = where
+        self._schema = schema
+        self._options = options
+        self._known = known  # whether there are symbols at all
+        self._given = parquet_schema
+        self._kwargs = dict(kwargs)
+        self._pyarrow = require("pyarrow", "pandas")
+        self._file: Any = None
+
+    def write(self, records: Records, batch: Any) -> int:
+        table = self._pyarrow.Table.from_batches([batch])
+        if self._options.map_symbols and not self._known:
+            nulls = self._pyarrow.nulls(table.num_rows)  # as the frame has it
+            table = table.set_column(table.num_columns - 1, SYMBOL, nulls)
+        if self._given is not None:
+            table = table.select(self._given.names).cast(self._given)
+        if self._file is None:
+            self._open(records, table)
+        self._file.write_table(table)
+        return int(table.num_rows)
+
+    def _open(self, records: Records, table: Any) -> None:
+        parquet = require("pyarrow.parquet", "pandas")
+        where = self._kwargs.pop("where", self._where)
+        if self._given is not None:
+            self._file = parquet.ParquetWriter(where, self._given, **self._kwargs)
+            return
+        # The file says nothing of dictionaries: text that is written as codes reads as text.
+        chosen = {**encodings(rows_of(records[:0], self._schema)), "store_schema": False}
+        if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
+            del chosen["use_dictionary"], chosen["column_encoding"]
+        self._file = parquet.ParquetWriter(where, table.schema, **{**chosen, **self._kwargs})
+        options = self._options
+        frame = FrameOptions(options.price_type, options.pretty_ts, map_symbols=options.map_symbols)
+        typed = _typed(records[:0], self._schema, frame, self._known)
+        self._file.add_key_value_metadata(self._pyarrow.Schema.from_pandas(typed).metadata)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def encodings(rows: Rows) -> dict[str, Any]:
+    """
+    Choose how the columns of a Parquet file are encoded.
+
+    Parameters
+    ----------
+    rows : Rows
+        Records, maybe none.
+
+    Returns
+    -------
+    dict
+        Options of ``pyarrow.parquet.ParquetWriter``. What ascends is written as differences,
+        and other wide numbers byte by byte; both are quicker than a dictionary of nearly as
+        many values as there are rows. What few values stand for keeps its dictionary. Books
+        have statistics for their first level only.
+    """
+    chosen: dict[str, str] = {}
+    for f in rows.fields:
+        if f.kind == TIMESTAMP or f.name in ASCENDING:
+            chosen[f.name] = "DELTA_BINARY_PACKED"
+        elif f.kind in (PRICE, INT) and f.size >= 4:
+            chosen[f.name] = "BYTE_STREAM_SPLIT"
+    names = [f.name for f in rows.fields]
+    return {
+        "column_encoding": chosen,
+        "use_dictionary": [*(name for name in names if name not in chosen), SYMBOL],
+        "write_statistics": [*(f.name for f in rows.fields if not f.level), SYMBOL],
+    }
+
+
+def _typed(
+    empty: Records, schema: Schema | RType | str | None, options: FrameOptions, known: bool
+) -> Any:
+    # a frame without rows, whose columns have the types that those with rows have
+    frame = to_frame(empty, schema, options, Labels(np.empty(0, np.int32), []))
+    return frame.astype({SYMBOL: "str"}) if SYMBOL in frame and known else frame

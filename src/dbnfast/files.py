@@ -1,0 +1,156 @@
+"""Files as a whole: told apart, and repaired."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dbnfast.compression import Deflater
+from dbnfast.errors import DecodeError
+from dbnfast.outputs import replacing
+from dbnfast.reader import iter_decode
+
+if TYPE_CHECKING:
+    from dbnfast.metadata import Metadata
+    from dbnfast.outputs import PathLike
+    from dbnfast.reader import Source
+
+BLOCK: Final = 16 << 20
+
+
+def is_same_file(source: Source, target: PathLike) -> bool:
+    """
+    Tell whether a source is the file at a path.
+
+    Parameters
+    ----------
+    source : path or readable
+        What is read.
+    target : path
+        What is to be written.
+
+    Returns
+    -------
+    bool
+        False where the source has no file or the target is not there.
+    """
+    try:
+        theirs = os.stat(target)
+        if isinstance(source, str | os.PathLike):
+            own = os.stat(source)
+        else:
+            own = os.fstat(source.fileno())
+    except (OSError, AttributeError, ValueError):
+        return False
+    return stat.S_ISREG(own.st_mode) and os.path.samestat(own, theirs)
+
+
+def header_bytes(metadata: Metadata) -> bytes:
+    """
+    Give a header as it was read, byte for byte, reserved ones too.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+
+    Returns
+    -------
+    bytes
+        What `Metadata.encode` gives where it was not read from a DBN stream as it is.
+    """
+    header = metadata._header
+    if header is not None and header.version == metadata.version:
+        return bytes(memoryview(header.body)[: header.size])
+    return metadata.encode()
+
+
+class Repaired(NamedTuple):
+    """
+    What `repair` kept.
+
+    Attributes
+    ----------
+    n_records : int
+        Whole records.
+    n_bytes : int
+        Their bytes and the header's, not compressed.
+    lost : str or None
+        Why the rest was left out; None where nothing was wrong.
+    """
+
+    n_records: int
+    n_bytes: int
+    lost: str | None
+
+
+def repair(
+    source: Source,
+    target: PathLike,
+    *,
+    force: bool = False,
+    has_metadata: bool = True,
+    input_version: int | None = None,
+    ts_out: bool | None = None,
+) -> Repaired:
+    """
+    Copy a stream up to its last whole good record into a new file.
+
+    Parameters
+    ----------
+    source : path or readable
+        As `iter_decode` takes it.
+    target : path
+        The new file, compressed as the source is. A DBZ file becomes DBN of version 1.
+    force : bool
+        Whether an existing file is replaced.
+    has_metadata, input_version, ts_out
+        As `scan` takes them.
+
+    Returns
+    -------
+    Repaired
+
+    Raises
+    ------
+    DecodeError
+        The metadata itself is damaged: then there is nothing to keep.
+    FileExistsError
+        The target is there, and `force` is not given.
+    ValueError
+        The target is the source.
+    OSError
+        A file cannot be read or written; then no target is left behind.
+    """
+    if is_same_file(source, target):
+        raise ValueError(f"{os.fspath(target)!r} is the source itself; a repair needs a new file")
+    reader = iter_decode(
+        source,
+        max_bytes=BLOCK,
+        has_metadata=has_metadata,
+        input_version=input_version,
+        ts_out=ts_out,
+        on_truncated="raise",
+    )
+    with reader, replacing(target, force=force) as file:
+        deflater = Deflater(reader.compression)
+        n_records, n_bytes, lost = 0, 0, None
+        if reader.metadata is not None:
+            header = header_bytes(reader.metadata)
+            file.write(deflater.push(header))
+            n_bytes += len(header)
+        blocks = iter(reader)
+        while True:
+            try:
+                records = next(blocks, None)
+            except DecodeError as error:
+                lost = str(error)
+                break
+            if records is None:
+                break
+            file.write(deflater.push(records.data))
+            n_records += len(records)
+            n_bytes += records.nbytes
+        file.write(deflater.finish())
+    return Repaired(n_records, n_bytes, lost)

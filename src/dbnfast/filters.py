@@ -1,0 +1,166 @@
+"""Filters: which records are wanted."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from dbnfast._core.copy import select
+from dbnfast.arrays import as_rtype
+from dbnfast.enums import RType, Schema
+from dbnfast.programs import INDEX_TS_AT, SIZES
+from dbnfast.times import to_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+    Ids = np.ndarray[tuple[int], np.dtype[np.uint32]]
+    Schemas = Schema | RType | str | Sequence[Schema | RType | str]
+
+_SHARED: Final = (Schema.TBBO, Schema.MBP_1)
+_OHLCV: Final = frozenset(s for s in Schema if s.startswith("ohlcv"))
+
+
+def rtypes_of(schema: Schema | RType | str, own: Schema | None) -> frozenset[int]:
+    """
+    Find the rtypes that a schema selects.
+
+    Parameters
+    ----------
+    schema : Schema, RType or str
+        What is wanted.
+    own : Schema or None
+        The schema of the stream.
+
+    Returns
+    -------
+    frozenset of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such schema, or tbbo is asked of mbp-1 data or the reverse.
+    """
+    wanted, rtype = as_rtype(schema)
+    if wanted in _SHARED and own in _SHARED and wanted != own:
+        raise ValueError(
+            f"{wanted} was asked of {own} data; both have rtype {int(rtype)}, ask for {own}"
+        )
+    if wanted in _OHLCV and wanted == own:
+        # bars from before their sizes had rtypes
+        return frozenset((int(rtype), int(RType.OHLCV_DEPRECATED)))
+    return frozenset((int(rtype),))
+
+
+class Selected(NamedTuple):
+    """
+    What a filter found in a block.
+
+    Attributes
+    ----------
+    n, n_bytes : int
+        The records that passed, and their bytes.
+    n_seen, stop : int
+        The records that were looked at, and their bytes.
+    status : int
+        How the walk ended, as the survey says it.
+    """
+
+    n: int
+    n_bytes: int
+    n_seen: int
+    stop: int
+    status: int
+
+
+class Filter:
+    """
+    Which records are wanted: those that pass every condition that is given.
+
+    Parameters
+    ----------
+    own : Schema or None
+        The schema of the stream.
+    schema : Schema, RType or str, or a sequence of them, optional
+        The types to keep.
+    instrument_ids, publishers : int or iterable of int, optional
+        The ids to keep.
+    start, end : int or datetime64, optional
+        Half-open range of the index timestamp, ns since 1970-01-01 UTC. Where either is given,
+        records whose timestamp is undefined do not pass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not what it should be.
+    """
+
+    def __init__(
+        self,
+        own: Schema | None,
+        schema: Schemas | None = None,
+        instrument_ids: Iterable[int] | int | None = None,
+        publishers: Iterable[int] | int | None = None,
+        start: int | np.datetime64 | None = None,
+        end: int | np.datetime64 | None = None,
+    ) -> None:
+        self._rtypes = np.ones(256, np.uint8)
+        if schema is not None:
+            several = isinstance(schema, list | tuple | set | frozenset)
+            names: Iterable[Any] = schema if several else (schema,)  # type: ignore[assignment]
+            self._rtypes[:] = 0
+            for name in names:
+                self._rtypes[list(rtypes_of(name, own))] = 1
+        self._by_time = start is not None or end is not None
+        self._start = 0 if start is None else to_ns("start", start)
+        self._end = 2**64 - 1 if end is None else to_ns("end", end)
+        self._ids = _ids("instrument_ids", instrument_ids)
+        self._publishers = _ids("publishers", publishers)
+
+    def select(self, data: memoryview, out: Bytes, ts_out: bool) -> Selected:
+        """
+        Copy what passes, in one walk that also checks every header.
+
+        Parameters
+        ----------
+        data : memoryview
+            Bytes that begin with a record.
+        out : ndarray of uint8
+            Where to; as long as `data`, or longer.
+        ts_out : bool
+            Whether every record ends in a ts_out.
+
+        Returns
+        -------
+        Selected
+        """
+        return Selected(
+            *select(
+                data,
+                out,
+                SIZES,
+                ts_out,
+                self._rtypes,
+                INDEX_TS_AT,
+                self._by_time,
+                self._start,
+                self._end,
+                self._ids,
+                self._publishers,
+            )
+        )
+
+
+def _ids(name: str, values: Iterable[int] | int | None) -> Ids | None:
+    if values is None:
+        return None
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{name} is {values!r}, expected ints")
+    numbers = [values] if isinstance(values, int | np.integer) else list(values)
+    wide = sorted({operator.index(number) for number in numbers})
+    if wide and not (wide[0] >= 0 and wide[-1] < 2**32):
+        raise ValueError(f"{name} holds {wide[0]} to {wide[-1]}, expected 0 to 2**32 - 1")
+    return np.array(wide, np.uint32)

@@ -1,0 +1,141 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+PathLike = str | os.PathLike[str]
+
+
+@contextlib.contextmanager
+def output(target: Any, mode: str = "w") -> Iterator[Any]:
+    """
+    Open something to write to.
+
+    Parameters
+    ----------
+    target : path-like or writable
+        A path is opened as `replacing` does; an object with ``write`` is given as it is, and
+        left open.
+    mode : {"w", "x"}
+        Whether a file that exists is replaced, or is an error.
+
+    Yields
+    ------
+    writable
+        Takes bytes-like objects.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists, and `mode` is "x".
+    IsADirectoryError
+        The path is a directory.
+    TypeError, ValueError
+        An argument is not what it should be.
+    """
+    if mode not in ("w", "x"):
+        raise ValueError(f"mode is {mode!r}, expected 'w' or 'x'")
+    if hasattr(target, "write"):
+        if isinstance(target, io.TextIOBase):
+            raise TypeError("the output is open as text, expected binary")
+        yield target
+        return
+    if not isinstance(target, str | os.PathLike):
+        raise TypeError(f"{type(target).__name__} is neither a path nor writable")
+    with replacing(target, force=mode == "w") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
+    """
+    Write a file that appears whole, or not at all.
+
+    Parameters
+    ----------
+    target : path
+        The file. What is written has another name in the same directory until it is whole.
+        A device or pipe is written to as it is.
+    force : bool
+        Whether an existing file is replaced.
+
+    Yields
+    ------
+    file
+        Open for writing, binary.
+
+    Raises
+    ------
+    FileExistsError
+        The file is there, and `force` is not given.
+    OSError
+        It cannot be written.
+    """
+    path = Path(os.path.realpath(target))  # a link stays one, and names the new file
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as file:
+            yield file
+        return
+    check_free(path, force)
+    part = temporary(path.parent)
+    try:
+        try:
+            file = part.open("xb")
+        except OSError as error:
+            error.filename = os.fspath(target)  # the name that the caller knows
+            raise
+        with file:
+            yield file
+        check_free(path, force)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def check_free(path: PathLike, force: bool) -> None:
+    """
+    Refuse to write over what is there.
+
+    Parameters
+    ----------
+    path : path
+        Where a file is to be written.
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    FileExistsError, IsADirectoryError
+        Something is there.
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "is a directory", os.fspath(path))
+    if not force and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "exists already; force replaces it", os.fspath(path))
+
+
+def temporary(folder: Path) -> Path:
+    """
+    Name a file that is not whole yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is to be.
+
+    Returns
+    -------
+    Path
+        A new name, short whatever the file's own.
+    """
+    return folder / f".dbnfast-{secrets.token_hex(8)}.part"

@@ -1,0 +1,156 @@
+"""Symbols for a stream that comes in batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dbnfast._core.symbols import LiveMap, lookup, track
+from dbnfast.enums import RType, SType
+from dbnfast.lookups import Numbers, check_records, codes_of_table, mapping_symbols, wanted_of
+from dbnfast.programs import INDEX_TS_AT, SIZES
+from dbnfast.symbology import SymbolMap
+
+if TYPE_CHECKING:
+    from dbnfast.metadata import Metadata
+    from dbnfast.records import Records
+
+    Column = np.ndarray[tuple[int], np.dtype[Any]]
+    Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
+
+
+class Resolver:
+    """
+    Symbols for a stream that comes in batches.
+
+    Parameters
+    ----------
+    symbol_map : SymbolMap or None
+        What is known beforehand; as it is now, later insertions do not count.
+    live : bool
+        Whether mapping records tell the symbols, each from its place in the stream on, whatever
+        the time. The map is then asked for ids that have none.
+    text : bool
+        Whether the symbol of a mapping record is always its ``stype_out_symbol``, as in text;
+        else ``stype_in_symbol`` stands in where that is a number.
+
+    Notes
+    -----
+    For one thread at a time where it is live. `resolver` makes the right one for a stream.
+    """
+
+    __slots__ = ("_live", "_numbers", "_table", "_text")
+
+    def __init__(self, symbol_map: SymbolMap | None, *, live: bool, text: bool = False) -> None:
+        symbol_map = SymbolMap() if symbol_map is None else symbol_map
+        self._table = symbol_map._built()
+        self._numbers = Numbers(symbol_map._numbers.symbols)
+        self._live = LiveMap() if live else None
+        self._text = text
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols, indexed by code; always the same list, which grows in live streams."""
+        return self._numbers.symbols
+
+    @property
+    def grows(self) -> bool:
+        """Whether the stream may bring symbols that are not known yet."""
+        return self._live is not None
+
+    def look_up(self, ids: Column, stamps: Column, out: Codes) -> None:
+        """
+        Find the codes of ids at times, where the stream is not live.
+
+        Parameters
+        ----------
+        ids : ndarray of uint32, shape (n,)
+            Instrument ids.
+        stamps : ndarray of uint64, shape (n,)
+            Index timestamps.
+        out : ndarray of int32, shape (n,)
+            Filled with indexes of `symbols`, -1 where unmapped, without the GIL.
+        """
+        assert self._live is None
+        lookup(self._table, ids, stamps, out)
+
+    def codes(self, records: Records, rtypes: frozenset[int] | None = None) -> Codes:
+        """
+        Give the codes of the next batch of a stream.
+
+        Parameters
+        ----------
+        records : Records
+            The batch; every record of a live stream must come by here, once and in order.
+        rtypes : frozenset of int, optional
+            The rtypes of the records wanted; None for all.
+
+        Returns
+        -------
+        ndarray of int32, shape (n_wanted,)
+            Indexes of `symbols` in the stream's order, -1 where unmapped; a new array. A mapping
+            record has the symbol that it brings.
+
+        Raises
+        ------
+        TypeError
+            They are no Records.
+        """
+        check_records(records)
+        if self._live is None:
+            return codes_of_table(self._table, records, rtypes)
+        symbols: list[str | None] = []
+        if any(rtype == RType.SYMBOL_MAPPING for rtype, _, _ in records._groups):
+            symbols = mapping_symbols(records.array(RType.SYMBOL_MAPPING), self._text)
+        wanted, out = wanted_of(records, rtypes)
+        track(
+            self._live,
+            self._table if self._table.n_ids else None,
+            records.data,
+            SIZES,
+            records.ts_out,
+            int(RType.SYMBOL_MAPPING),
+            self._numbers.of(symbols),
+            wanted,
+            INDEX_TS_AT,
+            out,
+        )
+        return out
+
+
+def resolver(
+    metadata: Metadata | None, symbol_map: SymbolMap | None = None, *, text: bool = False
+) -> Resolver:
+    """
+    Make the Resolver for a stream.
+
+    Parameters
+    ----------
+    metadata : Metadata or None
+        The stream's header. Without one, or without a schema in it, the stream counts as live.
+    symbol_map : SymbolMap, optional
+        Used instead of the header's mappings, unless it is empty.
+    text : bool
+        As `Resolver` takes it.
+
+    Returns
+    -------
+    Resolver
+
+    Raises
+    ------
+    ValueError
+        The header has a schema and its mappings are needed, but `SymbolMap.insert_metadata`
+        cannot use them.
+    """
+    live = metadata is None or metadata.schema is None
+    if not symbol_map:
+        symbol_map = None
+        if metadata is not None and not (live and not _names_ids(metadata)):
+            symbol_map = SymbolMap.from_metadata(metadata)
+    return Resolver(symbol_map, live=live, text=text)
+
+
+def _names_ids(metadata: Metadata) -> bool:
+    return SType.INSTRUMENT_ID in (metadata.stype_in, metadata.stype_out)

@@ -1,0 +1,359 @@
+"""Where a store's bytes come from: files that stay on disk, and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import io
+import mmap
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from dbnfast import compression
+from dbnfast._core.run import survey_run
+from dbnfast.buffers import as_bytes
+from dbnfast.codec import scan
+from dbnfast.enums import Compression
+from dbnfast.errors import InvalidRecordError, TruncatedError
+from dbnfast.programs import SIZES
+from dbnfast.reader import iter_decode
+from dbnfast.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbnfast.inputs import OnTruncated
+    from dbnfast.metadata import Metadata
+
+
+class Source:
+    """
+    One DBN stream that can be read again and again.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    on_truncated : str
+        As `scan` takes it.
+
+    Attributes
+    ----------
+    metadata : Metadata
+        The header.
+    compression : Compression
+        Of the stream.
+    is_dbz : bool
+        Whether it is of the format before DBN.
+    """
+
+    metadata: Metadata
+
+    def __init__(self, name: str, on_truncated: OnTruncated) -> None:
+        self.name = name
+        self._on_truncated = on_truncated
+        with self.open() as file:
+            head = file.read(12)
+        if not head:
+            raise TruncatedError(
+                f"{name} is empty: expected a metadata header at byte 0", offset=0, available=0
+            )
+        kind = compression.detect(head)
+        self.compression = Compression.NONE if kind == "none" else Compression.ZSTD
+        self.is_dbz = kind == "dbz"
+        with self.open() as file:
+            metadata = iter_decode(file, on_truncated="ignore").metadata
+        assert metadata is not None
+        self.metadata = metadata
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stream as it is, compressed or not."""
+        raise NotImplementedError
+
+    def open(self) -> IO[bytes]:
+        """Open the stream as it is, at its first byte."""
+        raise NotImplementedError
+
+    def buffer(self) -> Any:
+        """Give the stream as it is, as one buffer."""
+        raise NotImplementedError
+
+    def records(self) -> Records:
+        """
+        Give all records at once.
+
+        Returns
+        -------
+        Records
+            Of a plain stream a view, else a new block.
+        """
+        return scan(self.buffer(), on_truncated=self._on_truncated)
+
+    def blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+        """
+        Give the records in blocks.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The most bytes of a block.
+        wanted : dict
+            A filter's conditions, as `iter_decode` takes them.
+
+        Yields
+        ------
+        Records
+        """
+        with (
+            self.open() as file,
+            iter_decode(
+                file, max_bytes=max_bytes, on_truncated=self._on_truncated, **wanted
+            ) as reader,
+        ):
+            yield from reader
+
+
+class FileSource(Source):
+    """
+    A file.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    on_truncated : str
+        As `scan` takes it.
+    """
+
+    def __init__(self, path: Path, on_truncated: OnTruncated = "warn") -> None:
+        self.path = path
+        super().__init__(str(path), on_truncated)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    def open(self) -> IO[bytes]:
+        """Open the file."""
+        return io.FileIO(self.path)  # large blocks are read as they are
+
+    def buffer(self) -> Any:
+        """Map the file into memory, read-only; the mapping lives as long as its views."""
+        with self.path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+class MemorySource(Source):
+    """
+    Bytes.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The stream; borrowed.
+    on_truncated : str
+        As `scan` takes it.
+    """
+
+    def __init__(self, data: Any, on_truncated: OnTruncated = "warn") -> None:
+        self._data = as_bytes(data)
+        self._records: Records | None = None
+        super().__init__(type(data).__name__, on_truncated)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffer."""
+        return len(self._data)
+
+    def open(self) -> IO[bytes]:
+        """Read the buffer, without a copy of it."""
+        return cast("IO[bytes]", _View(self._data))
+
+    def buffer(self) -> Any:
+        """Give the buffer itself."""
+        return self._data
+
+    def records(self) -> Records:
+        """
+        Give all records at once.
+
+        Returns
+        -------
+        Records
+            Of a plain stream a view, found once; else a new block.
+        """
+        if self.compression != Compression.NONE:
+            return super().records()
+        if self._records is None:
+            self._records = super().records()
+        return self._records
+
+    def blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+        """
+        Give the records in blocks, of a plain stream without a copy.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The most bytes of a block.
+        wanted : dict
+            A filter's conditions, as `iter_decode` takes them.
+
+        Yields
+        ------
+        Records
+        """
+        if self.compression != Compression.NONE or wanted:
+            yield from super().blocks(max_bytes, wanted)
+            return
+        try:
+            records = self.records()
+        except (InvalidRecordError, TruncatedError) as error:
+            if error.good is not None:
+                yield from pieces(error.good, max_bytes)
+            raise
+        yield from pieces(records, max_bytes)
+
+
+def pieces(records: Records, max_bytes: int) -> Iterator[Records]:
+    """
+    Cut records into blocks, without a copy.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+    max_bytes : int
+        The most bytes of a block.
+
+    Yields
+    ------
+    Records
+    """
+    if records.nbytes <= max_bytes:
+        if len(records):
+            yield records
+        return
+    at, end = records._start, records._start + records.nbytes
+    while at < end:
+        piece, _ = survey_run(
+            Records, records._owner, at, min(at + max_bytes, end), SIZES, records.version,
+            records.ts_out, records.metadata,
+        )  # fmt: skip
+        yield piece
+        at += piece.nbytes
+
+
+class _View(io.RawIOBase):
+    """A buffer as a file that is read without taking a copy of it all."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        start = (0, self._at, len(self._data))[whence]
+        self._at = max(start + offset, 0)
+        return self._at
+
+    def readinto(self, out: Any) -> int:
+        part = self._data[self._at : self._at + len(out)]
+        out[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
+def sources_of(source: Any, on_truncated: OnTruncated) -> list[Source]:
+    """
+    Find what a caller wants to read.
+
+    Parameters
+    ----------
+    source : path, bytes-like, readable, or a sequence of them
+        A path may be a pattern, or a folder, whose ``.dbn`` files are meant.
+    on_truncated : str
+        As `scan` takes it.
+
+    Returns
+    -------
+    list of Source
+        In the order given, a pattern's and a folder's files by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    TypeError
+        It is none of these.
+    """
+    if isinstance(source, list | tuple):
+        return [one for part in source for one in sources_of(part, on_truncated)]
+    if isinstance(source, str | os.PathLike):
+        return [FileSource(path, on_truncated) for path in paths_of(source)]
+    if hasattr(source, "read"):
+        if isinstance(source, io.TextIOBase):
+            raise TypeError("the stream is open as text, expected binary")
+        with contextlib.suppress(OSError, AttributeError):  # a pipe is read from where it is
+            source.seek(0)
+        return [MemorySource(source.read(), on_truncated)]
+    try:
+        return [MemorySource(source, on_truncated)]
+    except TypeError:
+        raise TypeError(
+            f"{type(source).__name__} is no path, bytes-like object or readable"
+        ) from None
+
+
+def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:
+    """
+    Find the files that a path means.
+
+    Parameters
+    ----------
+    source : path-like
+        A file, a pattern, or a folder.
+
+    Returns
+    -------
+    sequence of Path
+
+    Raises
+    ------
+    FileNotFoundError
+        There are none.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if is_dbn_name(p.name))
+    elif path.exists() or not glob.has_magic(str(path)):
+        found = [path]
+    else:
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    if not found or not found[0].exists():
+        raise FileNotFoundError(2, "no such DBN file", str(path))
+    return found
+
+
+def is_dbn_name(name: str) -> bool:
+    """
+    Tell whether a folder's file is meant when the folder is read.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    bool
+    """
+    return name.removesuffix(".zst").endswith((".dbn", ".dbz")) and not name.startswith(".")

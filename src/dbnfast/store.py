@@ -1,0 +1,684 @@
+"""
+Store: one file or a thousand, and everything they become.
+
+The names are those of ``databento.DBNStore``. Nothing is read before it is asked for, and what
+streams (batches, text, Parquet, Arrow) stays within a few blocks of memory.
+"""
+
+from __future__ import annotations
+
+import datetime
+import html
+from typing import IO, TYPE_CHECKING, Any, Final, overload
+
+from dbnfast.compression import Deflater
+from dbnfast.convert.arrow import ArrowOptions
+from dbnfast.convert.arrow import reader as arrow_reader
+from dbnfast.convert.frame import frame_options, to_frame
+from dbnfast.convert.frames import DataFrameIterator, NDArrayIterator, check_count
+from dbnfast.convert.labels import labels_of
+from dbnfast.convert.parquet import write_parquet
+from dbnfast.convert.text import write_csv, write_json
+from dbnfast.encoding import Encoder
+from dbnfast.enums import Compression, PriceType, RType, Schema
+from dbnfast.extras import require
+from dbnfast.outputs import output
+from dbnfast.sources import sources_of
+from dbnfast.store_data import BLOCK, StoreData
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from os import PathLike
+
+    from dbnfast.arrays import Array
+    from dbnfast.inputs import OnTruncated
+
+    Target = str | PathLike[str] | IO[bytes]
+    SchemaLike = Schema | RType | str
+
+COUNT_AT_MOST: Final = 256 << 20  # bytes of a store whose records its repr counts
+SHOWN_SYMBOLS: Final = 5
+
+
+def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
+    """
+    Read DBN data.
+
+    Parameters
+    ----------
+    source : path, bytes-like, readable, or a sequence of them
+        A path may be a pattern (``"data/*.dbn.zst"``), or a folder, whose ``.dbn`` files are
+        meant. Plain, zstd-compressed or DBZ; the content tells which.
+    on_truncated : {"warn", "raise", "ignore"}
+        As `scan` takes it.
+
+    Returns
+    -------
+    Store
+        Its metadata is read, and nothing else. Bytes are borrowed, a readable is read to its
+        end.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    DecodeError
+        A source is empty, or its metadata is not valid.
+    ValueError
+        Several sources differ in dataset, stype_out or ts_out.
+    TypeError
+        The source is none of these.
+    """
+    return Store(sources_of(source, on_truncated))
+
+
+class Store(StoreData):
+    """
+    DBN data: a file, several, or memory.
+
+    Made by `read`, `Store.from_file` and `Store.from_bytes`. Immutable but for
+    `insert_symbology_json`. Iterating gives `Record` objects.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Where the data comes from. Several are ordered by their metadata's start; where their
+        ranges overlap, records merge by index timestamp, ties in that order.
+
+    Raises
+    ------
+    ValueError
+        There are none, or they differ in dataset, stype_out or ts_out.
+    """
+
+    @classmethod
+    def from_file(cls, path: PathLike[str] | str) -> Store:
+        """
+        Read a file.
+
+        Parameters
+        ----------
+        path : path-like
+            Plain, zstd-compressed or DBZ.
+
+        Returns
+        -------
+        Store
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        DecodeError
+            It is empty, or its metadata is not valid.
+        """
+        return read(path)
+
+    @classmethod
+    def from_bytes(cls, data: Any) -> Store:
+        """
+        Read bytes.
+
+        Parameters
+        ----------
+        data : bytes-like or readable
+            A whole stream. Bytes are borrowed, a readable is read to its end.
+
+        Returns
+        -------
+        Store
+
+        Raises
+        ------
+        DecodeError
+            It is empty, or its metadata is not valid.
+        """
+        if isinstance(data, str):
+            raise TypeError("a str is no bytes-like object; open files with read()")
+        return read(data)
+
+    def _schema(self, schema: SchemaLike | None) -> SchemaLike | None:
+        return self.schema if schema is None else schema
+
+    @overload
+    def to_ndarray(self, schema: SchemaLike | None = ..., count: None = ...) -> Array: ...
+    @overload
+    def to_ndarray(self, schema: SchemaLike | None = ..., *, count: int) -> NDArrayIterator: ...
+    def to_ndarray(
+        self, schema: SchemaLike | None = None, count: int | None = None
+    ) -> Array | NDArrayIterator:
+        """
+        Give the records of one type as a structured array.
+
+        Parameters
+        ----------
+        schema : Schema, RType or str, optional
+            Which records; None for the store's own schema, or the only type there is.
+        count : int, optional
+            The most records of an array; with it the result is an iterator of arrays.
+
+        Returns
+        -------
+        ndarray or iterator of ndarray
+            See `Records.array`. Of plain data a view; a file is mapped into memory.
+
+        Raises
+        ------
+        MixedRecordsError
+            No schema is given, and there are several types.
+        """
+        if count is not None:
+            source = self._current(self._blocks(BLOCK))
+            return NDArrayIterator(source, self._schema(schema), check_count(count))
+        return self.records().array(self._schema(schema))
+
+    def to_df(
+        self,
+        price_type: PriceType | str = PriceType.FLOAT,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        schema: SchemaLike | None = None,
+        tz: datetime.tzinfo | str | None = None,
+        count: int | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        categorical: bool = False,
+    ) -> Any:
+        """
+        Give the records of one type as a pandas frame.
+
+        Parameters
+        ----------
+        price_type : {"float", "fixed", "decimal"}
+            Prices as float64 (undefined is NaN), as int64 in 1e-9, or as exact
+            ``decimal.Decimal``.
+        pretty_ts : bool
+            Whether times are timestamps (undefined is NaT), or stay uint64 ns.
+        map_symbols : bool
+            Whether there is a symbol column.
+        schema : Schema, RType or str, optional
+            Which records; None for the store's own schema, or the only type there is.
+        tz : tzinfo or str, optional
+            The zone of the timestamps; None for UTC.
+        count : int, optional
+            The most rows of a frame; with it the result is an iterator of frames.
+        columns : sequence of str, optional
+            The columns to make, in this order; None for all. The index is there in any case.
+        categorical : bool
+            Whether action, side and symbol become categories.
+
+        Returns
+        -------
+        pandas.DataFrame or iterator of pandas.DataFrame
+            Copies, writable. The index is ts_recv where the records have it, else ts_event.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas or pyarrow is not installed.
+        MixedRecordsError
+            No schema is given, and there are several types.
+        TypeError, ValueError
+            An option is not what it should be.
+        """
+        options = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
+        wanted, resolver = self._schema(schema), self._resolver(map_symbols)
+        if count is not None:
+            require("pandas", "pandas")
+            blocks = self._current(self._blocks(BLOCK))
+            return DataFrameIterator(blocks, wanted, check_count(count), options, resolver)
+        records = self.records()
+        if resolver is not None and resolver.grows:  # a live stream: what its records say, in order
+            return to_frame(records, wanted, options, labels_of(records, wanted, resolver))
+        return to_frame(records, wanted, options, resolver)
+
+    def to_arrow(
+        self,
+        schema: SchemaLike | None = None,
+        *,
+        price_type: PriceType | str = PriceType.FLOAT,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        tz: str | None = None,
+        columns: Sequence[str] | None = None,
+        categorical: bool = True,
+    ) -> Any:
+        """
+        Give the records of one type as an Arrow table.
+
+        Parameters
+        ----------
+        schema : Schema, RType or str, optional
+            Which records; None for the store's own schema, or the only type there is.
+        price_type : {"float", "fixed", "decimal"}
+            Prices as float64, as int64 in 1e-9, or as ``decimal128(38, 9)``.
+        pretty_ts : bool
+            Whether times are ``timestamp[ns]``, or stay uint64 ns.
+        map_symbols : bool
+            Whether there is a symbol column.
+        tz : str, optional
+            The zone of the timestamps; None for UTC.
+        columns : sequence of str, optional
+            The columns to make, in this order; None for all. The index timestamp comes first
+            in any case.
+        categorical : bool
+            Whether action, side and symbol are dictionary-encoded.
+
+        Returns
+        -------
+        pyarrow.Table
+            A copy. What is undefined is null.
+
+        Raises
+        ------
+        MissingExtraError
+            pyarrow is not installed.
+        MixedRecordsError
+            No schema is given, and there are several types.
+        TypeError, ValueError
+            An option is not what it should be.
+        """
+        options = self._arrow_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
+        table = self._arrow_reader(self._schema(schema), options).read_all()
+        return table.unify_dictionaries()
+
+    def _arrow_options(
+        self,
+        price_type: PriceType | str,
+        pretty_ts: bool,
+        map_symbols: bool,
+        tz: str | None,
+        columns: Sequence[str] | None,
+        categorical: bool,
+    ) -> ArrowOptions:
+        checked = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
+        return ArrowOptions(**vars(checked))
+
+    def _arrow_reader(self, schema: SchemaLike | None, options: ArrowOptions) -> Any:
+        return arrow_reader(
+            self._current(self._blocks(BLOCK)),
+            schema=schema,
+            options=options,
+            resolver=self._resolver(options.map_symbols),
+            empty=self._nothing(),
+        )
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """
+        Export the records through the Arrow C stream interface, a block at a time.
+
+        Parameters
+        ----------
+        requested_schema : capsule, optional
+            The Arrow schema that the consumer would like.
+
+        Returns
+        -------
+        capsule
+            What `to_arrow` gives, with its defaults.
+        """
+        stream = self._arrow_reader(self.schema, ArrowOptions())
+        capsule: object = stream.__arrow_c_stream__(requested_schema)
+        return capsule
+
+    def to_polars(
+        self,
+        schema: SchemaLike | None = None,
+        *,
+        price_type: PriceType | str = PriceType.FLOAT,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        tz: str | None = None,
+        columns: Sequence[str] | None = None,
+        categorical: bool = True,
+    ) -> Any:
+        """
+        Give the records of one type as a Polars frame.
+
+        Parameters
+        ----------
+        schema, price_type, pretty_ts, map_symbols, tz, columns, categorical
+            As `to_arrow` takes them.
+
+        Returns
+        -------
+        polars.DataFrame
+            What is undefined is null.
+
+        Raises
+        ------
+        MissingExtraError
+            polars or pyarrow is not installed.
+        """
+        polars = require("polars", "polars")
+        require("pyarrow", "polars")
+        table = self.to_arrow(
+            schema,
+            price_type=price_type,
+            pretty_ts=pretty_ts,
+            map_symbols=map_symbols,
+            tz=tz,
+            columns=columns,
+            categorical=categorical,
+        )
+        return polars.from_arrow(table)
+
+    def to_parquet(
+        self,
+        path: Target,
+        price_type: PriceType | str = PriceType.FLOAT,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        schema: SchemaLike | None = None,
+        mode: str = "w",
+        parquet_schema: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """
+        Write the records of one type as a Parquet file, in bounded memory.
+
+        Parameters
+        ----------
+        path : path-like or writable
+            Where to. The file appears when it is whole.
+        price_type : {"float", "fixed"}
+            Prices as float64, or as int64 in 1e-9.
+        pretty_ts : bool
+            Whether times are timestamps, or stay uint64 ns.
+        map_symbols : bool
+            Whether there is a symbol column.
+        schema : Schema, RType or str, optional
+            Which records; None for the store's own schema, or the only type there is.
+        mode : {"w", "x"}
+            Whether a file that exists is replaced, or is an error.
+        parquet_schema : pyarrow.Schema, optional
+            What the columns are cast to.
+        **kwargs
+            For ``pyarrow.parquet.ParquetWriter``.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas or pyarrow is not installed.
+        FileExistsError
+            The file exists, and `mode` is "x".
+        TypeError, ValueError
+            An option is not what it should be.
+        """
+        with output(path, mode) as out:
+            write_parquet(
+                self._current(self._blocks(BLOCK)),
+                out,
+                schema=self._schema(schema),
+                price_type=price_type,
+                pretty_ts=pretty_ts,
+                resolver=self._resolver(map_symbols),
+                empty=self._nothing(),
+                parquet_schema=parquet_schema,
+                **kwargs,
+            )
+
+    def to_csv(
+        self,
+        path: Target,
+        pretty_px: bool = True,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        compression: Compression | str = Compression.NONE,
+        schema: SchemaLike | None = None,
+        mode: str = "w",
+        *,
+        upgrade: bool = True,
+    ) -> None:
+        """
+        Write the records of one type as CSV, in bounded memory.
+
+        Parameters
+        ----------
+        path : path-like or writable
+            Where to. The file appears when it is whole.
+        pretty_px : bool
+            Whether prices are decimals (undefined is empty), or integers in 1e-9.
+        pretty_ts : bool
+            Whether times are ISO 8601 (undefined is empty), or integers of ns.
+        map_symbols : bool
+            Whether there is a symbol column.
+        compression : {"none", "zstd"}
+            Of the output.
+        schema : Schema or str, optional
+            Which records; None for the store's own schema.
+        mode : {"w", "x"}
+            Whether a file that exists is replaced, or is an error.
+        upgrade : bool
+            Whether older layouts are upgraded to version 3.
+
+        Raises
+        ------
+        FileExistsError
+            The file exists, and `mode` is "x".
+        TypeError, ValueError
+            An option is not what it should be, or mixed data is given no schema.
+        """
+        self._to_text(
+            write_csv, path, mode, compression, map_symbols,
+            schema=self._text_schema(schema), pretty_px=pretty_px, pretty_ts=pretty_ts,
+            upgrade=upgrade,
+        )  # fmt: skip
+
+    def to_json(
+        self,
+        path: Target,
+        pretty_px: bool = True,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        compression: Compression | str = Compression.NONE,
+        schema: SchemaLike | None = None,
+        mode: str = "w",
+        *,
+        upgrade: bool = True,
+    ) -> None:
+        """
+        Write the records as JSON, a line each, in bounded memory.
+
+        Parameters
+        ----------
+        path : path-like or writable
+            Where to. The file appears when it is whole.
+        pretty_px : bool
+            Whether prices are decimals (undefined is null), or integers in 1e-9; both in
+            quotes.
+        pretty_ts : bool
+            Whether times are ISO 8601 (undefined is null), or integers of ns; both in quotes.
+        map_symbols : bool
+            Whether every line has a symbol.
+        compression : {"none", "zstd"}
+            Of the output.
+        schema : Schema or str, optional
+            Which records; None for the store's own schema.
+        mode : {"w", "x"}
+            Whether a file that exists is replaced, or is an error.
+        upgrade : bool
+            Whether older layouts are upgraded to version 3.
+
+        Raises
+        ------
+        FileExistsError
+            The file exists, and `mode` is "x".
+        TypeError, ValueError
+            An option is not what it should be, or mixed data is given no schema.
+        """
+        self._to_text(
+            write_json, path, mode, compression, map_symbols,
+            schema=self._text_schema(schema), pretty_px=pretty_px, pretty_ts=pretty_ts,
+            upgrade=upgrade,
+        )  # fmt: skip
+
+    def _text_schema(self, schema: SchemaLike | None) -> SchemaLike:
+        wanted = self._schema(schema)
+        if wanted is None:
+            raise ValueError("a schema must be specified for mixed DBN data")
+        return wanted
+
+    def _to_text(
+        self,
+        write: Callable[..., int],
+        path: Target,
+        mode: str,
+        compression: Compression | str,
+        map_symbols: bool,
+        **options: Any,
+    ) -> None:
+        deflater = Deflater(Compression(compression))
+        with output(path, mode) as out:
+            write(
+                self._blocks(BLOCK),
+                _Deflated(out, deflater),
+                map_symbols=map_symbols,
+                resolver=self._resolver(map_symbols, text=True),
+                metadata=self._metadata,
+                **options,
+            )
+            last = deflater.finish()
+            if last:
+                out.write(last)
+
+    def to_file(
+        self, path: Target, mode: str = "w", compression: Compression | str | None = None
+    ) -> None:
+        """
+        Write the data as DBN, in bounded memory.
+
+        Parameters
+        ----------
+        path : path-like or writable
+            Where to. The file appears when it is whole.
+        mode : {"w", "x"}
+            Whether a file that exists is replaced, or is an error.
+        compression : {"none", "zstd"}, optional
+            Of the output; None for that of the data, which is then copied as it is.
+
+        Raises
+        ------
+        FileExistsError
+            The file exists, and `mode` is "x".
+        TypeError, ValueError
+            An option is not what it should be.
+        """
+        kind = self.compression if compression is None else Compression(compression)
+        plain = len(self._sources) == 1 and not self._wanted
+        with output(path, mode) as out:
+            if plain and kind == self.compression and not self._sources[0].is_dbz:
+                with self._sources[0].open() as file:
+                    while part := file.read(1 << 20):
+                        out.write(part)
+                return
+            with Encoder(out, self._metadata, compression=kind) as encoder:
+                for block in self._blocks(BLOCK):
+                    encoder.write(block)
+
+    def request_full_definitions(self, client: Any, path: Any = None) -> Any:
+        """
+        Ask the vendor for the definitions of these instruments.
+
+        Parameters
+        ----------
+        client : databento.Historical
+            Makes the request, which costs money.
+        path : path-like, optional
+            Where the client stores the data.
+
+        Returns
+        -------
+        databento.DBNStore
+        """
+        return client.timeseries.get_range(
+            dataset=self.dataset,
+            symbols=self.symbols,
+            schema="definition",
+            start=str(self.start),
+            end=None if self.end is None else str(self.end),
+            stype_in=None if self.stype_in is None else str(self.stype_in),
+            stype_out=str(self.stype_out),
+            path=path,
+        )
+
+    def request_symbology(self, client: Any) -> dict[str, Any]:
+        """
+        Ask the vendor for the symbol mappings of these instruments.
+
+        Parameters
+        ----------
+        client : databento.Historical
+            Makes the request.
+
+        Returns
+        -------
+        dict
+            What `insert_symbology_json` takes.
+        """
+        day = datetime.timedelta(days=1)
+        end = None if self.end is None else self.end.astype("M8[us]").astype(datetime.datetime)
+        if end is not None and end != end.replace(hour=0, minute=0, second=0, microsecond=0):
+            end += day
+        found: dict[str, Any] = client.symbology.resolve(
+            dataset=self.dataset,
+            symbols=self.symbols,
+            stype_in=None if self.stype_in is None else str(self.stype_in),
+            stype_out=str(self.stype_out),
+            start_date=str(self.start.astype("M8[D]")),
+            end_date=None if end is None else str(end.date()),
+        )
+        return found
+
+    def _described(self) -> list[tuple[str, str]]:
+        # what repr says, in the order that it says it
+        metadata, symbols = self._metadata, self.symbols
+        shown = ", ".join(symbols[:SHOWN_SYMBOLS])
+        if len(symbols) > SHOWN_SYMBOLS:
+            shown += f" and {len(symbols) - SHOWN_SYMBOLS:,} more"
+        if self._counts is None and self.nbytes > COUNT_AT_MOST:
+            counts = "not counted"
+        else:
+            counts = ", ".join(f"{n:,} {_named(rtype)}" for rtype, n in self.counts.items())
+        return [
+            ("dataset", self.dataset),
+            ("schema", "mixed" if self.schema is None else str(self.schema)),
+            ("range", f"{self.start} to {'open' if self.end is None else self.end}"),
+            ("records", counts or "none"),
+            ("symbols", shown or "none"),
+            ("size", f"{self.nbytes:,} bytes, {self.compression}"),
+            ("version", f"{metadata.version}{', ts_out' if metadata.ts_out else ''}"),
+        ]
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value}" for name, value in self._described()[:5])
+        files = f"{len(self._sources)} sources, " if len(self._sources) > 1 else ""
+        return f"<Store({files}{said})>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self._described()
+        )
+        return f"<table><caption>dbnfast.Store</caption><tbody>{rows}</tbody></table>"
+
+
+class _Deflated:
+    """A writable that compresses on the way."""
+
+    def __init__(self, out: Any, deflater: Deflater) -> None:
+        self._out = out
+        self._deflater = deflater
+
+    def write(self, data: Any) -> int:
+        made = self._deflater.push(data)
+        if len(memoryview(made)):
+            self._out.write(made)
+        return len(memoryview(data))
+
+
+def _named(rtype: RType | int) -> str:
+    if rtype == RType.TRADES:
+        return str(Schema.TRADES)  # a better name than that of an empty book
+    return str(rtype) if isinstance(rtype, RType) else f"of rtype {rtype:#04x}"

@@ -1,0 +1,407 @@
+"""What a store holds: metadata, and records in order, of one source or of many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dbnfast._core.scan import span
+from dbnfast.compression import zstd
+from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
+from dbnfast.filters import Filter
+from dbnfast.layouts import MAX_RECORD_SIZE
+from dbnfast.merging import joined_metadata, merged
+from dbnfast.programs import INDEX_TS_AT, SIZES
+from dbnfast.records import Records, empty_records
+from dbnfast.resolving import Resolver
+from dbnfast.symbology import SymbolMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Self, TextIO
+
+    from dbnfast.filters import Schemas
+    from dbnfast.messages import Record
+    from dbnfast.metadata import MappingIntervalDict, Metadata
+    from dbnfast.sources import Source
+
+BLOCK: Final = 16 << 20  # bytes of records in a step of what streams
+SMALL_BLOCK: Final = 1 << 20  # of each of many files that are merged
+FEW_SOURCES: Final = 4
+
+
+def overlapping(sources: Sequence[Source]) -> Iterator[list[Source]]:
+    """
+    Group sources whose time ranges overlap.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        By their start.
+
+    Yields
+    ------
+    list of Source
+        What must be merged; a source whose end is open overlaps all that follow.
+    """
+    group: list[Source] = []
+    last: int | None = 0
+    for source in sources:
+        start, end = source.metadata.start, source.metadata.end
+        if group and last is not None and start >= last:
+            yield group
+            group, last = [], 0
+        group.append(source)
+        last = None if last is None or end is None else max(last, end)
+    if group:
+        yield group
+
+
+class StoreData:
+    """
+    What a store holds: its metadata, and its records in order.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Where the data comes from. Several are ordered by their metadata's start; where their
+        ranges overlap, records merge by index timestamp, ties in the order given.
+
+    Raises
+    ------
+    ValueError
+        There are none, or they differ in dataset, stype_out or ts_out.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            raise ValueError("there is nothing to read")
+        self._sources = sorted(sources, key=lambda source: source.metadata.start)
+        if len(sources) == 1:
+            self._metadata = sources[0].metadata
+        else:
+            self._metadata = joined_metadata([source.metadata for source in self._sources])
+        self._wanted: dict[str, Any] = {}
+        self._json: list[Mapping[str, Any]] = []
+        self._map: SymbolMap | None = None
+        self._counts: dict[RType | int, int] | None = None
+
+    @property
+    def metadata(self) -> Metadata:
+        """The header; of several files the one that they have together."""
+        return self._metadata
+
+    @property
+    def dataset(self) -> str:
+        """The dataset code."""
+        return self._metadata.dataset
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema of the records; None for mixed or live data."""
+        return self._metadata.schema
+
+    @property
+    def start(self) -> np.datetime64:
+        """Start of the query, ``datetime64[ns]`` UTC."""
+        return np.datetime64(self._metadata.start, "ns")
+
+    @property
+    def end(self) -> np.datetime64 | None:
+        """End of the query, exclusive, ``datetime64[ns]`` UTC; None where open."""
+        end = self._metadata.end
+        return None if end is None else np.datetime64(end, "ns")
+
+    @property
+    def limit(self) -> int | None:
+        """Most records asked for; None for no limit."""
+        return self._metadata.limit
+
+    @property
+    def stype_in(self) -> SType | None:
+        """The symbology of `symbols`; None for mixed or live data."""
+        return self._metadata.stype_in
+
+    @property
+    def stype_out(self) -> SType:
+        """The symbology of the mappings' results."""
+        return self._metadata.stype_out
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols asked for."""
+        return self._metadata.symbols
+
+    @property
+    def mappings(self) -> dict[str, list[MappingIntervalDict]]:
+        """The intervals of every symbol."""
+        return self._metadata.mappings
+
+    @property
+    def symbology(self) -> dict[str, Any]:
+        """All that the metadata says of symbols, dates as text."""
+        return {
+            "symbols": self.symbols,
+            "stype_in": str(self.stype_in),
+            "stype_out": str(self.stype_out),
+            "start_date": str(self.start.astype("M8[D]")),
+            "end_date": None if self.end is None else str(self.end.astype("M8[D]")),
+            "partial": self._metadata.partial,
+            "not_found": self._metadata.not_found,
+            "mappings": self.mappings,
+        }
+
+    @property
+    def compression(self) -> Compression:
+        """The compression, as the content tells; ``ZSTD`` where any file has it."""
+        kinds = {source.compression for source in self._sources}
+        return Compression.ZSTD if Compression.ZSTD in kinds else Compression.NONE
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the data as it is stored."""
+        return sum(source.nbytes for source in self._sources)
+
+    @property
+    def raw(self) -> bytes:
+        """The stream as it is stored, compressed or not; of a single source only."""
+        with self._single("raw").open() as file:
+            return file.read()
+
+    @property
+    def reader(self) -> IO[bytes]:
+        """A new reader of the stream, decompressed; of a single source only."""
+        file = self._single("reader").open()
+        return zstd().ZstdFile(file) if self.compression == Compression.ZSTD else file
+
+    def _single(self, name: str) -> Source:
+        if len(self._sources) > 1 or self._wanted:
+            raise ValueError(f"{name} is the stream of one source, as it is; this is no such store")
+        return self._sources[0]
+
+    @property
+    def counts(self) -> dict[RType | int, int]:
+        """Number of records by rtype; all are looked at once, in bounded memory."""
+        if self._counts is None:
+            counts: dict[RType | int, int] = {}
+            for block in self._blocks(BLOCK):
+                for rtype, n in block.counts.items():
+                    counts[rtype] = counts.get(rtype, 0) + n
+            self._counts = dict(sorted(counts.items()))
+        return dict(self._counts)
+
+    @property
+    def time_range(self) -> tuple[np.datetime64, np.datetime64] | None:
+        """The first and the last index timestamp, ``datetime64[ns]``; None where there is none."""
+        found = [
+            ends
+            for block in self._blocks(BLOCK)
+            if (ends := span(block.data, SIZES, block.ts_out, INDEX_TS_AT)) is not None
+        ]
+        if not found:
+            return None
+        first, last = min(a for a, _ in found), max(b for _, b in found)
+        return np.datetime64(first, "ns"), np.datetime64(last, "ns")
+
+    def filter(
+        self,
+        schema: Schemas | None = None,
+        *,
+        instrument_ids: Iterable[int] | int | None = None,
+        publishers: Iterable[int] | int | None = None,
+        start: int | np.datetime64 | None = None,
+        end: int | np.datetime64 | None = None,
+    ) -> Self:
+        """
+        Select records.
+
+        Parameters
+        ----------
+        schema, instrument_ids, publishers, start, end
+            As `Records.filter` takes them.
+
+        Returns
+        -------
+        Store
+            Of the same sources; whatever is made of it leaves out what does not pass, while it
+            is read.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not what it should be, or the store is filtered already.
+        """
+        wanted: dict[str, Any] = {
+            "schema": schema,
+            "instrument_ids": instrument_ids,
+            "publishers": publishers,
+            "start": start,
+            "end": end,
+        }
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        for name in ("schema", "instrument_ids", "publishers"):
+            if not isinstance(wanted.get(name, ""), str | int | np.integer):
+                wanted[name] = list(wanted[name])  # it is read more than once
+        if wanted and self._wanted:
+            raise ValueError("the store is filtered already; filter the one it was made of")
+        Filter(self.schema, **wanted)  # says now what is wrong
+        made = type(self).__new__(type(self))
+        made._sources, made._metadata, made._json = self._sources, self._metadata, list(self._json)
+        made._wanted, made._counts, made._map = wanted or self._wanted, None, None
+        return made
+
+    # what everything else is made of
+
+    def _blocks(self, max_bytes: int) -> Iterator[Records]:
+        # the records in order, in blocks, as they are in a single source
+        if len(self._sources) == 1:
+            yield from self._sources[0].blocks(max_bytes, self._wanted)
+            return
+        for group in overlapping(self._sources):
+            size = min(max_bytes, SMALL_BLOCK) if len(group) > FEW_SOURCES else max_bytes
+            readers = [self._upgraded(source.blocks(size, self._wanted)) for source in group]
+            if len(readers) == 1:
+                yield from readers[0]
+            else:
+                yield from merged(readers, self._metadata, max_bytes=max_bytes)
+
+    def _upgraded(self, blocks: Iterable[Records]) -> Iterator[Records]:
+        for block in blocks:
+            newest = block.upgrade(DBN_VERSION)
+            yield newest._make(
+                newest._owner, newest._start, newest.nbytes, DBN_VERSION, self._metadata
+            )
+
+    def _current(self, blocks: Iterable[Records]) -> Iterator[Records]:
+        # mixed data is of version 3, as record objects are
+        for block in blocks:
+            yield block if self.schema is not None else block.upgrade(DBN_VERSION)
+
+    def records(self) -> Records:
+        """
+        Give all records at once.
+
+        Returns
+        -------
+        Records
+            Of plain data of one source a view of it (a file is mapped into memory), else a new
+            block. Mixed data is upgraded to version 3.
+
+        Raises
+        ------
+        DecodeError
+            The data is damaged.
+        """
+        if len(self._sources) == 1 and not self._wanted:
+            records = self._sources[0].records()
+            return records if self.schema is not None else records.upgrade(DBN_VERSION)
+        blocks = list(self._current(self._blocks(BLOCK)))
+        return Records.concat(blocks) if blocks else self._nothing()
+
+    def _nothing(self) -> Records:
+        metadata = self._metadata
+        if self.schema is None:
+            metadata = metadata.upgrade(DBN_VERSION)
+        return empty_records(metadata.version, metadata.ts_out, metadata)
+
+    def iter_batches(self, max_bytes: int = 64 << 20) -> Iterator[Records]:
+        """
+        Give the records in blocks, in bounded memory.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The most bytes of records in one block.
+
+        Yields
+        ------
+        Records
+            Mixed data is upgraded to version 3.
+
+        Raises
+        ------
+        DecodeError
+            The data is damaged; everything before was given.
+        """
+        if max_bytes < MAX_RECORD_SIZE:
+            raise ValueError(f"max_bytes is {max_bytes}, expected {MAX_RECORD_SIZE} or more")
+        return self._current(self._blocks(max_bytes))
+
+    def __iter__(self) -> Iterator[Record]:
+        for block in self._blocks(BLOCK):
+            yield from block
+
+    def replay(self, callback: Callable[[Record], object]) -> None:
+        """
+        Hand every record to a callback, in order.
+
+        Parameters
+        ----------
+        callback : callable
+            Takes a Record, upgraded to version 3. What it raises ends the replay.
+        """
+        for record in self:
+            callback(record)
+
+    # symbols
+
+    def insert_symbology_json(
+        self, json_data: str | Mapping[str, Any] | TextIO, clear_existing: bool = True
+    ) -> None:
+        """
+        Add symbol mappings, as ``symbology.json`` has them; they win over the metadata's.
+
+        Parameters
+        ----------
+        json_data : str, mapping or text file
+            The result of ``symbology.resolve``.
+        clear_existing : bool
+            Whether what was added before is forgotten.
+
+        Raises
+        ------
+        ValueError
+            It is not complete.
+        """
+        if isinstance(json_data, str):
+            json_data = json.loads(json_data)
+        elif not isinstance(json_data, Mapping):
+            json_data = json.load(json_data)
+        assert isinstance(json_data, Mapping)
+        SymbolMap().insert_json(json_data)  # says now what is wrong
+        self._map = None
+        self._json = [json_data] if clear_existing else [*self._json, json_data]
+
+    def symbol_map(self) -> SymbolMap:
+        """
+        Give the symbol mappings of the metadata, and those that were added.
+
+        Returns
+        -------
+        SymbolMap
+            A new one.
+
+        Raises
+        ------
+        ValueError
+            Neither stype_in nor stype_out is ``instrument_id``, or an interval cannot be.
+        """
+        made = SymbolMap()
+        if self._metadata._n_mappings:
+            made.insert_metadata(self._metadata)
+        for added in self._json:
+            made.insert_json(added)
+        return made
+
+    def _resolver(self, map_symbols: bool, text: bool = False) -> Resolver | None:
+        if not map_symbols:
+            return None
+        if self._map is None:
+            self._map = self.symbol_map()
+        known = self._map
+        if self.schema is not None:
+            return Resolver(known, live=False)  # without mappings, nothing has a symbol
+        return Resolver(known, live=True, text=text)
