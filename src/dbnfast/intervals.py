@@ -166,7 +166,7 @@ def midnights(days: Column) -> Column:
     Returns
     -------
     ndarray of uint64
-        ns since 1970-01-01 UTC, clamped to what a timestamp can be.
+        In ns since 1970-01-01 UTC, clamped to what a timestamp can be.
     """
     ns = np.clip(days, 0, LAST_DAY).astype(np.uint64) * np.uint64(DAY)
     ns[days > LAST_DAY] = UNDEF_TIMESTAMP

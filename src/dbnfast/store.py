@@ -79,16 +79,8 @@ class Store(StoreData):
     Made by `read`, `Store.from_file` and `Store.from_bytes`. Immutable but for
     `insert_symbology_json`. Iterating gives `Record` objects.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        Where the data comes from. Several are ordered by their metadata's start; where their
-        ranges overlap, records merge by index timestamp, ties in that order.
-
-    Raises
-    ------
-    ValueError
-        There are none, or they differ in dataset, stype_out or ts_out.
+    Several files are ordered by their metadata's start; where their ranges overlap, records
+    merge by index timestamp, ties in that order.
     """
 
     @classmethod

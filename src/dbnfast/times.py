@@ -70,7 +70,7 @@ def as_stamps(values: ArrayLike) -> Column:
     Returns
     -------
     ndarray of uint64
-        ns since 1970-01-01 UTC; 2**64 - 1 for NaT and what no timestamp can be.
+        In ns since 1970-01-01 UTC; 2**64 - 1 for NaT and what no timestamp can be.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def moment(time: Any) -> int:
     Returns
     -------
     int
-        ns since 1970-01-01 UTC; 2**64 - 1 for NaT and what no timestamp can be.
+        In ns since 1970-01-01 UTC; 2**64 - 1 for NaT and what no timestamp can be.
 
     Raises
     ------

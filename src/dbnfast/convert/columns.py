@@ -140,7 +140,18 @@ class Request:
         return np.dtype(_DTYPES.get(self.kind, "u1"))
 
     def n_items(self, n_rows: int) -> int:
-        """Give the length of the column."""
+        """
+        Give the length of the column.
+
+        Parameters
+        ----------
+        n_rows : int
+            Records.
+
+        Returns
+        -------
+        int
+        """
         if self.kind == SEEN:
             return 256
         return (n_rows + 7) // 8 if self.kind in (VALID, IN_RANGE) else n_rows
@@ -375,7 +386,7 @@ def char_codes(
     Returns
     -------
     codes, labels
-        int16, a new array; the labels begin with the known ones, others follow by their byte.
+        A new array of int16; the labels begin with the known ones, others follow by their byte.
     """
     order = [code[0] for code in known]
     order += [byte for byte in np.flatnonzero(seen).tolist() if byte not in order]
