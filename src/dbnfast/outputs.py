@@ -84,7 +84,7 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
         with path.open("wb") as file:
             yield file
         return
-    check_free(path, force)
+    check_free(path, force, target)
     part = temporary(path.parent)
     try:
         try:
@@ -94,7 +94,7 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
             raise
         with file:
             yield file
-        check_free(path, force)
+        check_free(path, force, target)
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
         raise
 
 
-def check_free(path: PathLike, force: bool) -> None:
+def check_free(path: PathLike, force: bool, name: PathLike | None = None) -> None:
     """
     Refuse to write over what is there.
 
@@ -112,16 +112,19 @@ def check_free(path: PathLike, force: bool) -> None:
         Where a file is to be written.
     force : bool
         Whether an existing file may be replaced.
+    name : path, optional
+        What the caller calls it.
 
     Raises
     ------
     FileExistsError, IsADirectoryError
         Something is there.
     """
+    shown = os.fspath(path if name is None else name)
     if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, "is a directory", os.fspath(path))
+        raise IsADirectoryError(errno.EISDIR, "is a directory", shown)
     if not force and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "exists already; force replaces it", os.fspath(path))
+        raise FileExistsError(errno.EEXIST, "exists already; force replaces it", shown)
 
 
 def temporary(folder: Path) -> Path:

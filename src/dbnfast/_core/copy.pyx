@@ -18,6 +18,7 @@ from dbnfast._core.header cimport (
     store_u8,
 )
 from dbnfast._core.scan cimport SizeTable
+from dbnfast._core.utf8 cimport is_utf8
 
 
 cdef class Program:
@@ -89,37 +90,6 @@ cdef class Program:
     def _check(Py_ssize_t at, Py_ssize_t n_bytes, Py_ssize_t size):
         if at < 0 or n_bytes < 0 or at + n_bytes > size:
             raise ValueError(f"{n_bytes} bytes at {at} lie outside a record of {size}")
-
-
-cdef bint is_utf8(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    # Strictly, as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF.
-    cdef Py_ssize_t i = 0, more
-    cdef uint8_t lead, low, high
-    while i < n:
-        lead = load_u8(p + i)
-        i += 1
-        if lead < 0x80:
-            continue
-        low, high = 0x80, 0xBF
-        if 0xC2 <= lead <= 0xDF:
-            more = 1
-        elif 0xE0 <= lead <= 0xEF:
-            more = 2
-            low = 0xA0 if lead == 0xE0 else low
-            high = 0x9F if lead == 0xED else high
-        elif 0xF0 <= lead <= 0xF4:
-            more = 3
-            low = 0x90 if lead == 0xF0 else low
-            high = 0x8F if lead == 0xF4 else high
-        else:
-            return False
-        while more > 0:
-            if i == n or not low <= load_u8(p + i) <= high:
-                return False
-            low, high = 0x80, 0xBF
-            i += 1
-            more -= 1
-    return True
 
 
 cdef uint8_t code_of_text(const Recipe* recipe, const uint8_t* text) noexcept nogil:

@@ -8,6 +8,7 @@ from libc.string cimport memchr, memcpy, memset
 from dbnfast._core.bounds cimport DONE, FULL, STEP, Cursor, Sink, Status, claim, room, step
 from dbnfast._core.header cimport HEADER_SIZE, MAX_RECORD_SIZE, load_u8
 from dbnfast._core.scan cimport SizeTable
+from dbnfast._core.utf8 cimport is_utf8
 
 cdef dict KINDS = {
     # name: (kind, bytes in the record, most characters; -1 where the op or the style says)
@@ -266,29 +267,6 @@ cdef void set_second(Stamp* stamp, uint64_t second) noexcept nogil:
     out = put_two(out, time // 3600, c":")
     out = put_two(out, time // 60 % 60, c":")
     put_two(out, time % 60, c".")
-
-
-cdef bint is_utf8(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    # Strictly, as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF.
-    cdef Py_ssize_t i = 0, more
-    cdef uint8_t lead, low, high
-    while i < n:
-        lead = load_u8(p + i)
-        i += 1
-        if lead < 0x80:
-            continue
-        if lead < 0xC2 or lead > 0xF4:
-            return False
-        more = 1 + (lead >= 0xE0) + (lead >= 0xF0)
-        low = 0xA0 if lead == 0xE0 else 0x90 if lead == 0xF0 else 0x80
-        high = 0x9F if lead == 0xED else 0x8F if lead == 0xF4 else 0xBF
-        while more > 0:
-            if i == n or not low <= load_u8(p + i) <= high:
-                return False
-            low, high = 0x80, 0xBF
-            i += 1
-            more -= 1
-    return True
 
 
 cdef uint8_t* put_text(

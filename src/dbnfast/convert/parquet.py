@@ -13,7 +13,7 @@ from dbnfast.convert.frame import FrameOptions, to_frame
 from dbnfast.convert.labels import SYMBOL, Labels
 from dbnfast.enums import PriceType
 from dbnfast.extras import require
-from dbnfast.layout_types import INT, PRICE, TIMESTAMP
+from dbnfast.layout_types import ENUM, FLAGS, INT, PRICE, TIMESTAMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,12 +87,16 @@ def write_parquet(
         with ThreadPoolExecutor(1) as pool:  # one block is written while the next is made
             for records in batches:
                 batch = maker.batch(records)
-                n += waiting.result() if waiting is not None else 0
+                first = waiting is None
+                n += 0 if waiting is None else waiting.result()
                 waiting = pool.submit(writer.write, records, batch)
+                if first:
+                    writer.describe(records)
             if waiting is not None:
                 n += waiting.result()
             elif empty is not None:
                 writer.write(empty, maker.batch(empty))
+                writer.describe(empty)
     finally:
         writer.close()
     return n
@@ -118,6 +122,7 @@ class _Writer:
         self._kwargs = dict(kwargs)
         self._pyarrow = require("pyarrow", "pandas")
         self._file: Any = None
+        self._words: Any = None
 
     def write(self, records: Records, batch: Any) -> int:
         table = self._pyarrow.Table.from_batches([batch])
@@ -142,14 +147,20 @@ class _Writer:
         if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
             del chosen["use_dictionary"], chosen["column_encoding"]
         self._file = parquet.ParquetWriter(where, table.schema, **{**chosen, **self._kwargs})
+
+    def describe(self, records: Records) -> None:
+        # may run while a block is written: what it finds is added at the end
         options = self._options
         frame = FrameOptions(options.price_type, options.pretty_ts, map_symbols=options.map_symbols)
         typed = _typed(records[:0], self._schema, frame, self._known)
-        self._file.add_key_value_metadata(self._pyarrow.Schema.from_pandas(typed).metadata)
+        self._words = self._pyarrow.Schema.from_pandas(typed).metadata
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._file is None:
+            return
+        if self._words is not None and self._given is None:
+            self._file.add_key_value_metadata(self._words)
+        self._file.close()
 
 
 def encodings(rows: Rows) -> dict[str, Any]:
@@ -165,21 +176,21 @@ def encodings(rows: Rows) -> dict[str, Any]:
     -------
     dict
         Options of ``pyarrow.parquet.ParquetWriter``. What ascends is written as differences,
-        and other wide numbers byte by byte; both are quicker than a dictionary of nearly as
-        many values as there are rows. What few values stand for keeps its dictionary. Books
-        have statistics for their first level only.
+        and other numbers byte by byte; both are quicker than a dictionary of nearly as
+        many values as there are rows. Text has a dictionary, and the levels of books have no
+        statistics.
     """
     chosen: dict[str, str] = {}
     for f in rows.fields:
         if f.kind == TIMESTAMP or f.name in ASCENDING:
             chosen[f.name] = "DELTA_BINARY_PACKED"
-        elif f.kind in (PRICE, INT) and f.size >= 4:
+        elif f.kind in (PRICE, INT, ENUM, FLAGS):
             chosen[f.name] = "BYTE_STREAM_SPLIT"
     names = [f.name for f in rows.fields]
     return {
         "column_encoding": chosen,
         "use_dictionary": [*(name for name in names if name not in chosen), SYMBOL],
-        "write_statistics": [*(f.name for f in rows.fields if not f.level), SYMBOL],
+        "write_statistics": [*(f.name for f in rows.fields if f.level is None), SYMBOL],
     }
 
 
