@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Ids = np.ndarray[tuple[int], np.dtype[np.uint32]]
     Schemas = Schema | RType | str | Sequence[Schema | RType | str]
 
+PASSES_ANYHOW: Final = 2  # the number is the core's
 _SHARED: Final = (Schema.TBBO, Schema.MBP_1)
 _OHLCV: Final = frozenset(s for s in Schema if s.startswith("ohlcv"))
 
@@ -91,6 +92,8 @@ class Filter:
     start, end : int or datetime64, optional
         Half-open range of the index timestamp, ns since 1970-01-01 UTC. Where either is given,
         records whose timestamp is undefined do not pass.
+    also : RType, optional
+        A type that passes in any case.
 
     Raises
     ------
@@ -106,6 +109,7 @@ class Filter:
         publishers: Iterable[int] | int | None = None,
         start: int | np.datetime64 | None = None,
         end: int | np.datetime64 | None = None,
+        also: RType | None = None,
     ) -> None:
         self._rtypes = np.ones(256, np.uint8)
         if schema is not None:
@@ -114,6 +118,8 @@ class Filter:
             self._rtypes[:] = 0
             for name in names:
                 self._rtypes[list(rtypes_of(name, own))] = 1
+        if also is not None:
+            self._rtypes[int(also)] = PASSES_ANYHOW
         self._by_time = start is not None or end is not None
         self._start = 0 if start is None else to_ns("start", start)
         self._end = 2**64 - 1 if end is None else to_ns("end", end)

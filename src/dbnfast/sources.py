@@ -17,7 +17,7 @@ from dbnfast.codec import scan
 from dbnfast.enums import Compression
 from dbnfast.errors import InvalidRecordError, TruncatedError
 from dbnfast.programs import SIZES
-from dbnfast.reader import iter_decode
+from dbnfast.reader import RecordReader, iter_decode
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Source:
         max_bytes : int
             The most bytes of a block.
         wanted : dict
-            A filter's conditions, as `iter_decode` takes them.
+            A filter's conditions, as `Filter` takes them.
 
         Yields
         ------
@@ -108,7 +108,7 @@ class Source:
         """
         with (
             self.open() as file,
-            iter_decode(
+            RecordReader(
                 file, max_bytes=max_bytes, on_truncated=self._on_truncated, **wanted
             ) as reader,
         ):
@@ -200,7 +200,7 @@ class MemorySource(Source):
         max_bytes : int
             The most bytes of a block.
         wanted : dict
-            A filter's conditions, as `iter_decode` takes them.
+            A filter's conditions, as `Filter` takes them.
 
         Yields
         ------
@@ -298,7 +298,7 @@ def sources_of(source: Any, on_truncated: OnTruncated) -> list[Source]:
     if isinstance(source, list | tuple):
         return [one for part in source for one in sources_of(part, on_truncated)]
     if isinstance(source, str | os.PathLike):
-        return [FileSource(path, on_truncated) for path in paths_of(source)]
+        return [_of_path(path, on_truncated) for path in paths_of(source)]
     if hasattr(source, "read"):
         if isinstance(source, io.TextIOBase):
             raise TypeError("the stream is open as text, expected binary")
@@ -311,6 +311,12 @@ def sources_of(source: Any, on_truncated: OnTruncated) -> list[Source]:
         raise TypeError(
             f"{type(source).__name__} is no path, bytes-like object or readable"
         ) from None
+
+
+def _of_path(path: Path, on_truncated: OnTruncated) -> Source:
+    if path.is_fifo():  # gives its bytes only once
+        return MemorySource(path.read_bytes(), on_truncated)
+    return FileSource(path, on_truncated)
 
 
 def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:

@@ -21,6 +21,7 @@ from dbnfast.convert.parquet import write_parquet
 from dbnfast.convert.text import write_csv, write_json
 from dbnfast.encoding import Encoder
 from dbnfast.enums import Compression, PriceType, RType, Schema
+from dbnfast.errors import DecodeError
 from dbnfast.extras import require
 from dbnfast.outputs import output
 from dbnfast.sources import sources_of
@@ -130,7 +131,12 @@ class Store(StoreData):
         return read(data)
 
     def _schema(self, schema: SchemaLike | None) -> SchemaLike | None:
-        return self.schema if schema is None else schema
+        if schema is not None:
+            return schema
+        asked = self._wanted.get("schema")
+        if self.schema is None and isinstance(asked, str | RType):
+            return asked  # of mixed data the one type that a filter leaves
+        return self.schema
 
     @overload
     def to_ndarray(self, schema: SchemaLike | None = ..., count: None = ...) -> Array: ...
@@ -214,12 +220,13 @@ class Store(StoreData):
             An option is not what it should be.
         """
         options = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
-        wanted, resolver = self._schema(schema), self._resolver(map_symbols)
+        wanted, resolver = self._schema(schema), self._resolver(options.names_symbols)
+        mappings = self._needs_mappings(wanted, resolver)
         if count is not None:
             require("pandas", "pandas")
-            blocks = self._current(self._blocks(BLOCK))
+            blocks = self._current(self._blocks(BLOCK, mappings))
             return DataFrameIterator(blocks, wanted, check_count(count), options, resolver)
-        records = self.records()
+        records = self._records(mappings)
         if resolver is not None and resolver.grows:  # a live stream: what its records say, in order
             return to_frame(records, wanted, options, labels_of(records, wanted, resolver))
         return to_frame(records, wanted, options, resolver)
@@ -287,11 +294,13 @@ class Store(StoreData):
         return ArrowOptions(**vars(checked))
 
     def _arrow_reader(self, schema: SchemaLike | None, options: ArrowOptions) -> Any:
+        resolver = self._resolver(options.names_symbols)
+        mappings = self._needs_mappings(schema, resolver)
         return arrow_reader(
-            self._current(self._blocks(BLOCK)),
+            self._current(self._blocks(BLOCK, mappings)),
             schema=schema,
             options=options,
-            resolver=self._resolver(options.map_symbols),
+            resolver=resolver,
             empty=self._nothing(),
         )
 
@@ -309,7 +318,7 @@ class Store(StoreData):
         capsule
             What `to_arrow` gives, with its defaults.
         """
-        stream = self._arrow_reader(self.schema, ArrowOptions())
+        stream = self._arrow_reader(self._schema(None), ArrowOptions())
         capsule: object = stream.__arrow_c_stream__(requested_schema)
         return capsule
 
@@ -397,14 +406,16 @@ class Store(StoreData):
         TypeError, ValueError
             An option is not what it should be.
         """
-        with output(path, mode) as out:
+        wanted, resolver = self._schema(schema), self._resolver(map_symbols)
+        mappings = self._needs_mappings(wanted, resolver)
+        with output(kwargs.pop("where", path), mode) as out:
             write_parquet(
-                self._current(self._blocks(BLOCK)),
+                self._current(self._blocks(BLOCK, mappings)),
                 out,
-                schema=self._schema(schema),
+                schema=wanted,
                 price_type=price_type,
                 pretty_ts=pretty_ts,
-                resolver=self._resolver(map_symbols),
+                resolver=resolver,
                 empty=self._nothing(),
                 parquet_schema=parquet_schema,
                 **kwargs,
@@ -521,12 +532,14 @@ class Store(StoreData):
         **options: Any,
     ) -> None:
         deflater = Deflater(Compression(compression))
+        resolver = self._resolver(map_symbols, text=True)
+        mappings = self._needs_mappings(options["schema"], resolver)
         with output(path, mode) as out:
             write(
-                self._blocks(BLOCK),
+                self._blocks(BLOCK, mappings),
                 _Deflated(out, deflater),
                 map_symbols=map_symbols,
-                resolver=self._resolver(map_symbols, text=True),
+                resolver=resolver,
                 metadata=self._metadata,
                 **options,
             )
@@ -631,7 +644,7 @@ class Store(StoreData):
         if self._counts is None and self.nbytes > COUNT_AT_MOST:
             counts = "not counted"
         else:
-            counts = ", ".join(f"{n:,} {_named(rtype)}" for rtype, n in self.counts.items())
+            counts = self._counted()
         return [
             ("dataset", self.dataset),
             ("schema", "mixed" if self.schema is None else str(self.schema)),
@@ -641,6 +654,13 @@ class Store(StoreData):
             ("size", f"{self.nbytes:,} bytes, {self.compression}"),
             ("version", f"{metadata.version}{', ts_out' if metadata.ts_out else ''}"),
         ]
+
+    def _counted(self) -> str:
+        try:
+            counts = self.counts
+        except (DecodeError, OSError) as error:  # a repr never raises
+            return f"not readable ({error})"
+        return ", ".join(f"{n:,} {_named(rtype)}" for rtype, n in counts.items())
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name}={value}" for name, value in self._described()[:5])

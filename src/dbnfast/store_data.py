@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast._core.scan import span
+from dbnfast.arrays import as_rtype
 from dbnfast.compression import zstd
 from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
 from dbnfast.filters import Filter
@@ -17,6 +18,7 @@ from dbnfast.merging import joined_metadata, merged
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.records import Records, empty_records
 from dbnfast.resolving import Resolver
+from dbnfast.sources import FileSource
 from dbnfast.symbology import SymbolMap
 
 if TYPE_CHECKING:
@@ -174,8 +176,13 @@ class StoreData:
     @property
     def reader(self) -> IO[bytes]:
         """A new reader of the stream, decompressed; of a single source only."""
-        file = self._single("reader").open()
-        return zstd().ZstdFile(file) if self.compression == Compression.ZSTD else file
+        source = self._single("reader")
+        if self.compression != Compression.ZSTD:
+            return source.open()
+        # what a ZstdFile opened itself, it closes with itself
+        file = source.path if isinstance(source, FileSource) else source.open()
+        reader: IO[bytes] = zstd().ZstdFile(file)
+        return reader
 
     def _single(self, name: str) -> Source:
         if len(self._sources) > 1 or self._wanted:
@@ -234,16 +241,16 @@ class StoreData:
         TypeError, ValueError
             An argument is not what it should be, or the store is filtered already.
         """
-        wanted: dict[str, Any] = {
+        given = {
             "schema": schema,
             "instrument_ids": instrument_ids,
             "publishers": publishers,
             "start": start,
             "end": end,
         }
-        wanted = {name: value for name, value in wanted.items() if value is not None}
+        wanted: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
         for name in ("schema", "instrument_ids", "publishers"):
-            if not isinstance(wanted.get(name, ""), str | int | np.integer):
+            if not isinstance(wanted.get(name, ""), str | bytes | int | np.integer):
                 wanted[name] = list(wanted[name])  # it is read more than once
         if wanted and self._wanted:
             raise ValueError("the store is filtered already; filter the one it was made of")
@@ -255,14 +262,18 @@ class StoreData:
 
     # what everything else is made of
 
-    def _blocks(self, max_bytes: int) -> Iterator[Records]:
-        # the records in order, in blocks, as they are in a single source
+    def _blocks(self, max_bytes: int, mappings: bool = False) -> Iterator[Records]:
+        # the records in order, in blocks, as they are in a single source; with `mappings` the
+        # mapping records too that a filter leaves out
+        wanted = self._wanted
+        if mappings:
+            wanted = {**wanted, "also": RType.SYMBOL_MAPPING}
         if len(self._sources) == 1:
-            yield from self._sources[0].blocks(max_bytes, self._wanted)
+            yield from self._sources[0].blocks(max_bytes, wanted)
             return
         for group in overlapping(self._sources):
             size = min(max_bytes, SMALL_BLOCK) if len(group) > FEW_SOURCES else max_bytes
-            readers = [self._upgraded(source.blocks(size, self._wanted)) for source in group]
+            readers = [self._upgraded(source.blocks(size, wanted)) for source in group]
             if len(readers) == 1:
                 yield from readers[0]
             else:
@@ -276,9 +287,21 @@ class StoreData:
             )
 
     def _current(self, blocks: Iterable[Records]) -> Iterator[Records]:
-        # mixed data is of version 3, as record objects are
+        # mixed data is of version 3, as record objects are; other data of the header's, so that
+        # all blocks have one layout
         for block in blocks:
-            yield block if self.schema is not None else block.upgrade(DBN_VERSION)
+            yield block.upgrade(self._version)
+
+    @property
+    def _version(self) -> int:
+        return DBN_VERSION if self.schema is None else self._metadata.version
+
+    def _needs_mappings(self, schema: Any, resolver: Resolver | None) -> bool:
+        # Symbols of live data come from mapping records: a filter must not hide them from the
+        # resolver. Whoever asks for a schema leaves them out again.
+        if resolver is None or self.schema is not None or not self._wanted:
+            return False
+        return schema is None or as_rtype(schema)[1] != RType.SYMBOL_MAPPING
 
     def records(self) -> Records:
         """
@@ -288,23 +311,24 @@ class StoreData:
         -------
         Records
             Of plain data of one source a view of it (a file is mapped into memory), else a new
-            block. Mixed data is upgraded to version 3.
+            block. Mixed data is upgraded to version 3, older layouts of other data to the
+            header's version.
 
         Raises
         ------
         DecodeError
             The data is damaged.
         """
+        return self._records(mappings=False)
+
+    def _records(self, mappings: bool) -> Records:
         if len(self._sources) == 1 and not self._wanted:
-            records = self._sources[0].records()
-            return records if self.schema is not None else records.upgrade(DBN_VERSION)
-        blocks = list(self._current(self._blocks(BLOCK)))
+            return self._sources[0].records().upgrade(self._version)
+        blocks = list(self._current(self._blocks(BLOCK, mappings)))
         return Records.concat(blocks) if blocks else self._nothing()
 
     def _nothing(self) -> Records:
-        metadata = self._metadata
-        if self.schema is None:
-            metadata = metadata.upgrade(DBN_VERSION)
+        metadata = self._metadata.upgrade(self._version)
         return empty_records(metadata.version, metadata.ts_out, metadata)
 
     def iter_batches(self, max_bytes: int = 64 << 20) -> Iterator[Records]:

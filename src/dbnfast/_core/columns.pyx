@@ -44,6 +44,18 @@ cdef Py_ssize_t out_size(int kind, int width, Py_ssize_t n) noexcept nogil:
     return (n + 7) // 8
 
 
+cdef inline bint are_rows(Py_ssize_t n_bytes, Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    # Are these n rows of `size` bytes? Divided, since a product could overflow.
+    if n < 1:
+        return n == 0 and n_bytes == 0
+    return n_bytes // n == size and n_bytes % n == 0
+
+
+cdef inline bint is_inside(Py_ssize_t size, Py_ssize_t source, Py_ssize_t width) noexcept nogil:
+    # Does the field lie inside a record of `size` bytes?
+    return source >= 0 and 1 <= width <= size and source <= size - width
+
+
 cdef inline uint64_t load_wide(const uint8_t* p, int width) noexcept nogil:
     if width == 8:
         return load_u64(p)
@@ -164,7 +176,7 @@ cdef class ColumnPlan:
         if self.ops != NULL:
             raise TypeError("a plan is made once")
         specs = tuple(specs)
-        if size < 1 or n_rows < 0:
+        if size < 1 or n_rows < 0 or n_rows > INT64_MAX // max(size, WIDE):
             raise ValueError(f"no {n_rows} records of {size} bytes")
         self.ops = <Op*>calloc(len(specs) + 1, sizeof(Op))
         if self.ops == NULL:
@@ -179,7 +191,7 @@ cdef class ColumnPlan:
                 raise ValueError(f"a column of kind {kind} needs 8 bytes")
             if kind == SEEN and width != 1:
                 raise ValueError(f"a column of kind {kind} needs 1 byte")
-            if source < 0 or source + width > size:
+            if not is_inside(size, source, width):
                 raise ValueError(f"{width} bytes at {source} lie outside a record of {size}")
             if view.shape[0] != out_size(kind, width, n_rows):
                 raise ValueError(
@@ -204,7 +216,9 @@ cdef class ColumnPlan:
         cdef const uint8_t* ahead
         cdef Py_ssize_t size = self.size
         cdef Py_ssize_t* nulls
-        if data.shape[0] != self.n_rows * size:
+        if self.ops == NULL:
+            raise ValueError("the plan was not made")
+        if not are_rows(data.shape[0], self.n_rows, size):
             raise ValueError(f"{data.shape[0]} bytes are not {self.n_rows} records of {size}")
         if not 0 <= first <= last <= self.n_rows or first % ROWS:
             raise ValueError(f"no rows {first} to {last} of {self.n_rows}")
@@ -241,9 +255,9 @@ def text_offsets(
     cdef int64_t at = 0
     cdef const uint8_t* p
     cdef uint8_t high = 0
-    if size < 1 or n < 0 or data.shape[0] != n * size:
+    if size < 1 or not are_rows(data.shape[0], n, size):
         raise ValueError(f"{data.shape[0]} bytes are not {n} records of {size}")
-    if source < 0 or width < 1 or source + width > size:
+    if not is_inside(size, source, width):
         raise ValueError(f"{width} bytes at {source} lie outside a record of {size}")
     out[0] = 0
     if n == 0:
@@ -275,9 +289,9 @@ def text_bytes(
     cdef int64_t length
     cdef const uint8_t* p
     cdef uint8_t* to
-    if size < 1 or n < 0 or data.shape[0] != n * size:
+    if size < 1 or not are_rows(data.shape[0], n, size):
         raise ValueError(f"{data.shape[0]} bytes are not {n} records of {size}")
-    if source < 0 or width < 1 or source + width > size:
+    if not is_inside(size, source, width):
         raise ValueError(f"{width} bytes at {source} lie outside a record of {size}")
     if offsets[0] != 0 or offsets[n] != out.shape[0]:
         raise ValueError(f"the output has {out.shape[0]} bytes, {offsets[n]} are needed")
@@ -339,28 +353,33 @@ def label_bytes(
     cdef uint8_t* to
     if n_labels < 0 or n_bytes < 0 or starts[0] != 0 or starts[n_labels] != n_bytes:
         raise ValueError("the labels' bytes and places do not agree")
+    for i in range(n_labels):
+        if starts[i] > starts[i + 1]:
+            raise ValueError("the places of the labels do not ascend")
     if offsets.shape[0] != n + 1 or offsets[n] != out.shape[0] or not 0 <= first <= last <= n:
         raise ValueError(f"no rows {first} to {last} of {n}")
+    stop = offsets[last]
+    if stop > out.shape[0]:
+        raise ValueError(f"the output has {out.shape[0]} bytes, {stop} are needed")
     if first == last or out.shape[0] == 0:
         return
     text = &labels[0]
     to = &out[0]
-    stop = offsets[last]
     with nogil:
         for i in range(first, last):
             if codes[i] < 0:
                 continue
             length = offsets[i + 1] - offsets[i]
             at = offsets[i]
-            if codes[i] >= n_labels or at < 0 or length != starts[codes[i] + 1] - starts[codes[i]]:
+            if codes[i] >= n_labels or length != starts[codes[i] + 1] - starts[codes[i]]:
                 break
-            if length <= WIDE and at + WIDE <= stop:
+            if at < 0 or at > stop - length:
+                break
+            if length <= WIDE and at <= stop - WIDE:
                 # one move for all short ones: the next row writes over what is too much
                 memcpy(to + at, text + starts[codes[i]], WIDE)
-            elif at + length <= stop:
-                memcpy(to + at, text + starts[codes[i]], <size_t>length)
             else:
-                break
+                memcpy(to + at, text + starts[codes[i]], <size_t>length)
         else:
             i = last
     if i < last:

@@ -94,7 +94,8 @@ def select(
     Parameters
     ----------
     rtypes : bytes-like, 256 bytes
-        Non-zero for every rtype that passes.
+        0 for every rtype that does not pass, 1 for those that pass where all else does, 2 for
+        those that pass in any case.
     ts_at : uint16, shape (256,)
         Where each rtype has its index timestamp.
     by_time : bool

@@ -221,6 +221,7 @@ cdef class Plan:
 
 
 cdef enum:
+    ANY = 2  # of a filter's rtypes: passes whatever else is asked for
     FIXED = 96  # holds the records of all but books and definitions
 
 
@@ -324,7 +325,7 @@ def select(
     cdef Cursor cursor
     cdef Sink sink
     cdef const uint8_t* record = NULL
-    cdef Py_ssize_t size = 0, n = 0, n_seen = 0
+    cdef Py_ssize_t size = 0, n = 0, n_seen = 0, i
     cdef uint8_t* to
     cdef uint64_t ts
     cdef RecordHeader header
@@ -336,6 +337,9 @@ def select(
     cdef Status status = DONE
     if rtypes.shape[0] != 256 or ts_at.shape[0] != 256:
         raise ValueError("rtypes and ts_at need one entry for each rtype")
+    for i in range(256):
+        if ts_at[i] + 8 > min_size[i]:
+            raise ValueError(f"rtype {i} has no timestamp at byte {ts_at[i]}")
     if out.shape[0] < data.shape[0]:
         raise ValueError("the output is smaller than the input")
     if instruments is not None:
@@ -359,15 +363,16 @@ def select(
             header = load_header(record)
             if not rtypes[rtype]:
                 continue
-            if n_ids >= 0 and not found(ids, n_ids, header.instrument_id):
-                continue
-            if n_sources >= 0 and not found(sources, n_sources, header.publisher_id):
-                continue
-            if by_time:
-                # ts_at lies inside the smallest legal record of the rtype
-                ts = load_u64(record + ts_at[rtype])
-                if ts < start or ts >= end:
+            if rtypes[rtype] != ANY:
+                if n_ids >= 0 and not found(ids, n_ids, header.instrument_id):
                     continue
+                if n_sources >= 0 and not found(sources, n_sources, header.publisher_id):
+                    continue
+                if by_time:
+                    # ts_at lies inside the smallest legal record of the rtype
+                    ts = load_u64(record + ts_at[rtype])
+                    if ts < start or ts >= end:
+                        continue
             to = claim(&sink, size)
             if to == NULL:
                 status = FULL  # never: the output is as long as the input

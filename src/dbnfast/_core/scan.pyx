@@ -264,13 +264,16 @@ def span(
     """Find the first and the last index timestamp; see the stub."""
     cdef Cursor cursor
     cdef const uint8_t* record = NULL
-    cdef Py_ssize_t size = 0
+    cdef Py_ssize_t size = 0, i
     cdef uint8_t rtype = 0
     cdef uint64_t ts, first = <uint64_t>-1, last = 0
     cdef bint any_found = False
     cdef const uint16_t* min_size = sizes.of(ts_out)
     if ts_at.shape[0] != 256:
         raise ValueError("ts_at needs one entry for each rtype")
+    for i in range(256):
+        if ts_at[i] + 8 > min_size[i]:
+            raise ValueError(f"rtype {i} has no timestamp at byte {ts_at[i]}")
     if data.shape[0] == 0:
         return None
     cursor.pos = &data[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from dbnfast.convert.columns import (
     TIME,
     VALID,
     WIDE_INT,
+    Alike,
     Made,
     Request,
     Rows,
@@ -42,6 +44,26 @@ if TYPE_CHECKING:
     from dbnfast.resolving import Resolver
 
 PRECISION: Final = (38, 9)  # of decimal prices
+
+
+def zone_name(tz: datetime.tzinfo) -> str:
+    """
+    Name a time zone as Arrow does.
+
+    Parameters
+    ----------
+    tz : tzinfo
+        The zone.
+
+    Returns
+    -------
+    str
+        Its name, or a fixed offset as ``+05:30``.
+    """
+    if not isinstance(tz, datetime.timezone) or tz is datetime.UTC:
+        return str(tz)
+    minutes = round(tz.utcoffset(None).total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,7 @@ class Batches:
         self._wanted = schema
         self._options = options
         self._resolver = resolver
+        self._alike = Alike()
         self.schema: Any = None
 
     def batch(self, records: Records) -> Any:
@@ -105,6 +128,7 @@ class Batches:
             A copy of the records of the wanted type, maybe of none.
         """
         options = self._options
+        self._alike.check(records, self._wanted)
         rows = rows_of(records, self._wanted)
         fields, order = wanted_fields(rows, options.columns, options.map_symbols)
         requests = list(self._requests(fields))
@@ -157,7 +181,7 @@ class Batches:
     def _type(self, f: Field, column: Any) -> Any:
         options = self._options
         if f.kind == TIMESTAMP and options.pretty_ts:
-            return self._pyarrow.timestamp("ns", str(options.tz))
+            return self._pyarrow.timestamp("ns", zone_name(options.tz))
         if f.kind == PRICE and options.price_type == PriceType.DECIMAL:
             return self._pyarrow.decimal128(*PRECISION)
         return self._pyarrow.from_numpy_dtype(column.dtype)
@@ -180,8 +204,9 @@ class Batches:
                 texts = texts._replace(valid=bits, n_null=len(there) - int(there.sum()))
             return self._texts(texts)
         known = [] if f.enum is None else [code.value.encode() for code in f.enum]
-        none = bool(seen[0])
-        seen[0] = 0
+        none = bool(seen[0]) and self._options.null_ints
+        if none:
+            seen[0] = 0
         codes, labels = char_codes(column, seen, known)
         valid = np.packbits(codes >= 0, bitorder="little") if none else None
         return self._dictionary(self._pyarrow.int16(), codes, valid, int((codes < 0).sum()), labels)
@@ -270,7 +295,9 @@ def records_stream(records: Records, requested_schema: object = None) -> object:
     metadata: Metadata | None = records.metadata
     named = metadata is not None and metadata.schema is not None
     options = ArrowOptions(map_symbols=named)
-    source = make_resolver(metadata) if named else None
+    # without mappings nothing has a symbol, whatever the symbologies
+    known = named and metadata is not None and metadata._n_mappings
+    source = make_resolver(metadata) if known else None
     stream = reader([records], options=options, resolver=source)
     capsule: object = stream.__arrow_c_stream__(requested_schema)
     return capsule

@@ -22,9 +22,11 @@ from dbnfast._core.columns import (
     text_bytes,
     text_offsets,
 )
-from dbnfast.arrays import layout_of_dtype
+from dbnfast.arrays import layout_of_dtype, rtype_key
 from dbnfast.buffers import as_bytes
+from dbnfast.errors import MixedRecordsError
 from dbnfast.layout_types import Field
+from dbnfast.layouts import HEADER_DTYPE, layout_by_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,11 +109,55 @@ def rows_of(records: Records, schema: Schema | RType | str | None) -> Rows:
         A view of the records where they are all alike, else a copy.
     """
     array = records.array(schema)
+    if array.dtype is HEADER_DTYPE:
+        raise ValueError("there are no records, and no schema is named that tells the columns")
     packed = np.dtype([(name, array.dtype[name]) for name in array.dtype.names or ()])
     if array.dtype != packed:  # a ts_out behind what a later version of the format added
         array = array.astype(packed)
     layout, ts_out = layout_of_dtype(array)
     return Rows(as_bytes(np.ascontiguousarray(array)), len(array), layout, ts_out)
+
+
+class Alike:
+    """Hold the blocks of a stream against those before: all must be of one type and layout."""
+
+    def __init__(self) -> None:
+        self._counts: dict[RType | int, int] = {}
+        self._layouts: set[Layout | None] = set()
+
+    def check(self, records: Records, schema: Schema | RType | str | None) -> None:
+        """
+        Check the next block.
+
+        Parameters
+        ----------
+        records : Records
+            The block.
+        schema : Schema, RType or str, optional
+            What is made of it; None for the only type there is.
+
+        Raises
+        ------
+        MixedRecordsError
+            No schema is named, and there are several types by now.
+        ValueError
+            Older blocks have another layout.
+        """
+        rtypes = None if schema is None else records._selection(schema)[0]
+        for rtype, size, n in records._groups:
+            if rtypes is not None and rtype not in rtypes:
+                continue
+            key = rtype_key(rtype)
+            self._counts[key] = self._counts.get(key, 0) + n
+            self._layouts.add(layout_by_size(rtype, size, records.ts_out))
+        if schema is None and len(self._counts) > 1:
+            raise MixedRecordsError(
+                "one table was asked for, the records are of several types; name a schema",
+                counts=self._counts,
+            )
+        if len(self._layouts) > 1:
+            names = ", ".join(sorted(layout.name for layout in self._layouts if layout))
+            raise ValueError(f"the layouts of the stream's blocks differ: {names}; upgrade first")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,11 @@ class FrameOptions:
     categorical: bool = False
     map_symbols: bool = True
 
+    @property
+    def names_symbols(self) -> bool:
+        """Whether the symbol column is among those wanted."""
+        return self.map_symbols and (self.columns is None or SYMBOL in self.columns)
+
 
 def frame_options(
     price_type: PriceType | str = PriceType.FLOAT,

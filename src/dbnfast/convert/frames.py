@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dbnfast.convert.columns import Alike
 from dbnfast.convert.frame import FrameOptions, to_frame
 from dbnfast.convert.labels import Labels, labels_of
 from dbnfast.records import Records
@@ -75,7 +76,9 @@ def chunks(
     """
     parts: list[tuple[Records, Ints | None]] = []
     n = 0
+    alike = Alike()
     for block in blocks:
+        alike.check(block, schema)
         codes = None if resolver is None else labels_of(block, schema, resolver).codes
         wanted = block if schema is None else block.filter(schema)
         at = 0

@@ -11,14 +11,14 @@ from dbnfast.convert.arrow import ArrowOptions, Batches
 from dbnfast.convert.columns import Rows, rows_of
 from dbnfast.convert.frame import FrameOptions, to_frame
 from dbnfast.convert.labels import SYMBOL, Labels
-from dbnfast.enums import PriceType
+from dbnfast.enums import PriceType, RType
 from dbnfast.extras import require
 from dbnfast.layout_types import ENUM, FLAGS, INT, PRICE, TIMESTAMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbnfast.enums import RType, Schema
+    from dbnfast.enums import Schema
     from dbnfast.records import Records
     from dbnfast.resolving import Resolver
 
@@ -78,25 +78,31 @@ def write_parquet(
         raise ValueError("price_type is 'decimal', expected 'float' or 'fixed'")
     require("pandas", "pandas")
     named = resolver is not None
-    options = ArrowOptions(kind, pretty_ts, map_symbols=named, null_ints=False)
+    options = ArrowOptions(kind, bool(pretty_ts), map_symbols=named, null_ints=False)
     maker = Batches(schema, options, resolver)
     known = resolver is None or resolver.grows or bool(resolver.symbols)
-    writer = _Writer(where, schema, options, known, parquet_schema, kwargs)
+    writer = _Writer(where, options, known, parquet_schema, kwargs)
     n, waiting = 0, None
     try:
         with ThreadPoolExecutor(1) as pool:  # one block is written while the next is made
             for records in batches:
                 batch = maker.batch(records)
-                first = waiting is None
-                n += 0 if waiting is None else waiting.result()
-                waiting = pool.submit(writer.write, records, batch)
-                if first:
-                    writer.describe(records)
+                if waiting is not None:
+                    n += waiting.result()
+                    waiting = pool.submit(writer.write, batch)
+                    continue
+                # without a schema there is one type alone, or no batch could be made
+                only = RType(records._groups[0][0]) if schema is None else schema
+                writer.open(rows_of(records[:0], only), batch)
+                waiting = pool.submit(writer.write, batch)
+                writer.describe(records[:0], only)
             if waiting is not None:
                 n += waiting.result()
             elif empty is not None:
-                writer.write(empty, maker.batch(empty))
-                writer.describe(empty)
+                batch = maker.batch(empty)
+                writer.open(rows_of(empty, schema), batch)
+                writer.write(batch)
+                writer.describe(empty, schema)
     finally:
         writer.close()
     return n
@@ -108,14 +114,12 @@ class _Writer:
     def __init__(
         self,
         where: Any,
-        schema: Schema | RType | str | None,
         options: ArrowOptions,
         known: bool,
         parquet_schema: Any,
         kwargs: dict[str, Any],
     ) -> None:
         self._where = where
-        self._schema = schema
         self._options = options
         self._known = known  # whether there are symbols at all
         self._given = parquet_schema
@@ -123,36 +127,44 @@ class _Writer:
         self._pyarrow = require("pyarrow", "pandas")
         self._file: Any = None
         self._words: Any = None
+        self._written = False
 
-    def write(self, records: Records, batch: Any) -> int:
-        table = self._pyarrow.Table.from_batches([batch])
-        if self._options.map_symbols and not self._known:
-            nulls = self._pyarrow.nulls(table.num_rows)  # as the frame has it
-            table = table.set_column(table.num_columns - 1, SYMBOL, nulls)
-        if self._given is not None:
-            table = table.select(self._given.names).cast(self._given)
-        if self._file is None:
-            self._open(records, table)
-        self._file.write_table(table)
-        return int(table.num_rows)
-
-    def _open(self, records: Records, table: Any) -> None:
+    def open(self, rows: Rows, batch: Any) -> None:
+        # before the first block; `rows` tell what the columns are
         parquet = require("pyarrow.parquet", "pandas")
         where = self._kwargs.pop("where", self._where)
         if self._given is not None:
             self._file = parquet.ParquetWriter(where, self._given, **self._kwargs)
             return
         # The file says nothing of dictionaries: text that is written as codes reads as text.
-        chosen = {**encodings(rows_of(records[:0], self._schema)), "store_schema": False}
+        chosen = {**encodings(rows), "store_schema": False}
         if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
             del chosen["use_dictionary"], chosen["column_encoding"]
-        self._file = parquet.ParquetWriter(where, table.schema, **{**chosen, **self._kwargs})
+        made = self._table(batch).schema
+        self._file = parquet.ParquetWriter(where, made, **{**chosen, **self._kwargs})
 
-    def describe(self, records: Records) -> None:
+    def write(self, batch: Any) -> int:
+        table = self._table(batch)
+        n = int(table.num_rows)
+        if n or not self._written:  # no row group for a block that has no such record
+            self._file.write_table(table)
+            self._written = True
+        return n
+
+    def _table(self, batch: Any) -> Any:
+        table = self._pyarrow.Table.from_batches([batch])
+        if self._options.map_symbols and not self._known:
+            nulls = self._pyarrow.nulls(table.num_rows)  # as the frame has it
+            table = table.set_column(table.num_columns - 1, SYMBOL, nulls)
+        if self._given is not None:
+            table = table.select(self._given.names).cast(self._given)
+        return table
+
+    def describe(self, nothing: Records, schema: Schema | RType | str | None) -> None:
         # may run while a block is written: what it finds is added at the end
         options = self._options
         frame = FrameOptions(options.price_type, options.pretty_ts, map_symbols=options.map_symbols)
-        typed = _typed(records[:0], self._schema, frame, self._known)
+        typed = _typed(nothing, schema, frame, self._known)
         self._words = self._pyarrow.Schema.from_pandas(typed).metadata
 
     def close(self) -> None:

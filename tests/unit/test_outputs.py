@@ -1,0 +1,135 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbnfast.outputs import output
+
+
+class Broken(Exception):
+    """Whatever may go wrong while a file is written."""
+
+
+def fail_after(out: Any, error: type[BaseException]) -> None:
+    out.write(b"half")
+    raise error
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.bin"
+    with output(path) as out:
+        out.write(b"one")
+        assert not path.exists()
+        out.write(memoryview(b"two"))
+    assert path.read_bytes() == b"onetwo"
+    assert list(tmp_path.iterdir()) == [path]
+    with output(str(path)) as out:
+        out.write(b"three")
+        assert path.read_bytes() == b"onetwo"
+    assert path.read_bytes() == b"three"
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt, GeneratorExit])
+def test_a_failure_leaves_all_as_it_was(
+    tmp_path: Path, there: bool, error: type[BaseException]
+) -> None:
+    path = tmp_path / "out.bin"
+    if there:
+        path.write_bytes(b"before")
+    with pytest.raises(error), output(path) as out:
+        fail_after(out, error)
+    assert list(tmp_path.iterdir()) == [path] * there
+    if there:
+        assert path.read_bytes() == b"before"
+
+
+def test_mode_x(tmp_path: Path) -> None:
+    path = tmp_path / "out.bin"
+    with output(path, "x") as out:
+        out.write(b"first")
+    with pytest.raises(FileExistsError, match=r"out\.bin"), output(path, "x"):
+        pass
+    assert path.read_bytes() == b"first"
+
+
+def test_mode_x_where_somebody_else_is_quicker(tmp_path: Path) -> None:
+    path = tmp_path / "out.bin"
+    with pytest.raises(FileExistsError), output(path, "x"):
+        path.write_bytes(b"theirs")
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mode", ["a", "r", "wb", "", None])
+def test_other_modes_are_refused(tmp_path: Path, mode: Any) -> None:
+    with pytest.raises(ValueError, match="expected 'w' or 'x'"), output(tmp_path / "a", mode):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), output(tmp_path):
+        pass
+    with pytest.raises(FileNotFoundError), output(tmp_path / "no" / "such" / "folder"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", [None, 5, b"bytes", io.StringIO(), ["a"]])
+def test_what_is_neither_a_path_nor_writable(target: Any) -> None:
+    with pytest.raises(TypeError), output(target):
+        pass
+
+
+def test_a_writable_is_given_as_it_is_and_left_open(tmp_path: Path) -> None:
+    memory = io.BytesIO()
+    with output(memory) as out:
+        assert out is memory
+        out.write(b"x")
+    assert not memory.closed
+    with pytest.raises(Broken), output(memory) as out:
+        raise Broken
+    assert not memory.closed
+    with (
+        (tmp_path / "t.txt").open("w") as file,
+        pytest.raises(TypeError, match="text"),
+        output(file),
+    ):
+        pass
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    target, link = tmp_path / "real" / "out.bin", tmp_path / "link.bin"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    with output(link) as out:
+        out.write(b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert [entry.name for entry in (tmp_path / "real").iterdir()] == ["out.bin"]
+
+
+def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append(path.read_bytes()))
+    reader.start()
+    with output(path) as out:
+        out.write(b"through the pipe")
+    reader.join()
+    assert found == [b"through the pipe"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    with output("/dev/null") as out:
+        out.write(b"nowhere")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)

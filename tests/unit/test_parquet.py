@@ -1,0 +1,212 @@
+"""Parquet files: what they hold, how they are cut, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dbnfast
+import streams
+from dbnfast import RType
+from dbnfast.convert.parquet import write_parquet
+
+pd = pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+T0 = 10**18
+UNDEFINED = 2**64 - 1
+UNDEF_PRICE = 2**63 - 1
+MAPPINGS = bytes(12) + streams.mapping_list(
+    [(f"S{i}".encode(), [(20010101, 20300101, str(100 + i).encode())]) for i in range(10)]
+)
+
+
+def trade(i: int = 0, action: bytes = b"T", instrument_id: int = 100, **more: Any) -> bytes:
+    ts, price = more.get("ts", T0 + i), more.get("price", i * 10**9)
+    return (
+        struct.pack("<BBHIQ", 12, 0, 1, instrument_id, ts)
+        + struct.pack("<qIccBB", price, i, action, b"B", 0, 0)
+        + struct.pack("<QiI", ts, 7, i)
+    )
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every block hold 21 trades."""
+    for module in ("store", "store_data"):
+        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", 1020)
+
+
+def written(store: Any, **options: Any) -> io.BytesIO:
+    out = io.BytesIO()
+    store.to_parquet(out, **options)
+    out.seek(0)
+    return out
+
+
+def official(data: bytes, **options: Any) -> Any:
+    databento = pytest.importorskip("databento")
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        databento.DBNStore.from_bytes(data).to_parquet("unused", where=out, **options)
+    out.seek(0)
+    return pd.read_parquet(out)
+
+
+ODD = streams.header(lists=MAPPINGS) + b"".join(
+    trade(i, b"TA\0N"[i % 4 : i % 4 + 1], 100 + i % 12,
+          ts=T0 + i if i % 9 else UNDEFINED, price=-i if i % 5 else UNDEF_PRICE)
+    for i in range(100)
+)  # fmt: skip
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"price_type": "fixed"},
+    {"pretty_ts": False, "map_symbols": False},
+    {"map_symbols": False},
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("block", [1020, 16 << 20])
+def test_a_file_reads_back_as_the_frame(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], block: int
+) -> None:
+    for module in ("store", "store_data"):
+        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
+    store = dbnfast.read(ODD)
+    back = pd.read_parquet(written(store, **options))
+    pd.testing.assert_frame_equal(back, store.to_df(**options))
+    pd.testing.assert_frame_equal(back, official(ODD, **options))
+    assert parquet.ParquetFile(written(store)).num_row_groups == (5 if block == 1020 else 1)
+
+
+def test_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    dbnfast.read(ODD).to_parquet(path)
+    dbnfast.read(ODD).to_parquet(str(path), mode="w")
+    with pytest.raises(FileExistsError):
+        dbnfast.read(ODD).to_parquet(path, mode="x")
+    pd.testing.assert_frame_equal(pd.read_parquet(path), dbnfast.read(ODD).to_df())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_where_as_the_official_method_takes_it(tmp_path: Path) -> None:
+    path = tmp_path / "y.parquet"
+    dbnfast.read(ODD).to_parquet(tmp_path / "x.parquet", where=path)
+    assert len(pd.read_parquet(path)) == 100
+    assert [entry.name for entry in tmp_path.iterdir()] == ["y.parquet"]
+
+
+def test_damage_leaves_no_file(tmp_path: Path, small_blocks: None) -> None:
+    data = ODD + bytes([1, 0]) + bytes(46)
+    with pytest.raises(dbnfast.InvalidRecordError, match="record 100"):
+        dbnfast.read(data).to_parquet(tmp_path / "x.parquet")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.warns(dbnfast.TruncatedWarning):
+        dbnfast.read(data[: -48 - 4]).to_parquet(tmp_path / "x.parquet")
+    assert len(pd.read_parquet(tmp_path / "x.parquet")) == 99
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"price_type": "decimal"}, ValueError),
+        ({"price_type": "gold"}, ValueError),
+        ({"mode": "a"}, ValueError),
+        ({"schema": "nonsense"}, ValueError),
+        ({"compression": "nonsense"}, Exception),
+        ({"no_such_option": 1}, TypeError),
+    ],
+)
+def test_wrong_options_leave_no_file(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        dbnfast.read(ODD).to_parquet(tmp_path / "x.parquet", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_the_writer_are_passed_on() -> None:
+    file = parquet.ParquetFile(written(dbnfast.read(ODD), compression="zstd", version="2.6"))
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_a_schema_that_is_given() -> None:
+    wanted = pa.schema(
+        [("ts_event", pa.timestamp("us", "UTC")), ("size", pa.int64()), ("symbol", pa.string())]
+    )
+    data = streams.header(lists=MAPPINGS) + b"".join(trade(1000 * i) for i in range(3))
+    table = parquet.read_table(written(dbnfast.read(data), parquet_schema=wanted))
+    assert [(f.name, f.type) for f in table.schema] == [(f.name, f.type) for f in wanted]
+    assert table["size"].to_pylist() == [0, 1000, 2000]
+    assert table["symbol"].to_pylist() == ["S0"] * 3
+
+
+@pytest.mark.parametrize("schema", list(dbnfast.Schema), ids=str)
+def test_no_records(schema: dbnfast.Schema) -> None:
+    store = dbnfast.read(streams.header(schema=str(schema)))
+    back = pd.read_parquet(written(store))
+    frame = store.to_df()
+    assert list(back.columns) == list(frame.columns)
+    assert (len(back), back.index.name) == (0, frame.index.name)
+    for name in set(frame.columns) - {"symbol"}:
+        assert back[name].dtype == frame[name].dtype, name
+
+
+def test_mixed_data(small_blocks: None) -> None:
+    store = dbnfast.read(streams.header(schema=None) + streams.mixed(40))
+    back = pd.read_parquet(written(store, schema="trades", map_symbols=False))
+    assert back["sequence"].tolist() == list(range(40))
+    file = parquet.ParquetFile(written(store, schema="mbo"))
+    assert (file.metadata.num_rows, file.num_row_groups) == (0, 1)
+    with pytest.raises(dbnfast.MixedRecordsError):
+        written(store)
+    with pytest.raises(ValueError, match="no schema"):
+        written(dbnfast.read(streams.header(schema=None)))
+    assert len(pd.read_parquet(written(store, schema=RType.SYSTEM))) == 40
+    alone = dbnfast.read(streams.header(schema=None) + streams.trades(3))
+    assert len(pd.read_parquet(written(alone, map_symbols=False))) == 3
+
+
+def test_blocks_without_such_a_record_make_no_row_group(small_blocks: None) -> None:
+    bars = b"".join(streams.record(0x21, 56) for _ in range(60))
+    store = dbnfast.read(streams.header(schema=None) + streams.trades(21) + bars)
+    file = parquet.ParquetFile(written(store, schema="trades"))
+    assert (file.metadata.num_rows, file.num_row_groups) == (21, 1)
+
+
+def test_live_symbols_change_between_row_groups(small_blocks: None) -> None:
+    def mapping(symbol: str) -> bytes:
+        body = (
+            bytes(73) + symbol.encode().ljust(71, b"\0") + struct.pack("<QQ", UNDEFINED, UNDEFINED)
+        )
+        return streams.record(0x16, 176, instrument_id=100, body=body)
+
+    records, wanted = [], []
+    for i in range(40):
+        records += [mapping(f"N{i}"), trade(i), trade(i)]
+        wanted += [f"N{i}"] * 2
+    store = dbnfast.read(streams.header(schema=None) + b"".join(records))
+    back = pd.read_parquet(written(store, schema="trades"))
+    assert back["symbol"].tolist() == wanted
+    pd.testing.assert_frame_equal(back, store.to_df(schema="trades"))
+
+
+def test_ts_out() -> None:
+    store = dbnfast.read(streams.header(ts_out=1) + streams.trades(5, ts_out=True))
+    back = pd.read_parquet(written(store, map_symbols=False))
+    pd.testing.assert_frame_equal(back, store.to_df(map_symbols=False))
+    assert back.columns[-1] == "ts_out"
+
+
+def test_the_number_of_rows() -> None:
+    store = dbnfast.read(ODD)
+    assert write_parquet(store.iter_batches(1020), io.BytesIO(), schema="trades") == 100
+    assert write_parquet([], io.BytesIO()) == 0
