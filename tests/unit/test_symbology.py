@@ -557,14 +557,15 @@ def test_times_of_all_kinds(one_day: SymbolMap) -> None:
         DAY, np.uint64(DAY), np.int64(2 * DAY - 1), datetime.date(1970, 1, 2),
         datetime_(1970, 1, 2, 23, 59, 59, 999_999), datetime_(1970, 1, 2, tzinfo=datetime.UTC),
         datetime_(1970, 1, 3, 2, 59, tzinfo=east), np.datetime64("1970-01-02"),
-        np.datetime64("1970-01-02T23:59:59.999999999"), np.datetime64(25, "h"), np.datetime64(1000 * DAY, "ps"),
+        np.datetime64("1970-01-02T23:59:59.999999999"), np.datetime64(25, "h"),
+        np.datetime64(1000 * DAY, "ps"),
         pandas.Timestamp(2 * DAY - 1), pandas.Timestamp("1970-01-03T02:59", tz=east),
     ]  # fmt: skip
     assert [one_day.resolve(7, time) for time in inside] == ["A"] * len(inside)
     outside: list[Any] = [
         0, 2 * DAY, 2**64 - 1, datetime.date(1970, 1, 3), datetime.date(9999, 12, 31),
-        datetime.date(1, 1, 1), datetime_(1970, 1, 3, 3, 0, tzinfo=east), np.datetime64("NaT", "ns"),
-        np.datetime64("1969-12-31"), np.datetime64("3000-01-01"), np.datetime64("1970"),
+        datetime.date(1, 1, 1), datetime_(1970, 1, 3, 3, 0, tzinfo=east),
+        np.datetime64("NaT", "ns"), np.datetime64("1969-12-31"), np.datetime64("3000-01-01"), np.datetime64("1970"),
         pandas.Timestamp(2 * DAY), pandas.NaT,
     ]  # fmt: skip
     assert [one_day.resolve(7, time) for time in outside] == [None] * len(outside)
