@@ -565,7 +565,8 @@ def test_times_of_all_kinds(one_day: SymbolMap) -> None:
     outside: list[Any] = [
         0, 2 * DAY, 2**64 - 1, datetime.date(1970, 1, 3), datetime.date(9999, 12, 31),
         datetime.date(1, 1, 1), datetime_(1970, 1, 3, 3, 0, tzinfo=east),
-        np.datetime64("NaT", "ns"), np.datetime64("1969-12-31"), np.datetime64("3000-01-01"), np.datetime64("1970"),
+        np.datetime64("NaT", "ns"), np.datetime64("1969-12-31"),
+        np.datetime64("3000-01-01"), np.datetime64("1970"),
         pandas.Timestamp(2 * DAY), pandas.NaT,
     ]  # fmt: skip
     assert [one_day.resolve(7, time) for time in outside] == [None] * len(outside)
