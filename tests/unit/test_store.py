@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import mmap
 import os
@@ -12,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import databento
 import numpy as np
 import pytest
 
@@ -744,3 +746,20 @@ def test_what_needs_no_library_works_without() -> None:
     store = dbnfast.read(PLAIN)
     assert Schema(str(store.schema)) == Schema.TRADES
     assert len(store.to_ndarray()) == len(store.records()) == sum(store.counts.values())
+
+
+def test_names_parameters_and_defaults_are_the_official_ones() -> None:
+    official = databento.DBNStore
+    for name, theirs in inspect.getmembers(official):
+        if name.startswith("_") or name == "DBN_READ_SIZE":
+            continue
+        ours = getattr(dbnfast.Store, name)
+        if not callable(theirs):
+            continue
+        wanted = list(inspect.signature(theirs).parameters.values())
+        given = list(inspect.signature(ours).parameters.values())[: len(wanted)]
+        assert [p.name for p in given] == [p.name for p in wanted], name
+        for own, other in zip(given, wanted, strict=True):
+            if own.name != "tz":  # None here, an object that stands for UTC there
+                assert own.kind == other.kind or other.kind == other.VAR_KEYWORD, name
+                assert str(own.default) == str(other.default), (name, own.name)

@@ -141,11 +141,12 @@ cdef Status merge_runs(Merger merger, Sink* sink, Py_ssize_t* used) noexcept nog
     cdef Py_ssize_t n, left
     cdef uint8_t rtype = 0
     cdef Status status
-    while merger.n_heap > 0:
+    cdef Py_ssize_t* n_heap = &merger.n_heap  # an attribute is not set without the GIL
+    while n_heap[0] > 0:
         mine = merger.heap[0]
         head = merger.heads + mine.stream
-        rival = merger.heap + 1 if merger.n_heap > 1 else NULL
-        if merger.n_heap > 2 and before(merger.heap + 2, rival):
+        rival = merger.heap + 1 if n_heap[0] > 1 else NULL
+        if n_heap[0] > 2 and before(merger.heap + 2, rival):
             rival = merger.heap + 2
         start = head.record
         left = sink.end - sink.pos
@@ -169,11 +170,11 @@ cdef Status merge_runs(Merger merger, Sink* sink, Py_ssize_t* used) noexcept nog
             return FULL  # the head still comes first, so the heap is in order
         if status != STEP:
             used[0] = mine.stream
-            merger.n_heap -= 1
-            merger.heap[0] = merger.heap[merger.n_heap]
-            sift_down(merger.heap, merger.n_heap)
+            n_heap[0] -= 1
+            merger.heap[0] = merger.heap[n_heap[0]]
+            sift_down(merger.heap, n_heap[0])
             return status
-        sift_down(merger.heap, merger.n_heap)
+        sift_down(merger.heap, n_heap[0])
     return DONE
 
 
