@@ -73,7 +73,7 @@ sanitize: $(VENV)/.test
 	DBNFAST_SANITIZE=1 $(BIN)/pip install --quiet --no-deps --upgrade --target build/site-san .
 	LD_PRELOAD="$(SANITIZERS)" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 		UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/site-san DBNFAST_EXPECT=site-san \
-		$(BIN)/python -m pytest -q tests -p no:cacheprovider -p no:faulthandler
+		$(BIN)/python -m pytest -q tests -n 2 -p no:cacheprovider -p no:faulthandler
 
 clean:
 	rm -rf build dist src/*.egg-info

@@ -124,7 +124,7 @@ def check_free(path: PathLike, force: bool, name: PathLike | None = None) -> Non
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, "is a directory", shown)
     if not force and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "exists already; force replaces it", shown)
+        raise FileExistsError(errno.EEXIST, "exists already", shown)
 
 
 def temporary(folder: Path) -> Path:

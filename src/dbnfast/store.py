@@ -24,6 +24,7 @@ from dbnfast.enums import Compression, PriceType, RType, Schema
 from dbnfast.errors import DecodeError
 from dbnfast.extras import require
 from dbnfast.outputs import output
+from dbnfast.resolving import Ahead
 from dbnfast.sources import sources_of
 from dbnfast.store_data import BLOCK, StoreData
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from dbnfast.arrays import Array
     from dbnfast.inputs import OnTruncated
+    from dbnfast.resolving import Resolver
 
     Target = str | PathLike[str] | IO[bytes]
     SchemaLike = Schema | RType | str
@@ -532,11 +534,15 @@ class Store(StoreData):
         **options: Any,
     ) -> None:
         deflater = Deflater(Compression(compression))
-        resolver = self._resolver(map_symbols, text=True)
+        resolver: Resolver | Ahead | None = self._resolver(map_symbols, text=True)
         mappings = self._needs_mappings(options["schema"], resolver)
+        blocks = self._blocks(BLOCK, mappings)
+        if mappings and write is write_json and resolver is not None:  # every record has a line
+            resolver = Ahead(resolver)
+            blocks = self._passing(blocks, resolver)
         with output(path, mode) as out:
             write(
-                self._blocks(BLOCK, mappings),
+                blocks,
                 _Deflated(out, deflater),
                 map_symbols=map_symbols,
                 resolver=resolver,

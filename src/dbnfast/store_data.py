@@ -14,10 +14,10 @@ from dbnfast.compression import zstd
 from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
 from dbnfast.filters import Filter
 from dbnfast.layouts import MAX_RECORD_SIZE
-from dbnfast.merging import joined_metadata, merged
+from dbnfast.merging import dealt, joined_metadata, merged, record_types
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.records import Records, empty_records
-from dbnfast.resolving import Resolver
+from dbnfast.resolving import Ahead, Resolver
 from dbnfast.sources import FileSource
 from dbnfast.symbology import SymbolMap
 
@@ -296,7 +296,21 @@ class StoreData:
     def _version(self) -> int:
         return DBN_VERSION if self.schema is None else self._metadata.version
 
-    def _needs_mappings(self, schema: Any, resolver: Resolver | None) -> bool:
+    def _passing(self, blocks: Iterable[Records], ahead: Ahead) -> Iterator[Records]:
+        # of blocks with all mapping records those records that pass the filter, whose symbols
+        # were found among all of them
+        for block in blocks:
+            codes = ahead.resolver.codes(block)
+            hits = record_types(block) != RType.SYMBOL_MAPPING
+            mappings = block.filter(RType.SYMBOL_MAPPING)
+            hits[~hits] = [
+                bool(len(mappings[at : at + 1].filter(**self._wanted)))
+                for at in range(len(mappings))
+            ]
+            ahead.push(codes[hits])
+            yield block if hits.all() else dealt(block, (~hits).astype(np.int32), 2)[0]
+
+    def _needs_mappings(self, schema: Any, resolver: Resolver | Ahead | None) -> bool:
         # Symbols of live data come from mapping records: a filter must not hide them from the
         # resolver. Whoever asks for a schema leaves them out again.
         if resolver is None or self.schema is not None or not self._wanted:

@@ -21,6 +21,8 @@ import dbnfast
 import streams
 from dbnfast import RType, Schema, Store, extras, store_data
 
+ROOT = Path(__file__).resolve().parents[2]
+
 T0 = 10**18  # 2001-09-09
 ONE_MAPPING = bytes(12) + streams.mapping_list([(b"AAA", [(20010101, 20300101, b"100")])])
 
@@ -763,3 +765,27 @@ def test_names_parameters_and_defaults_are_the_official_ones() -> None:
             if own.name != "tz":  # None here, an object that stands for UTC there
                 assert own.kind == other.kind or other.kind == other.VAR_KEYWORD, name
                 assert str(own.default) == str(other.default), (name, own.name)
+
+
+def test_json_of_filtered_live_data_has_a_line_for_what_passes_and_its_symbol() -> None:
+    data = (ROOT / "fixtures" / "live.v3.dbn").read_bytes()
+    whole = dbnfast.read(data)
+    lines = io.BytesIO()
+    whole.to_json(lines, schema="trades")
+    rows = lines.getvalue().splitlines()
+    records = whole.records()
+    assert len(rows) == len(records)
+    ids = sorted({record.instrument_id for record in records})
+    rtypes = sorted({int(rtype) for rtype in records.counts})
+    assert len(rtypes) > 2
+    cases: list[dict[str, Any]] = [
+        {"schema": "trades"},
+        {"instrument_ids": ids[:1]},
+        {"schema": ["trades", RType.SYMBOL_MAPPING], "instrument_ids": ids[-1:]},
+        {"instrument_ids": []},
+    ]
+    for wanted in cases:
+        out = io.BytesIO()
+        whole.filter(**wanted).to_json(out, schema="trades")
+        passing = [row for at, row in enumerate(rows) if len(records[at : at + 1].filter(**wanted))]
+        assert out.getvalue().splitlines() == passing, wanted
