@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import dbnfast
 
-PROFILES = {"dev": 50, "ci": 100, "deep": 2000}
+PROFILES = {"quick": 15, "dev": 50, "ci": 100, "deep": 2000}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 HANG_SECONDS = 3600 if PROFILE == "deep" else 300
 
