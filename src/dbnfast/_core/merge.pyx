@@ -169,7 +169,7 @@ cdef Status merge_runs(Merger merger, Sink* sink, Py_ssize_t* used) noexcept nog
             return FULL  # the head still comes first, so the heap is in order
         if status != STEP:
             used[0] = mine.stream
-            merger.n_heap -= 1
+            merger.n_heap = merger.n_heap - 1  # in place, builds that check for None refuse it
             merger.heap[0] = merger.heap[merger.n_heap]
             sift_down(merger.heap, merger.n_heap)
             return status
