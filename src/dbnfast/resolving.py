@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from dbnfast._core.symbols import LiveMap, lookup, track
 from dbnfast.enums import RType, SType
 from dbnfast.lookups import Numbers, check_records, codes_of_table, mapping_symbols, wanted_of
+from dbnfast.merging import record_types
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.symbology import SymbolMap
 
@@ -117,6 +119,76 @@ class Resolver:
             out,
         )
         return out
+
+
+class Ahead:
+    """
+    The symbols of records that passed, found when they were among all others.
+
+    Parameters
+    ----------
+    resolver : Resolver
+        What finds them.
+
+    Attributes
+    ----------
+    resolver : Resolver
+        The same.
+    """
+
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self._waiting: deque[Codes] = deque()
+
+    @property
+    def grows(self) -> bool:
+        """Whether records tell symbols in order: these do, they were found among all others."""
+        return True
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols by code."""
+        return self.resolver.symbols
+
+    def push(self, codes: Codes) -> None:
+        """
+        Put the next records' codes in the queue.
+
+        Parameters
+        ----------
+        codes : ndarray of int32, shape (n_records,)
+            As the resolver gave them.
+        """
+        self._waiting.append(codes)
+
+    def codes(self, records: Records, rtypes: frozenset[int] | None = None) -> Codes:
+        """
+        Give the codes of the next records.
+
+        Parameters
+        ----------
+        records : Records
+            The next ones, all or a part of what was selected at a time.
+        rtypes : frozenset of int, optional
+            The types that are wanted; None for all.
+
+        Returns
+        -------
+        ndarray of int32
+            One for each record that is wanted.
+        """
+        found, n = [], len(records)
+        while n:
+            codes = self._waiting.popleft()
+            if len(codes) > n:
+                self._waiting.appendleft(codes[n:])
+                codes = codes[:n]
+            found.append(codes)
+            n -= len(codes)
+        together = np.concatenate([np.empty(0, np.int32), *found])
+        if rtypes is not None:
+            together = together[np.isin(record_types(records), list(rtypes))]
+        return together
 
 
 def resolver(

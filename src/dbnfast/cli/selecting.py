@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from dbnfast.arrays import as_rtype
 from dbnfast.cli.output import talk
 from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
 from dbnfast.merging import dealt, index_times, instrument_ids, publisher_ids, record_types
+from dbnfast.resolving import Ahead, resolver
 
 if TYPE_CHECKING:
     from dbnfast.merging import Numbers
@@ -266,79 +266,7 @@ class Wanted:
         return np.cumsum(self._counted(block, hits)) <= left
 
 
-class Ahead:
-    """
-    The symbols of records that passed, found when they were among all others.
-
-    Parameters
-    ----------
-    resolver : Resolver
-        What finds them.
-
-    Attributes
-    ----------
-    resolver : Resolver
-        The same.
-    """
-
-    def __init__(self, resolver: Any) -> None:
-        self.resolver = resolver
-        self._waiting: deque[Numbers] = deque()
-
-    @property
-    def grows(self) -> bool:
-        """Whether records tell symbols in order: these do, they were found among all others."""
-        return True
-
-    @property
-    def symbols(self) -> Any:
-        """The symbols by code."""
-        return self.resolver.symbols
-
-    def push(self, codes: Numbers) -> None:
-        """
-        Put the next records' codes in the queue.
-
-        Parameters
-        ----------
-        codes : ndarray of int32, shape (n_records,)
-            As the resolver gave them.
-        """
-        self._waiting.append(codes)
-
-    def codes(self, records: Records, rtypes: frozenset[int] | None = None) -> Numbers:
-        """
-        Give the codes of the next records.
-
-        Parameters
-        ----------
-        records : Records
-            The next ones, all or a part of what was selected at a time.
-        rtypes : frozenset of int, optional
-            The types that are wanted; None for all.
-
-        Returns
-        -------
-        ndarray of int32
-            One for each record that is wanted.
-        """
-        found, n = [], len(records)
-        while n:
-            codes = self._waiting.popleft()
-            if len(codes) > n:
-                self._waiting.appendleft(codes[n:])
-                codes = codes[:n]
-            found.append(codes)
-            n -= len(codes)
-        together = np.concatenate([np.empty(0, np.int32), *found])
-        if rtypes is not None:
-            together = together[np.isin(record_types(records), list(rtypes))]
-        return together
-
-
 def _resolver_of(symbols: tuple[str, ...], metadata: Metadata | None) -> Any:
-    from dbnfast.resolving import resolver
-
     found = resolver(metadata)
     if metadata is not None and metadata._mapping_rows():
         for symbol in sorted(set(symbols) - set(found.symbols)):
