@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         from dbnfast.errors import MissingExtraError
 
-        print(f"dbnfast: {MissingExtraError(library, 'cli')}", file=sys.stderr)
+        if sys.stderr is not None:
+            print(f"dbnfast: {MissingExtraError(library, 'cli')}", file=sys.stderr)
         return 2
     return run(sys.argv[1:] if argv is None else argv)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+    Hits = np.ndarray[tuple[int], np.dtype[np.bool_]]
+    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
     Ids = np.ndarray[tuple[int], np.dtype[np.uint32]]
     Schemas = Schema | RType | str | Sequence[Schema | RType | str]
 
@@ -158,6 +160,28 @@ class Filter:
                 self._publishers,
             )
         )
+
+    def passes(self, rtypes: Numbers, ids: Numbers, publishers: Numbers, times: Numbers) -> Hits:
+        """
+        Tell which records pass, where nothing is to pass `also`.
+
+        Parameters
+        ----------
+        rtypes, ids, publishers, times : ndarray of int, shape (n,)
+            What the records say: of times the index timestamp, ns since 1970-01-01 UTC.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
+        hits: Hits = self._rtypes[rtypes] == 1
+        if self._by_time:
+            hits &= (times >= np.uint64(self._start)) & (times < np.uint64(self._end))
+        if self._ids is not None:
+            hits &= np.isin(ids, self._ids)
+        if self._publishers is not None:
+            hits &= np.isin(publishers, self._publishers)
+        return hits
 
 
 def _ids(name: str, values: Iterable[int] | int | None) -> Ids | None:

@@ -124,6 +124,8 @@ def columns_of_json(result: Mapping[str, Any]) -> Columns:
     """
     flat = []
     for row, (raw_symbol, entries) in enumerate(result.items()):
+        if not isinstance(entries, list | tuple):
+            raise ValueError(f"the intervals of {raw_symbol!r} are {entries!r}, expected a list")
         for entry in entries:
             if not isinstance(entry, Mapping) or not {"d0", "d1", "s"} <= entry.keys():
                 raise ValueError(

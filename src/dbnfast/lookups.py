@@ -53,7 +53,8 @@ class Numbers:
         found = [
             LEFT if symbol is None else codes.setdefault(symbol, len(codes)) for symbol in symbols
         ]
-        self.symbols += itertools.islice(codes, len(self.symbols), None)
+        new = len(codes) - len(self.symbols)  # the last ones: those before are not walked over
+        self.symbols += reversed(list(itertools.islice(reversed(codes), new)))
         return np.array(found, np.int32)
 
 

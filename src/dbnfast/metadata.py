@@ -362,9 +362,11 @@ class Metadata:
             del known["symbol_cstr_len"]
         for name in _LISTS:
             known[name] = self._texts(name)
-        known["mappings"] = [
-            {"raw_symbol": raw, "intervals": intervals} for raw, intervals in self._mapping_rows()
-        ]
+        if "mappings" not in fields:
+            known["mappings"] = [
+                {"raw_symbol": raw, "intervals": intervals}
+                for raw, intervals in self._mapping_rows()
+            ]
         return Metadata(**{**known, **fields})
 
     def upgrade(self, to_version: int = DBN_VERSION) -> Metadata:

@@ -9,7 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 PathLike = str | os.PathLike[str]
 
@@ -81,25 +81,73 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
     """
     path = Path(os.path.realpath(target))  # a link stays one, and names the new file
     if path.exists() and not path.is_file() and not path.is_dir():
-        with path.open("wb") as file:
+        with writer(path, "w", target) as file:
             yield file
         return
     check_free(path, force, target)
     part = temporary(path.parent)
     try:
-        try:
-            file = part.open("xb")
-        except OSError as error:
-            error.filename = os.fspath(target)  # the name that the caller knows
-            raise
-        with file:
+        with writer(part, "x", target) as file:
             yield file
         check_free(path, force, target)
-        os.replace(part, path)
+        with _naming(target):
+            os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+@contextlib.contextmanager
+def _naming(name: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(name), None
+        raise
+
+
+class _Named(io.FileIO):
+    """A file whose errors say the name that the caller knows, not that of what is not whole."""
+
+    def __init__(self, path: Path, mode: str, shown: PathLike) -> None:
+        self._shown = shown
+        with _naming(shown):
+            super().__init__(path, mode)
+
+    def write(self, data: Any) -> int:
+        with _naming(self._shown):
+            return super().write(data)
+
+    def close(self) -> None:
+        with _naming(self._shown):
+            super().close()
+
+
+def writer(path: Path, mode: str, name: PathLike) -> IO[bytes]:
+    """
+    Open a file for writing, whose errors name another.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    mode : {"w", "x", "a"}
+        Whether what is there is replaced, is an error, or goes on.
+    name : path
+        What errors call it.
+
+    Returns
+    -------
+    file
+        Buffered, binary.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    return cast("IO[bytes]", io.BufferedWriter(_Named(path, mode, name)))
 
 
 def check_free(path: PathLike, force: bool, name: PathLike | None = None) -> None:

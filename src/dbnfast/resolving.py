@@ -136,7 +136,7 @@ class Ahead:
         The same.
     """
 
-    def __init__(self, resolver: Any) -> None:
+    def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self._waiting: deque[Codes] = deque()
 
@@ -146,7 +146,7 @@ class Ahead:
         return True
 
     @property
-    def symbols(self) -> Any:
+    def symbols(self) -> list[str]:
         """The symbols by code."""
         return self.resolver.symbols
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from dbnfast.arrays import rtype_key
 from dbnfast.compression import Deflater
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, Compression, RType, Schema
 from dbnfast.merging import dealt, index_times, instrument_ids, ranked, record_types
-from dbnfast.outputs import check_free, temporary
+from dbnfast.outputs import check_free, temporary, writer
 from dbnfast.reader import iter_decode
 from dbnfast.records import Records
 from dbnfast.resolving import resolver
@@ -37,6 +38,7 @@ OPEN_PARTS: Final = 16  # parts that stay open, with a zstd frame of some MB eac
 DAY: Final = 86_400 * 10**9  # ns
 EPOCH: Final = datetime.date(1970, 1, 1)
 NO_DAY: Final = -1
+MAX_NAME: Final = 240  # bytes of 255; the rest is for what tells equal names apart and the suffix
 _SCHEMAS: Final = {int(rtype): schema for schema, rtype in reversed(SCHEMA_RTYPES.items())}
 
 
@@ -80,6 +82,8 @@ def split(
         The source is damaged. Then, as after any other error, no part is left behind.
     FileExistsError
         A part is there, and `force` is not given.
+    NotADirectoryError
+        `directory` is a file.
     ValueError
         An argument is not what it should be.
 
@@ -87,9 +91,10 @@ def split(
     -----
     Names are ``<dataset>-<YYYYMMDD>.<schema>.dbn``, ``<dataset>.<schema>.<symbol>.dbn`` and
     ``<dataset>.<schema>.dbn``, with ``.zst`` behind compressed ones. What file systems do not
-    like in a symbol is percent-encoded. The mapping records of live streams are records as any
-    other: a part of another day or schema does not have them. A compressed part that was not
-    written in one go has several zstd frames.
+    like in a symbol is percent-encoded, and what would be too long is cut; names that are then
+    equal, but for case, end in ``~2`` and so on. The mapping records of live streams are records
+    as any other: a part of another day or schema does not have them. A compressed part that was
+    not written in one go has several zstd frames.
     """
     with iter_decode(source, max_bytes=BLOCK, on_truncated=on_truncated) as reader:
         if compression is None:
@@ -129,6 +134,8 @@ def split_records(
     ------
     FileExistsError
         A part is there, and `force` is not given.
+    NotADirectoryError
+        `directory` is a file.
     ValueError
         An argument is not what it should be.
     """
@@ -138,6 +145,8 @@ def split_records(
         raise ValueError("records without metadata cannot be split into files")
     splitter: _ByDay | _BySymbol | _BySchema = _SPLITTERS[by](metadata)
     folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is no directory", os.fspath(directory))
     folder.mkdir(parents=True, exist_ok=True)
     suffix = ".dbn.zst" if Compression(compression) == Compression.ZSTD else ".dbn"
     parts = _Parts(folder, suffix, Compression(compression), force)
@@ -165,7 +174,7 @@ class _Part:
 
     def write(self, compression: Compression) -> None:
         if self.file is None or self.deflater is None:
-            self.file = self.temporary.open("ab")
+            self.file = writer(self.temporary, "a", self.target)
             self.deflater = Deflater(compression)
         self.file.write(self.deflater.push(self.waiting))
         self.waiting = bytearray()
@@ -195,6 +204,7 @@ class _Parts:
         return key in self._parts
 
     def begin(self, key: Any, name: str, metadata: Metadata) -> None:
+        name = name[:MAX_NAME]
         unique, n = name, 1
         while unique.casefold() in self._names:  # some file systems do not tell a from A
             n += 1
@@ -288,7 +298,8 @@ class _ByDay:
         ]
         if start >= end:  # records outside of the header's own range
             start, end = day * DAY, (day + 1) * DAY
-        return header.replace(start=start, end=end, mappings=_as_mappings(rows))
+        last = None if end >= UNDEF_TIMESTAMP else end  # no timestamp reaches that midnight
+        return header.replace(start=start, end=last, mappings=_as_mappings(rows))
 
 
 def _date(day: int) -> datetime.date:
@@ -328,8 +339,11 @@ class _BySchema:
 class _BySymbol:
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
-
         self._resolver = resolver(metadata)
+        self._places = {
+            name: {text: place for place, text in enumerate(metadata._texts(name))}
+            for name in ("symbols", "partial")
+        }
         self._by_raw: dict[str, list[Any]] = {}
         self._by_text: dict[str, dict[str, list[Any]]] = {}
         for raw, intervals in metadata._mapping_rows():
@@ -340,9 +354,12 @@ class _BySymbol:
     def parts(self, records: Records) -> Keyed:
         codes = self._resolver.codes(records).astype(np.int64)
         unmapped = codes < 0
-        if unmapped.any():
-            codes[unmapped] = -1 - instrument_ids(records)[unmapped].astype(np.int64)
         symbols = self._resolver.symbols
+        if unmapped.any():
+            ids, places = np.unique(instrument_ids(records)[unmapped], return_inverse=True)
+            # an id may be a symbol too: what has one name stays one part, in its order
+            known = self._resolver._numbers.codes
+            codes[unmapped] = np.array([known.get(str(i), -1 - i) for i in ids.tolist()])[places]
         for code, part in _groups(records, codes):
             yield symbols[code] if code >= 0 else str(-1 - code), part
 
@@ -357,12 +374,16 @@ class _BySymbol:
         return self._metadata.replace(
             limit=None,
             # by parent, smart or continuous symbols the header names others than the mappings
-            symbols=[name for name in self._metadata._texts("symbols") if name in known]
-            or self._metadata.symbols,
-            partial=[name for name in self._metadata._texts("partial") if name in known],
+            symbols=self._among("symbols", known) or self._metadata.symbols,
+            partial=self._among("partial", known),
             not_found=(),
             mappings=_as_mappings(rows.items()),
         )
+
+    def _among(self, name: str, known: set[str]) -> list[str]:
+        # those of a list of the header, in its order; there may be as many parts as names
+        places = self._places[name]
+        return sorted(known & places.keys(), key=places.__getitem__)
 
 
 _SPLITTERS: Final[dict[str, Callable[[Metadata], Any]]] = {

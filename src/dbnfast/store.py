@@ -24,17 +24,17 @@ from dbnfast.enums import Compression, PriceType, RType, Schema
 from dbnfast.errors import DecodeError
 from dbnfast.extras import require
 from dbnfast.outputs import output
-from dbnfast.resolving import Ahead
 from dbnfast.sources import sources_of
 from dbnfast.store_data import BLOCK, StoreData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     from dbnfast.arrays import Array
     from dbnfast.inputs import OnTruncated
-    from dbnfast.resolving import Resolver
+    from dbnfast.records import Records
+    from dbnfast.resolving import Ahead, Resolver
 
     Target = str | PathLike[str] | IO[bytes]
     SchemaLike = Schema | RType | str
@@ -499,7 +499,8 @@ class Store(StoreData):
         compression : {"none", "zstd"}
             Of the output.
         schema : Schema or str, optional
-            Which records; None for the store's own schema.
+            Needed of mixed data, and without effect otherwise, as in the official package: all
+            records are written, of whatever type. `filter` selects them.
         mode : {"w", "x"}
             Whether a file that exists is replaced, or is an error.
         upgrade : bool
@@ -534,18 +535,18 @@ class Store(StoreData):
         **options: Any,
     ) -> None:
         deflater = Deflater(Compression(compression))
-        resolver: Resolver | Ahead | None = self._resolver(map_symbols, text=True)
+        resolver = self._resolver(map_symbols, text=True)
         mappings = self._needs_mappings(options["schema"], resolver)
-        blocks = self._blocks(BLOCK, mappings)
-        if mappings and write is write_json and resolver is not None:  # every record has a line
-            resolver = Ahead(resolver)
-            blocks = self._passing(blocks, resolver)
+        blocks: Iterator[Records] = self._blocks(BLOCK, mappings)
+        symbols: Resolver | Ahead | None = resolver
+        if mappings and resolver is not None:
+            blocks, symbols = self._passing(blocks, resolver)
         with output(path, mode) as out:
             write(
                 blocks,
                 _Deflated(out, deflater),
                 map_symbols=map_symbols,
-                resolver=resolver,
+                resolver=symbols,
                 metadata=self._metadata,
                 **options,
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,15 +12,24 @@ from dbnfast.compression import zstd
 from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
 from dbnfast.filters import Filter
 from dbnfast.layouts import MAX_RECORD_SIZE
-from dbnfast.merging import dealt, joined_metadata, merged, record_types
+from dbnfast.merging import (
+    dealt,
+    index_times,
+    instrument_ids,
+    joined_metadata,
+    merged,
+    publisher_ids,
+    record_types,
+)
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.records import Records, empty_records
 from dbnfast.resolving import Ahead, Resolver
 from dbnfast.sources import FileSource
-from dbnfast.symbology import SymbolMap
+from dbnfast.symbology import SymbolMap, resolved
+from dbnfast.times import as_datetime64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Self, TextIO
 
     from dbnfast.filters import Schemas
@@ -108,14 +115,14 @@ class StoreData:
 
     @property
     def start(self) -> np.datetime64:
-        """Start of the query, ``datetime64[ns]`` UTC."""
-        return np.datetime64(self._metadata.start, "ns")
+        """Start of the query, ``datetime64[ns]`` UTC; NaT behind 2262, which has no such time."""
+        return as_datetime64(self._metadata.start)
 
     @property
     def end(self) -> np.datetime64 | None:
-        """End of the query, exclusive, ``datetime64[ns]`` UTC; None where open."""
+        """End of the query, exclusive, as `start`; None where open."""
         end = self._metadata.end
-        return None if end is None else np.datetime64(end, "ns")
+        return None if end is None else as_datetime64(end)
 
     @property
     def limit(self) -> int | None:
@@ -202,7 +209,7 @@ class StoreData:
 
     @property
     def time_range(self) -> tuple[np.datetime64, np.datetime64] | None:
-        """The first and the last index timestamp, ``datetime64[ns]``; None where there is none."""
+        """The first and the last index timestamp, as `start`; None where there is none."""
         found = [
             ends
             for block in self._blocks(BLOCK)
@@ -211,7 +218,7 @@ class StoreData:
         if not found:
             return None
         first, last = min(a for a, _ in found), max(b for _, b in found)
-        return np.datetime64(first, "ns"), np.datetime64(last, "ns")
+        return as_datetime64(first), as_datetime64(last)
 
     def filter(
         self,
@@ -296,26 +303,32 @@ class StoreData:
     def _version(self) -> int:
         return DBN_VERSION if self.schema is None else self._metadata.version
 
-    def _passing(self, blocks: Iterable[Records], ahead: Ahead) -> Iterator[Records]:
-        # of blocks with all mapping records those records that pass the filter, whose symbols
-        # were found among all of them
-        for block in blocks:
-            codes = ahead.resolver.codes(block)
-            hits = record_types(block) != RType.SYMBOL_MAPPING
-            mappings = block.filter(RType.SYMBOL_MAPPING)
-            hits[~hits] = [
-                bool(len(mappings[at : at + 1].filter(**self._wanted)))
-                for at in range(len(mappings))
-            ]
-            ahead.push(codes[hits])
-            yield block if hits.all() else dealt(block, (~hits).astype(np.int32), 2)[0]
-
-    def _needs_mappings(self, schema: Any, resolver: Resolver | Ahead | None) -> bool:
+    def _needs_mappings(self, schema: Any, resolver: Resolver | None) -> bool:
         # Symbols of live data come from mapping records: a filter must not hide them from the
         # resolver. Whoever asks for a schema leaves them out again.
         if resolver is None or self.schema is not None or not self._wanted:
             return False
         return schema is None or as_rtype(schema)[1] != RType.SYMBOL_MAPPING
+
+    def _passing(
+        self, blocks: Iterable[Records], resolver: Resolver
+    ) -> tuple[Iterator[Records], Ahead]:
+        # Of blocks with mapping records that a filter leaves out: what passes, and its symbols,
+        # which were found while those were still there.
+        wanted, ahead = Filter(self.schema, **self._wanted), Ahead(resolver)
+
+        def passing() -> Iterator[Records]:
+            for block in blocks:
+                codes = resolver.codes(block)
+                hits = wanted.passes(
+                    record_types(block), instrument_ids(block), publisher_ids(block),
+                    index_times(block),
+                )  # fmt: skip
+                if hits.any():
+                    ahead.push(codes[hits])
+                    yield dealt(block, (~hits).astype(np.int32), 2)[0]
+
+        return passing(), ahead
 
     def records(self) -> Records:
         """
@@ -401,17 +414,15 @@ class StoreData:
 
         Raises
         ------
+        TypeError
+            It is none of these.
         ValueError
             It is not complete.
         """
-        if isinstance(json_data, str):
-            json_data = json.loads(json_data)
-        elif not isinstance(json_data, Mapping):
-            json_data = json.load(json_data)
-        assert isinstance(json_data, Mapping)
-        SymbolMap().insert_json(json_data)  # says now what is wrong
+        data = resolved(json_data)
+        SymbolMap().insert_json(data)  # says now what is wrong
         self._map = None
-        self._json = [json_data] if clear_existing else [*self._json, json_data]
+        self._json = [data] if clear_existing else [*self._json, data]
 
     def symbol_map(self) -> SymbolMap:
         """

@@ -63,8 +63,10 @@ class SymbolMap:
     Notes
     -----
     ``len()`` is the number of intervals, none of which overlap. Any number of threads may read a
-    map; whoever inserts must be alone with it. Timestamps are index timestamps: ``ts_recv``, or
-    ``ts_event`` of records that have none. Source: ``docs/format.md``, "Symbol mapping".
+    map; whoever inserts must be alone with it. The first look-up after an insertion sorts all
+    intervals: it is better to insert many, then look many up. Timestamps are index timestamps:
+    ``ts_recv``, or ``ts_event`` of records that have none. Source: ``docs/format.md``, "Symbol
+    mapping".
     """
 
     __slots__ = ("_ids", "_numbers", "_parts", "_table")
@@ -163,18 +165,7 @@ class SymbolMap:
         ValueError
             It is no JSON, a key is missing, or as `insert_metadata`.
         """
-        data: Any = json_data
-        if isinstance(data, str):
-            data = json.loads(data)
-        elif hasattr(data, "read"):
-            data = json.load(data)
-        elif not isinstance(data, Mapping):
-            raise TypeError(f"json_data is a {type(data).__name__}, expected JSON or a mapping")
-        missing = [key for key in _RESOLVE_KEYS if not isinstance(data, Mapping) or key not in data]
-        if missing:
-            raise ValueError(f"no whole result of symbology.resolve: {missing[0]!r} is missing")
-        if not isinstance(data["result"], Mapping):
-            raise ValueError(f"'result' is a {type(data['result']).__name__}, expected a mapping")
+        data = resolved(json_data)
         forward = is_forward(SType(data["stype_in"]), SType(data["stype_out"]))
         self._insert(forward, columns_of_json(data["result"]))
 
@@ -207,7 +198,7 @@ class SymbolMap:
             symbols = [smart_symbol(msg.stype_in_symbol, msg.stype_out_symbol)]
         else:
             raise TypeError(f"{type(msg).__name__} is no symbol mapping record, and no Records")
-        known = set(self._known_ids())
+        known, new = self._known_ids(), set[int]()
         rows = []
         for id_, start, end, ts, symbol in zip(*columns, symbols, strict=True):
             if symbol is None:
@@ -218,9 +209,9 @@ class SymbolMap:
                     f"at {end} ns, before that"
                 )
             if start == UNDEF_TIMESTAMP:
-                start = ts if id_ in known else 0
+                start = ts if id_ in known or id_ in new else 0
             if start < end:
-                known.add(id_)
+                new.add(id_)
                 rows.append((id_, start, end, symbol))
         codes = self._numbers.of(symbol for _, _, _, symbol in rows)
         ids = np.array([row[0] for row in rows], np.uint32)
@@ -434,6 +425,43 @@ class SymbolMap:
             table = self._table = table_of(rows)
             self._parts = [] if rows is None else [rows]
         return table
+
+
+def resolved(json_data: str | Mapping[str, Any] | TextIO) -> Mapping[str, Any]:
+    """
+    Read the result of a ``symbology.resolve`` request.
+
+    Parameters
+    ----------
+    json_data : str, mapping or text file
+        As `SymbolMap.insert_json` takes it.
+
+    Returns
+    -------
+    mapping
+        Whole, but its intervals are not looked at.
+
+    Raises
+    ------
+    TypeError
+        It is none of these.
+    ValueError
+        It is no JSON, or a key is missing.
+    """
+    data: Any = json_data
+    if isinstance(data, str):
+        data = json.loads(data)
+    elif hasattr(data, "read"):
+        data = json.load(data)
+    elif not isinstance(data, Mapping):
+        raise TypeError(f"json_data is a {type(data).__name__}, expected JSON or a mapping")
+    missing = [key for key in _RESOLVE_KEYS if not isinstance(data, Mapping) or key not in data]
+    if missing:
+        raise ValueError(f"no whole result of symbology.resolve: {missing[0]!r} is missing")
+    if not isinstance(data["result"], Mapping):
+        raise ValueError(f"'result' is a {type(data['result']).__name__}, expected a mapping")
+    found: Mapping[str, Any] = data
+    return found
 
 
 def _id_array(values: ArrayLike) -> Column:

@@ -58,6 +58,23 @@ def to_ns(name: str, value: Any) -> int:
     return number
 
 
+def as_datetime64(ns: int) -> np.datetime64:
+    """
+    Give a timestamp as numpy has it.
+
+    Parameters
+    ----------
+    ns : int
+        Since 1970-01-01 UTC, 0 to 2**64 - 1.
+
+    Returns
+    -------
+    datetime64[ns]
+        NaT for what is behind the year 2262, as in frames.
+    """
+    return np.datetime64(ns if ns < 2**63 else "NaT", "ns")
+
+
 def as_stamps(values: ArrayLike) -> Column:
     """
     Read times that a caller gave, many at once.

@@ -391,6 +391,27 @@ def test_text_of_a_live_stream_has_its_symbols(capsys: Out) -> None:
     assert "--schema takes one of them" in capsys.readouterr().err
 
 
+def test_convert_sees_a_type_that_comes_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setattr(import_module("dbnfast.cli.convert"), "BLOCK", 1020)
+    mapping = streams.record(0x16, 176)
+    body = streams.trades(50) + mapping + streams.trades(5)
+    source, target = tmp_path / "a.dbn", tmp_path / "a.csv"
+    source.write_bytes(streams.header(schema=None) + body)
+    assert convert(str(source), str(target)) == 0  # what symbols are told by may be anywhere
+    assert len(target.read_bytes().splitlines()) == 56
+    source.write_bytes(streams.header(schema=None) + body + streams.record(0x21, 56))
+    capsys.readouterr()
+    assert convert(str(source), str(target), "--force") == 2
+    assert "the records are mbp-0, ohlcv-1m; --schema takes one" in capsys.readouterr().err
+    assert left_in(tmp_path) == ["a.csv", "a.dbn"]
+    assert len(target.read_bytes().splitlines()) == 56
+    source.write_bytes(streams.header(schema=None) + mapping * 20 + streams.trades(1))
+    assert convert(str(source), str(target), "--force") == 2
+    assert "the records are symbol-mapping, mbp-0;" in capsys.readouterr().err
+
+
 def test_large_compressed_text_is_known(tmp_path: Path, capsys: Out) -> None:
     pytest.importorskip("dbnfast.convert.text")
     pytest.importorskip("dbnfast.convert.read_csv")
@@ -648,3 +669,43 @@ def test_commands_import_no_library_that_is_not_asked_for() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
     assert done.stderr.strip() == b"[]"
     assert importlib.util.find_spec("dbnfast.cli.convert") is not None
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["convert", TRADES, "/dev/full", "--to", "csv"],
+        ["convert", TRADES, "/dev/full", "--to", "dbn", "--zstd"],
+        ["merge", TRADES, "-o", "/dev/full"],
+        ["repair", TRADES, "/dev/full"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_full_disk_is_the_outputs(command: list[str], capsys: Out) -> None:
+    assert main(command) == 1
+    assert capsys.readouterr().err == f"dbnfast: /dev/full: {os.strerror(28)}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are handed on otherwise there")
+def test_without_stderr_stdout_is_data_alone(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.dbn"
+    cut.write_bytes(Path(TRADES).read_bytes()[:-1])
+    for command in (["merge", TRADES, "-o", "-"], ["convert", str(cut), "-", "--to", "dbn"]):
+        full = spawn(*command)
+        assert full.stderr.startswith(b"dbnfast: ")
+        closed = subprocess.run(
+            ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-m", "dbnfast", *command],
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        assert closed.returncode == 0
+        assert closed.stdout == full.stdout
+
+
+def test_parts_need_a_folder(tmp_path: Path, capsys: Out) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    assert main(["split", TRADES, str(path), "--force"]) == 1
+    assert capsys.readouterr().err == f"dbnfast: {path}: is no directory\n"

@@ -200,6 +200,11 @@ def test_plan_refuses_specs_of_other_kinds(spec: Any) -> None:
         ColumnPlan(SIZE, 10, [spec])
 
 
+def test_plan_refuses_no_output_even_for_no_rows() -> None:
+    with pytest.raises(TypeError, match="an output is None"):
+        ColumnPlan(SIZE, 0, [(MOVE, 0, 8, None, 0)])
+
+
 @pytest.mark.parametrize("size", [0, -1, -(2**63)])
 def test_plan_refuses_records_of_no_size(size: int) -> None:
     with pytest.raises(ValueError, match="records of"):

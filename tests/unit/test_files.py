@@ -606,3 +606,60 @@ def test_a_failing_split_leaves_nothing(
 def test_an_empty_file_has_no_parts(tmp_path: Path) -> None:
     assert split(io.BytesIO(header().encode()), tmp_path / "new") == []
     assert left_in(tmp_path / "new") == []
+
+
+def test_an_id_that_is_a_symbol_too_keeps_its_order(tmp_path: Path) -> None:
+    # mapped on Monday alone, and named 3 on other days too
+    days = [interval(MONDAY, MONDAY + DAY, "3")]
+    records = [trade(MONDAY + i * DAY // 2, 3) for i in (1, 3, 0, 2, 1)]
+    full = header(symbols=["3"], mappings={"3": days})
+    parts = spread(tmp_path, full.encode() + b"".join(records), by="symbol")
+    assert {name: part.tobytes() for name, part in parts.items()} == {
+        "glbx-mdp3.trades.3.dbn": b"".join(records)
+    }
+
+
+def test_symbols_too_long_for_a_name(tmp_path: Path) -> None:
+    names = ["/" * 70 + "a", "/" * 70 + "b", "/" * 70 + "c"]  # three bytes each, in a name
+    mappings = {name: [interval(MONDAY, MONDAY + DAY, str(i))] for i, name in enumerate(names)}
+    full = header(symbols=names, mappings=mappings, symbol_cstr_len=80, dataset="#" * 15)
+    records = [trade(MONDAY, i) for i in range(3)]
+    parts = spread(tmp_path, full.encode() + b"".join(records), by="symbol", compression="zstd")
+    assert [part.tobytes() for part in parts.values()] == records
+    start = "%23" * 15 + ".trades." + "%2F" * 70
+    assert list(parts) == [f"{start[:240]}{end}.dbn.zst" for end in ("", "~2", "~3")]
+
+
+def test_many_symbols_take_no_quadratic_time(tmp_path: Path) -> None:
+    n = 3000  # of which each once took a walk over the mappings of all
+    names = [f"S{i}" for i in range(n)]
+    mappings = {name: [interval(MONDAY, MONDAY + DAY, str(i))] for i, name in enumerate(names)}
+    full = header(symbols=names, partial=names[::-7], mappings=mappings)
+    data = full.encode() + b"".join(trade(MONDAY, i) for i in range(n))
+    parts = spread(tmp_path, data, by="symbol")
+    assert len(parts) == n
+    for i in (0, 1, 2, n - 1):
+        metadata = parts[f"glbx-mdp3.trades.S{i}.dbn"].metadata
+        assert metadata is not None
+        assert metadata.symbols == [f"S{i}"]
+        assert metadata.partial == [f"S{i}"] * ((n - 1 - i) % 7 == 0)
+        assert metadata.mappings == {f"S{i}": full.mappings[f"S{i}"]}
+
+
+def test_the_last_day_of_timestamps(tmp_path: Path) -> None:
+    data = header(end=None).encode() + trade(UNDEF - 1)
+    parts = spread(tmp_path, data)
+    assert list(parts) == ["glbx-mdp3-25540721.trades.dbn"]
+    metadata = parts["glbx-mdp3-25540721.trades.dbn"].metadata
+    assert metadata is not None
+    assert (metadata.start, metadata.end) == (UNDEF - 1 - (UNDEF - 1) % DAY, None)
+
+
+def test_parts_need_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"kept")
+    for force in (False, True):
+        with pytest.raises(NotADirectoryError) as raised:
+            split(io.BytesIO(header().encode()), path, force=force)
+        assert raised.value.filename == str(path)
+    assert path.read_bytes() == b"kept"

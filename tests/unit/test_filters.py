@@ -12,7 +12,7 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import RType
+from dbnfast import RType, merging
 from dbnfast.filters import Filter
 from dbnfast.programs import INDEX_TS_AT
 
@@ -306,3 +306,22 @@ def test_mappings_themselves_can_be_filtered() -> None:
     pytest.importorskip("pandas")
     frame = dbnfast.read(live()).filter(RType.SYMBOL_MAPPING, instrument_ids=[101]).to_df()
     assert frame["symbol"].tolist() == ["OLD1", "NEW1"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_passes_is_select(seed: int) -> None:
+    rng = random.Random(seed)
+    wanted: dict[str, Any] = {
+        "schema": rng.choice((None, "trades", "ohlcv-1m", [RType.TRADES, RType.OHLCV_1M])),
+        "instrument_ids": rng.choice((None, 1, [0, 2])),
+        "publishers": rng.choice((None, [1, 2])),
+        "start": rng.choice((None, T0 + 50)),
+        "end": rng.choice((None, T0 + 200)),
+    }
+    records = dbnfast.scan(DATA)
+    hits = Filter(None, **wanted).passes(
+        merging.record_types(records), merging.instrument_ids(records),
+        merging.publisher_ids(records), merging.index_times(records),
+    )  # fmt: skip
+    found = b"".join(r for r, hit in zip(streams.walk(BODY), hits, strict=True) if hit)
+    assert found == records.filter(**wanted).tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -133,3 +134,33 @@ def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
     with output("/dev/null") as out:
         out.write(b"nowhere")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("n", [1, 1 << 20], ids=["when it is closed", "at once"])
+def test_a_full_disk_is_told_of_the_output(n: int) -> None:
+    with (
+        pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as raised,
+        output("/dev/full") as out,
+    ):
+        out.write(bytes(n))
+    assert raised.value.filename == "/dev/full"
+
+
+def test_errors_never_name_the_file_that_is_not_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.bin"
+
+    def fail(one: Any, two: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(one), None, str(two))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)) as raised, output(path) as out:
+        out.write(b"whole")
+    assert (raised.value.filename, raised.value.filename2) == (str(path), None)
+    assert list(tmp_path.iterdir()) == []
+    path = tmp_path / "no folder" / "out.bin"
+    with pytest.raises(FileNotFoundError) as missing, output(path):
+        pass
+    assert missing.value.filename == str(path)

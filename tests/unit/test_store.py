@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import json
 import mmap
 import os
 import struct
@@ -789,3 +790,63 @@ def test_json_of_filtered_live_data_has_a_line_for_what_passes_and_its_symbol() 
         whole.filter(**wanted).to_json(out, schema="trades")
         passing = [row for at, row in enumerate(rows) if len(records[at : at + 1].filter(**wanted))]
         assert out.getvalue().splitlines() == passing, wanted
+
+
+@pytest.mark.parametrize("wrong", ["[]", "{", '{"result": {"A": null}}'])
+def test_symbology_json_that_is_none(wrong: str) -> None:
+    store = dbnfast.read(PLAIN)
+    for form in (wrong, io.StringIO(wrong)):
+        with pytest.raises(ValueError):
+            store.insert_symbology_json(form)
+    with pytest.raises(TypeError, match="json_data is a int"):
+        store.insert_symbology_json(7)  # type: ignore[arg-type]
+    assert not store.symbol_map()
+
+
+def test_times_that_datetime64_does_not_have() -> None:
+    late = 2**64 - 2
+    data = streams.header(start=2**63, end=late) + trade(5) + trade(late) + trade(2**63 - 1)
+    store = dbnfast.read(data)
+    assert np.isnat(store.start)
+    assert store.end is not None
+    assert np.isnat(store.end)
+    assert store.time_range is not None
+    assert store.time_range[0] == np.datetime64(5, "ns")
+    assert np.isnat(store.time_range[1])
+    assert "range=NaT to NaT" in repr(store)
+    assert "NaT to NaT" in store._repr_html_()
+    known = dbnfast.read(streams.header(start=2**63 - 1) + trade(5))
+    assert known.start == np.datetime64(2**63 - 1, "ns")
+    assert known.time_range == (np.datetime64(5, "ns"),) * 2
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_filter_hides_mapping_records_and_not_what_they_say() -> None:
+    def mapping(instrument_id: int, symbol: bytes) -> bytes:
+        body = b"\xff" + bytes(71) + b"\xff" + symbol.ljust(71, b"\0")
+        return streams.record(0x16, 176, instrument_id=instrument_id, ts_event=T0, body=body)
+
+    body = mapping(100, b"AAA") + mapping(101, b"BBB")
+    body += b"".join(trade(T0 + i, i, 100 + i % 2) for i in range(40)) + mapping(100, b"CCC")
+    body += trade(T0 + 40, 40, 100)
+    store = dbnfast.read(streams.header(schema=None) + body)
+
+    def rows(store: Store, **options: Any) -> list[tuple[int, int, str]]:
+        out = io.BytesIO()
+        store.to_json(out, **options)
+        found = [json.loads(line) for line in out.getvalue().splitlines()]
+        return [(r["hd"]["rtype"], r["hd"]["instrument_id"], r["symbol"]) for r in found]
+
+    whole = rows(store, schema="trades")
+    assert [row for row in whole if row[0] == 0x16] == [
+        (0x16, 100, "AAA"), (0x16, 101, "BBB"), (0x16, 100, "CCC"),
+    ]  # fmt: skip
+    assert whole[-1] == (0, 100, "CCC")
+    assert rows(store.filter("trades")) == [row for row in whole if row[0] == 0]
+    for ids in (100, 101, [100, 101], 7):
+        wanted = {ids} if isinstance(ids, int) else set(ids)
+        filtered = store.filter(instrument_ids=ids)
+        assert rows(filtered, schema="trades") == [row for row in whole if row[1] in wanted]
+        assert len(filtered.records()) == len(rows(filtered, schema="trades"))
+    late = store.filter(start=T0 + 39)
+    assert rows(late, schema="trades") == [(0, 101, "BBB"), (0, 100, "CCC")]

@@ -748,6 +748,16 @@ def test_single_mapping_records_of_both_packages() -> None:
         assert moments(made, 8, 0, 250) == ["ES.c.0", "ES.c.0"]
 
 
+def test_mapping_records_one_by_one_take_no_quadratic_time() -> None:
+    n = 50_000
+    made = SymbolMap()
+    for message in fragment(*(mapping(i, b"S%d" % i) for i in range(n))):
+        made.insert_symbol_mapping_msg(message)
+    assert len(made) == n
+    assert made.symbols == tuple(f"S{i}" for i in range(n))
+    assert [made.resolve(i, 0) for i in (0, n - 1)] == ["S0", f"S{n - 1}"]
+
+
 @pytest.mark.parametrize("bad", [b"\xff", b"x" * 71])
 def test_mapping_records_whose_symbol_cannot_be_read_say_nothing(bad: bytes) -> None:
     made = SymbolMap()
@@ -936,6 +946,7 @@ def test_json_without_a_key(key: str) -> None:
         ({"result": [1]}, "'result' is a list"),
         ({"result": {"A": [{"d0": "1970-01-02", "d1": "1970-01-03"}]}}, "expected keys 'd0'"),
         ({"result": {"A": [7]}}, "an interval of 'A' is 7"),
+        ({"result": {"A": None}}, "the intervals of 'A' are None, expected a list"),
         ({"result": {"A": [{"d0": None, "d1": "1970-01-03", "s": "7"}]}}, "'d0' of 'A' is None"),
         ({"result": {"A": [{"d0": "1970-01-02", "d1": "soon", "s": "7"}]}}, "'d1' of 'A' is 'soo"),
         ({"result": {"A": [{"d0": "1970-01-02", "d1": "1970-01-03", "s": 7}]}}, "expected a str"),

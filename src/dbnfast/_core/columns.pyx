@@ -185,7 +185,7 @@ cdef class ColumnPlan:
         for i, (kind, source, width, out, undef) in enumerate(specs):
             op = self.ops + i
             if out is None:
-                raise TypeError("an output is None")
+                raise TypeError("an output is None, expected a buffer")
             view = out
             if not 0 <= kind <= SEEN or width not in (1, 2, 4, 8):
                 raise ValueError(f"no column of kind {kind} and {width} bytes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import PurePath
@@ -149,12 +149,26 @@ def _with_schema(
     first = next(blocks, None)
     if first is None:
         return blocks, options
-    types = [key for key in first.counts if key != RType.SYMBOL_MAPPING] or list(first.counts)
+    own = _one_type(first.counts)
+    mappings = own == RType.SYMBOL_MAPPING
+
+    def alike() -> Iterator[Records]:
+        # another type may come late; without a word its records would be missing
+        for records in blocks:
+            _one_type({own: 1, **records.counts}, mappings)
+            yield records
+
+    return chain((first,), alike()), replace(options, schema=str(own))
+
+
+def _one_type(counts: Mapping[RType | int, int], mappings: bool = False) -> RType:
+    # what symbols are told by does not count, where there is anything else
+    types = [key for key in counts if mappings or key != RType.SYMBOL_MAPPING] or list(counts)
     if len(types) > 1 or not isinstance(types[0], RType):
         raise ValueError(
             f"the records are {', '.join(map(str, types))}; --schema takes one of them"
         )
-    return chain((first,), blocks), replace(options, schema=str(types[0]))
+    return types[0]
 
 
 class _Readable(io.RawIOBase):

@@ -71,7 +71,8 @@ def talk(message: str) -> None:
     message : str
         What to say; line breaks in it are escaped.
     """
-    print(f"dbnfast: {printable(message)}", file=sys.stderr)
+    if sys.stderr is not None:  # print would take stdout for it
+        print(f"dbnfast: {printable(message)}", file=sys.stderr)
 
 
 def explain(name: str | None, error: Exception) -> int:
