@@ -315,7 +315,7 @@ class Texts(NamedTuple):
     n_null: int = 0
 
 
-def char_texts(column: Bytes, seen: Bytes) -> Texts:
+def char_texts(column: Bytes, seen: Bytes, steps: Offsets | None = None) -> Texts:
     """
     Make text of a column of chars.
 
@@ -325,6 +325,8 @@ def char_texts(column: Bytes, seen: Bytes) -> Texts:
         The bytes.
     seen : ndarray of uint8, shape (256,)
         Which of them are there.
+    steps : ndarray of int64, optional
+        0, 1, 2 and so on, one more than there are rows: columns of a table may share it.
 
     Returns
     -------
@@ -333,7 +335,7 @@ def char_texts(column: Bytes, seen: Bytes) -> Texts:
     """
     n = len(column)
     if not seen[0] and not seen[128:].any():
-        return Texts(np.arange(n + 1, dtype=np.int64), column)
+        return Texts(np.arange(n + 1, dtype=np.int64) if steps is None else steps, column)
     labels = [bytes([byte]).decode("latin-1") if byte else "" for byte in range(256)]
     return label_texts(column.astype(np.int32), labels)
 

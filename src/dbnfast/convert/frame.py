@@ -267,6 +267,7 @@ class _Builder:
         self._rows = rows
         self._made = made.columns
         self._options = options
+        self._steps: Any = None  # the offsets of all columns of chars
         self._text_dtype = pandas.StringDtype("pyarrow", na_value=np.nan)
 
     def column(self, f: Field) -> Any:
@@ -279,7 +280,9 @@ class _Builder:
                 known = [] if f.enum is None else [code.value.encode() for code in f.enum]
                 codes, labels = char_codes(column, seen, known)
                 return self._categories(codes, labels)
-            return self._texts(char_texts(column, seen))
+            if self._steps is None:
+                self._steps = np.arange(self._rows.n + 1, dtype=np.int64)
+            return self._texts(char_texts(column, seen, self._steps))
         if f.kind == TIMESTAMP and self._options.pretty_ts:
             return self.index(f).array
         if f.kind == PRICE and self._options.price_type == PriceType.DECIMAL:
