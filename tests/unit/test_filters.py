@@ -140,7 +140,7 @@ def test_records_filter_gives_itself_where_all_passes() -> None:
         ({"start": 2**64}, ValueError),
         ({"start": 1.5}, TypeError),
         ({"end": "2024-01-01"}, TypeError),
-        ({"end": np.datetime64("NaT")}, ValueError),
+        ({"end": np.datetime64("NaT", "ns")}, ValueError),
         ({"end": True}, TypeError),
         ({"start": np.datetime64("1969-12-31")}, ValueError),
     ],
