@@ -7,6 +7,7 @@ import glob
 import io
 import mmap
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dbnfast.metadata import Metadata
 
 
-class Source:
+class Source(ABC):
     """
     One DBN stream that can be read again and again.
 
@@ -68,17 +69,17 @@ class Source:
         self.metadata = metadata
 
     @property
+    @abstractmethod
     def nbytes(self) -> int:
         """Bytes of the stream as it is, compressed or not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self) -> IO[bytes]:
         """Open the stream as it is, at its first byte."""
-        raise NotImplementedError
 
+    @abstractmethod
     def buffer(self) -> Any:
         """Give the stream as it is, as one buffer."""
-        raise NotImplementedError
 
     def records(self) -> Records:
         """
@@ -243,6 +244,8 @@ def pieces(records: Records, max_bytes: int) -> Iterator[Records]:
             Records, records._owner, at, min(at + max_bytes, end), SIZES, records.version,
             records.ts_out, records.metadata,
         )  # fmt: skip
+        if not len(piece):  # checked once already, so somebody wrote to it: there is no way on
+            raise ValueError(f"the records' buffer was changed, at byte {at}")
         yield piece
         at += piece.nbytes
 

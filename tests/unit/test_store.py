@@ -850,3 +850,14 @@ def test_a_filter_hides_mapping_records_and_not_what_they_say() -> None:
         assert len(filtered.records()) == len(rows(filtered, schema="trades"))
     late = store.filter(start=T0 + 39)
     assert rows(late, schema="trades") == [(0, 101, "BBB"), (0, 100, "CCC")]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_buffer_that_is_written_to_meanwhile_ends_the_iteration() -> None:
+    data = bytearray(streams.header() + b"".join(trade(T0 + i, i) for i in range(200)))
+    blocks = dbnfast.read(data).iter_batches(1020)
+    first = next(blocks)
+    assert len(first)
+    data[len(data) - 100 * 48 :] = bytes(100 * 48)  # lengths of 0, where a walk would stand still
+    with pytest.raises(ValueError, match="buffer was changed, at byte"):
+        list(blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -271,7 +272,7 @@ def _build(part: Part, ts_out: bool, rtype: int, latin: bool) -> tuple[Bytes, Fa
     return block, fault
 
 
-class TextParser:
+class TextParser(ABC):
     """
     Pieces of text in, blocks of records out; one class for each kind of text.
 
@@ -290,13 +291,13 @@ class TextParser:
         self.offset = 0
         self.n = 0  # records made
 
+    @abstractmethod
     def _parts(self, piece: bytes) -> tuple[list[Part], Fault | None]:
-        # the rows of a piece by layout; only those before a fault
-        raise NotImplementedError
+        """Give the rows of a piece by layout; only those before a fault."""
 
+    @abstractmethod
     def _place(self, piece: bytes, row: int) -> int:
-        # the byte of the piece at which a row begins
-        raise NotImplementedError
+        """Give the byte of the piece at which a row begins."""
 
     def parse(self, piece: bytes) -> tuple[Bytes, InvalidRecordError | None]:
         """

@@ -57,12 +57,14 @@ def labels_at(resolver: Resolver, ids: Column, stamps: Column) -> Labels:
     """
     codes = np.empty(len(ids), np.int32)
     times = stamps.view(np.uint64)
-    spread(
-        len(ids),
-        lambda first, last: resolver.look_up(ids[first:last], times[first:last], codes[first:last]),
-    )
-    if stamps.dtype == np.int64 and len(stamps) and stamps.min() == NAT:
-        codes[stamps == NAT] = -1
+
+    def look_up(first: int, last: int) -> None:
+        part, out = stamps[first:last], codes[first:last]
+        resolver.look_up(ids[first:last], times[first:last], out)
+        if part.dtype == np.int64 and len(part) and part.min() == NAT:
+            out[part == NAT] = -1
+
+    spread(len(ids), look_up)
     return Labels(codes, resolver.symbols)
 
 

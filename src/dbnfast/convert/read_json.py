@@ -18,6 +18,7 @@ from dbnfast.convert.from_text import (
 from dbnfast.convert.json_shapes import Shape, shape_of
 from dbnfast.convert.text_input import TextReader
 from dbnfast.enums import DBN_VERSION
+from dbnfast.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -195,10 +196,17 @@ class JsonParser(TextParser):
             return decode(text)
         except shape.errors:
             pass
+        repaired = _repaired(text)
         try:
-            return decode(_repaired(text))
+            return decode(repaired)
         except shape.errors as error:
-            raise _Refused(f"no JSON object of a record: {error}") from None
+            said = str(error)
+        if "$" not in said:  # no field is at fault: the same words, whatever shape was tried
+            try:
+                require("msgspec", "json").json.decode(repaired)
+            except shape.errors as error:
+                said = str(error)
+        raise _Refused(f"no JSON object of a record: {said}")
 
     def _place(self, piece: bytes, row: int) -> int:
         at = 0
