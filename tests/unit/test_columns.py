@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from dbnfast._core import columns as core
-from dbnfast._core.columns import ColumnPlan, label_bytes, label_offsets, text_bytes, text_offsets
+from dbnfast._core.columns import (
+    ColumnPlan,
+    label_bytes,
+    label_offsets,
+    label_sizes,
+    text_bytes,
+    text_offsets,
+)
 from dbnfast._core.copy import select
 from dbnfast._core.scan import span
 from dbnfast.convert import columns
@@ -332,9 +339,17 @@ def packed() -> tuple[Any, bytes]:
 def test_rows_of_labels_may_be_made_in_parts() -> None:
     starts, text = packed()
     codes = (np.arange(301) % (len(LABELS) + 1) - 1).astype(np.int32)
+    size, n_null = label_sizes(codes, starts, 0, 301)
+    assert n_null == int((codes < 0).sum())
     offsets = np.empty(302, np.int64)
-    assert label_offsets(codes, starts, offsets) == int((codes < 0).sum())
-    whole = bytearray(int(offsets[-1]))
+    label_offsets(codes, starts, 0, 301, 0, offsets)
+    assert offsets[-1] == size
+    again = np.empty(302, np.int64)
+    for first, last in ((200, 301), (0, 100), (100, 200), (50, 50)):
+        before, _ = label_sizes(codes, starts, 0, first)
+        label_offsets(codes, starts, first, last, before, again)
+    assert again.tolist() == offsets.tolist()
+    whole = bytearray(size)
     label_bytes(codes, starts, text, offsets, 0, 301, whole)
     parts = bytearray(len(whole))
     for first, last in ((200, 301), (0, 100), (100, 200), (50, 50)):
@@ -347,15 +362,22 @@ def test_label_offsets_refuses_what_does_not_fit() -> None:
     codes = np.zeros(4, np.int32)
     for n in (0, 4, 6):
         with pytest.raises(ValueError, match="offsets for"):
-            label_offsets(codes, starts, np.empty(n, np.int64))
+            label_offsets(codes, starts, 0, 4, 0, np.empty(n, np.int64))
     with pytest.raises(ValueError, match="offsets for"):
-        label_offsets(codes, np.empty(0, np.int64), np.empty(5, np.int64))
-    codes[2] = len(LABELS)
-    with pytest.raises(ValueError, match="row 2"):
-        label_offsets(codes, starts, np.empty(5, np.int64))
-    codes[2] = 2**31 - 1
-    with pytest.raises(ValueError, match="row 2"):
-        label_offsets(codes, starts, np.empty(5, np.int64))
+        label_offsets(codes, np.empty(0, np.int64), 0, 4, 0, np.empty(5, np.int64))
+    with pytest.raises(ValueError, match="no rows"):
+        label_sizes(codes, np.empty(0, np.int64), 0, 4)
+    for first, last in ((-1, 4), (0, 5), (3, 2)):
+        with pytest.raises(ValueError, match="offsets for rows"):
+            label_offsets(codes, starts, first, last, 0, np.empty(5, np.int64))
+        with pytest.raises(ValueError, match="no rows"):
+            label_sizes(codes, starts, first, last)
+    for code in (len(LABELS), 2**31 - 1):
+        codes[2] = code
+        with pytest.raises(ValueError, match="row 2"):
+            label_offsets(codes, starts, 0, 4, 0, np.empty(5, np.int64))
+        with pytest.raises(ValueError, match="row 2"):
+            label_sizes(codes, starts, 1, 4)
 
 
 def wrong_labels() -> dict[str, tuple[Any, ...]]:
@@ -410,9 +432,12 @@ def test_label_bytes_refuses(what: str) -> None:
         label_bytes(codes, starts, text, offsets, first, last, out)
 
 
-@pytest.mark.parametrize("kernel", [text_offsets, text_bytes, label_offsets, label_bytes])
+@pytest.mark.parametrize(
+    "kernel", [text_offsets, text_bytes, label_sizes, label_offsets, label_bytes]
+)
 def test_kernels_refuse_none(kernel: Any) -> None:
-    n = {text_offsets: 5, text_bytes: 6, label_offsets: 3, label_bytes: 7}[kernel]
+    sizes = {text_offsets: 5, text_bytes: 6, label_sizes: 4, label_offsets: 6, label_bytes: 7}
+    n = sizes[kernel]
     with pytest.raises(TypeError):
         kernel(*[None] * n)
     assert kernel is getattr(core, kernel.__name__)

@@ -79,9 +79,9 @@ def text_bytes(
         As long as the last offset says.
     """
 
-def label_offsets(codes: Buffer, starts: Buffer, out: Buffer) -> int:
+def label_sizes(codes: Buffer, starts: Buffer, first: int, last: int) -> tuple[int, int]:
     """
-    Write where each row's label begins and ends, one behind the other.
+    Add up the labels of rows, without the GIL.
 
     Parameters
     ----------
@@ -89,13 +89,33 @@ def label_offsets(codes: Buffer, starts: Buffer, out: Buffer) -> int:
         The label of each row; negative for none.
     starts : buffer of int64
         Where the labels begin and end in their bytes, one more than there are labels.
-    out : writable buffer of int64
-        One more than there are rows.
+    first, last : int
+        The rows; threads may have different ones.
 
     Returns
     -------
-    int
-        Rows without a label.
+    n_bytes, n_null : int
+        Bytes of their labels, and rows without one.
+    """
+
+def label_offsets(
+    codes: Buffer, starts: Buffer, first: int, last: int, at: int, out: Buffer
+) -> None:
+    """
+    Write where the labels of rows begin and end, one behind the other, without the GIL.
+
+    Parameters
+    ----------
+    codes : buffer of int32
+        The label of each row; negative for none.
+    starts : buffer of int64
+        Where the labels begin and end in their bytes, one more than there are labels.
+    first, last : int
+        The rows; threads may have different ones.
+    at : int
+        Where the first of them begins.
+    out : writable buffer of int64
+        One more than there are rows; `first` to `last` are written, both included.
     """
 
 def label_bytes(

@@ -314,32 +314,54 @@ def text_bytes(
         raise ValueError(f"offset {offsets[i + 1]} of row {i} cannot be true")
 
 
-def label_offsets(
+def label_sizes(
     const int32_t[::1] codes not None, const int64_t[::1] starts not None,
-    int64_t[::1] out not None,
+    Py_ssize_t first, Py_ssize_t last,
 ):
-    """Write where each row's label begins and ends; see the stub."""
-    cdef Py_ssize_t n = codes.shape[0], n_labels = starts.shape[0] - 1, i, n_null = 0
-    cdef int64_t at = 0
+    """Add up the labels of rows `first` to `last`; see the stub."""
+    cdef Py_ssize_t n_labels = starts.shape[0] - 1, i, n_null = 0
+    cdef int64_t n_bytes = 0
     cdef int32_t code
-    if out.shape[0] != n + 1 or n_labels < 0:
-        raise ValueError(f"{out.shape[0]} offsets for {n} rows")
-    out[0] = 0
+    if not 0 <= first <= last <= codes.shape[0] or n_labels < 0:
+        raise ValueError(f"no rows {first} to {last} of {codes.shape[0]}")
     with nogil:
-        for i in range(n):
+        for i in range(first, last):
             code = codes[i]
             if code < 0:
                 n_null += 1
             elif code >= n_labels:
                 break
             else:
+                n_bytes += starts[code + 1] - starts[code]
+        else:
+            i = last
+    if i < last:
+        raise ValueError(f"code {codes[i]} of row {i} is of none of the {n_labels} labels")
+    return n_bytes, n_null
+
+
+def label_offsets(
+    const int32_t[::1] codes not None, const int64_t[::1] starts not None,
+    Py_ssize_t first, Py_ssize_t last, int64_t at, int64_t[::1] out not None,
+):
+    """Write where the labels of rows `first` to `last` begin and end; see the stub."""
+    cdef Py_ssize_t n = codes.shape[0], n_labels = starts.shape[0] - 1, i
+    cdef int32_t code
+    if out.shape[0] != n + 1 or n_labels < 0 or not 0 <= first <= last <= n:
+        raise ValueError(f"{out.shape[0]} offsets for rows {first} to {last} of {n}")
+    out[first] = at
+    with nogil:
+        for i in range(first, last):
+            code = codes[i]
+            if code >= n_labels:
+                break
+            if code >= 0:
                 at += starts[code + 1] - starts[code]
             out[i + 1] = at
         else:
-            i = n
-    if i < n:
+            i = last
+    if i < last:
         raise ValueError(f"code {codes[i]} of row {i} is of none of the {n_labels} labels")
-    return n_null
 
 
 def label_bytes(

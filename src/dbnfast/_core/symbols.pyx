@@ -15,6 +15,7 @@ cdef enum:
     UNMAPPED = -1
     FREE = -2  # of a place in a LiveMap that no id has taken
     MIN_BITS = 4
+    MEMO_BITS = 7
     FAR = 1024  # bytes: how far ahead records of one size are fetched
 
 cdef uint64_t NEVER = <uint64_t>-1
@@ -38,6 +39,11 @@ cdef struct Memo:
     uint64_t end
     uint32_t id
     int32_t code
+
+
+cdef struct Memos:
+    # One for every instrument of a small file; ids that share one take it from each other.
+    Memo memo[1 << MEMO_BITS]
 
 
 cdef struct Entry:
@@ -123,13 +129,14 @@ cdef class SymbolTable:
     def code(self, uint32_t id, uint64_t ts):
         """Give the code of one id at one time; see the stub."""
         cdef Memo memo
-        forget(&memo)
-        return code_at(self, &memo, id, ts)
+        find(self, &memo, id, ts)
+        return memo.code
 
 
-cdef inline void forget(Memo* memo) noexcept nogil:
-    memo.begin, memo.end = 1, 0  # holds no time
-    memo.id, memo.code = 0, UNMAPPED
+cdef inline void forget(Memos* memos) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(1 << MEMO_BITS):
+        memos.memo[i] = Memo(1, 0, 0, UNMAPPED)  # holds no time
 
 
 cdef void find(SymbolTable table, Memo* memo, uint32_t id, uint64_t ts) noexcept nogil:
@@ -169,9 +176,10 @@ cdef void find(SymbolTable table, Memo* memo, uint32_t id, uint64_t ts) noexcept
 
 
 cdef inline int32_t code_at(
-    SymbolTable table, Memo* memo, uint32_t id, uint64_t ts
+    SymbolTable table, Memos* memos, uint32_t id, uint64_t ts
 ) noexcept nogil:
-    # Neighbours are often of one instrument, and of one day nearly always.
+    # The records of an instrument are of one day nearly always.
+    cdef Memo* memo = &memos.memo[place(id, table.seed, MEMO_BITS)]
     if id != memo.id or ts < memo.begin or ts >= memo.end:
         find(table, memo, id, ts)
     return memo.code
@@ -183,13 +191,13 @@ def lookup(
 ):
     """Look up ids at times; see the stub."""
     cdef Py_ssize_t i, n = ids.shape[0]
-    cdef Memo memo
+    cdef Memos memos
     if stamps.shape[0] != n or out.shape[0] != n:
         raise ValueError(f"{n} ids, {stamps.shape[0]} times and room for {out.shape[0]} codes")
     with nogil:
-        forget(&memo)
+        forget(&memos)
         for i in range(n):
-            out[i] = code_at(table, &memo, ids[i], stamps[i])
+            out[i] = code_at(table, &memos, ids[i], stamps[i])
 
 
 def lookup_records(
@@ -199,7 +207,7 @@ def lookup_records(
     """Look up records of one size; see the stub."""
     cdef Py_ssize_t i, n = data.shape[0] // size if size >= HEADER_SIZE else 0
     cdef const uint8_t* p
-    cdef Memo memo
+    cdef Memos memos
     if size < HEADER_SIZE or n * size != data.shape[0]:
         raise ValueError(f"{data.shape[0]} bytes are no whole number of {size}-byte records")
     if ts_at < 0 or ts_at + 8 > size:
@@ -210,11 +218,11 @@ def lookup_records(
         return
     p = &data[0]
     with nogil:
-        forget(&memo)
+        forget(&memos)
         for i in range(n):
             prefetch(p + FAR)
             prefetch(p + FAR + ts_at)
-            out[i] = code_at(table, &memo, load_u32(p + ID_AT), load_u64(p + ts_at))
+            out[i] = code_at(table, &memos, load_u32(p + ID_AT), load_u64(p + ts_at))
             p += size
 
 
@@ -243,13 +251,13 @@ def lookup_stream(
     cdef Py_ssize_t size = 0, n = 0
     cdef uint8_t rtype = 0
     cdef Status status = STEP
-    cdef Memo memo
+    cdef Memos memos
     check_tables(min_size, wanted, ts_at)
     if data.shape[0]:
         cursor.pos = &data[0]
         cursor.end = &data[0] + data.shape[0]
         with nogil:
-            forget(&memo)
+            forget(&memos)
             while True:
                 status = step(&cursor, min_size, &record, &size, &rtype)
                 if status != STEP:
@@ -260,7 +268,7 @@ def lookup_stream(
                     status = FULL
                     break
                 out[n] = code_at(
-                    table, &memo, load_u32(record + ID_AT), load_u64(record + ts_at[rtype])
+                    table, &memos, load_u32(record + ID_AT), load_u64(record + ts_at[rtype])
                 )
                 n += 1
     if status == FULL or n != out.shape[0]:
@@ -345,8 +353,8 @@ cdef Status follow(
     cdef int32_t code = UNMAPPED
     cdef bint fresh = False  # whether `code` is what the map has for last_id
     cdef Status status
-    cdef Memo memo
-    forget(&memo)
+    cdef Memos memos
+    forget(&memos)
     while True:
         status = step(cursor, min_size, &record, &size, &rtype)
         if status != STEP:
@@ -370,7 +378,7 @@ cdef Status follow(
         if code >= 0 or table is None:
             out[n_out[0]] = code
         else:
-            out[n_out[0]] = code_at(table, &memo, id, load_u64(record + ts_at[rtype]))
+            out[n_out[0]] = code_at(table, &memos, id, load_u64(record + ts_at[rtype]))
         n_out[0] += 1
 
 

@@ -19,6 +19,7 @@ from dbnfast._core.columns import (
     ColumnPlan,
     label_bytes,
     label_offsets,
+    label_sizes,
     text_bytes,
     text_offsets,
 )
@@ -360,13 +361,21 @@ def label_texts(codes: Ints, labels: Sequence[str]) -> Texts:
     np.cumsum([len(label) for label in encoded], out=starts[1:])
     packed = np.frombuffer(b"".join(encoded) + bytes(SPARE), np.uint8)
     codes = np.ascontiguousarray(codes, np.int32)
-    offsets = np.empty(len(codes) + 1, np.int64)
-    n_null = label_offsets(codes, starts, offsets)
-    data = np.empty(offsets[-1], np.uint8)
-    spread(
-        len(codes),
-        lambda first, last: label_bytes(codes, starts, packed, offsets, first, last, data),
+    sizes = spread(
+        len(codes), lambda first, last: (first, *label_sizes(codes, starts, first, last))
     )
+    places, end, n_null = {}, 0, 0
+    for first, n_bytes, nulls in sizes:
+        places[first], end, n_null = end, end + n_bytes, n_null + nulls
+    offsets = np.empty(len(codes) + 1, np.int64)
+    offsets[-1] = end
+    data = np.empty(end, np.uint8)
+
+    def fill(first: int, last: int) -> None:
+        label_offsets(codes, starts, first, last, places[first], offsets)
+        label_bytes(codes, starts, packed, offsets, first, last, data)
+
+    spread(len(codes), fill)
     valid = np.packbits(codes >= 0, bitorder="little") if n_null else None
     return Texts(offsets, data, valid, n_null)
 
