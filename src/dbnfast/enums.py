@@ -374,6 +374,20 @@ class Compression(NamedEnum):
     ZSTD = (1, "zstd")
 
 
+class ReconnectPolicy(NamedEnum):
+    """What a live session does when its connection ends unexpectedly."""
+
+    NONE = (0, "none")
+    RECONNECT = (1, "reconnect")
+
+
+class SlowReaderBehavior(NamedEnum):
+    """What the live gateway does for a session that falls behind."""
+
+    SKIP = (0, "skip")
+    WARN = (1, "warn")
+
+
 class PriceType(NamedEnum):
     """What prices become in frames and tables."""
 

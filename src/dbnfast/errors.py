@@ -12,6 +12,14 @@ The errors of the package.
     |  |- MetadataError
     |     |- UnsupportedVersionError          .version
     |- EncodeError(DbnError, ValueError)      .record_index
+    |- LiveError(DbnError)
+       |- LocalProtocolError                  what this side may not do now
+       |- RemoteProtocolError                 what the other side sent is not the protocol
+       |- AuthenticationError                 the gateway refused the key, or the session
+       |- GatewayError                        .code .message: a fatal error record
+       |- ConnectError(ConnectionError)       no connection, or none in time
+       |- SessionClosed(ConnectionError)      the connection ended
+       |- HeartbeatTimeout(TimeoutError)      silence for too long
 
 Misuse by the caller is a plain ``TypeError`` or ``ValueError``. A message says what, where,
 what was expected and what was found; every number in it is an attribute too.
@@ -189,6 +197,52 @@ class EncodeError(DbnError, ValueError):
     def __init__(self, message: str, *, record_index: int | None = None) -> None:
         super().__init__(message)
         self.record_index = record_index
+
+
+class LiveError(DbnError):
+    """The base of the errors of a live session; none shows more than a key's last five letters."""
+
+
+class LocalProtocolError(LiveError):
+    """What was asked of the session is not possible in its present state."""
+
+
+class RemoteProtocolError(LiveError):
+    """What the other side sent is not what the protocol says."""
+
+
+class AuthenticationError(LiveError):
+    """The gateway refused the session: a wrong key, no licence, too many connections."""
+
+
+class GatewayError(LiveError):
+    """
+    The gateway ended the session with an error record.
+
+    Attributes
+    ----------
+    code : ErrorCode or int
+        What it reports.
+    message : str
+        In the gateway's words.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(f"the gateway ended the session with error {code!s}: {message}")
+        self.code = code
+        self.message = message
+
+
+class ConnectError(LiveError, ConnectionError):
+    """No connection could be made, or authentication took too long."""
+
+
+class SessionClosed(LiveError, ConnectionError):
+    """The connection ended and the session does not reconnect."""
+
+
+class HeartbeatTimeout(LiveError, TimeoutError):
+    """Nothing came for longer than the interval of heartbeats and a margin."""
 
 
 class MissingExtraError(DbnError, ImportError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +18,10 @@ DAY: Final = 86_400 * 10**9  # ns
 SCALES: Final = {
     "D": DAY, "h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1,
 }  # fmt: skip
+ISO: Final = re.compile(
+    r"(?P<local>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?)"
+    r"(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?)?"
+)
 
 
 def to_ns(name: str, value: Any) -> int:
@@ -152,3 +157,43 @@ def moment(time: Any) -> int:
     if isinstance(time, np.datetime64):
         return int(_from_datetime64(np.array([time]))[0])
     return to_ns("time", time)
+
+
+def instant(time: Any) -> int:
+    """
+    Read a time that a caller gave, text included.
+
+    Parameters
+    ----------
+    time : int, str, datetime64, datetime, date or pandas.Timestamp
+        ISO 8601 text or what `moment` takes; without a zone it is UTC. Text of digits alone is
+        ns since 1970-01-01 UTC.
+
+    Returns
+    -------
+    int
+        In ns since 1970-01-01 UTC, to the last digit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no time, or none that can be.
+    """
+    if not isinstance(time, str):
+        ns = moment(time)
+    elif time.strip().isdecimal():
+        ns = int(time)
+    else:
+        match = ISO.fullmatch(time.strip())
+        if match is None:
+            raise ValueError(f"time is {time!r}, expected ISO 8601 or ns since 1970-01-01 UTC")
+        try:
+            ns = moment(np.datetime64(match["local"].replace(" ", "T"), "ns"))
+        except ValueError:
+            raise ValueError(f"time is {time!r}, which is on no calendar") from None
+        if match["hours"]:
+            shift = (int(match["hours"]) * 60 + int(match["minutes"] or 0)) * 60_000_000_000
+            ns += -shift if match["sign"] == "+" else shift
+    if not 0 <= ns < UNDEFINED:
+        raise ValueError(f"time is {time!r}, expected one from 1970-01-01 UTC on")
+    return ns

@@ -22,6 +22,14 @@ TREE = {
     "MetadataError": ("DecodeError",),
     "UnsupportedVersionError": ("MetadataError",),
     "EncodeError": ("DbnError", "ValueError"),
+    "LiveError": ("DbnError",),
+    "LocalProtocolError": ("LiveError",),
+    "RemoteProtocolError": ("LiveError",),
+    "AuthenticationError": ("LiveError",),
+    "GatewayError": ("LiveError",),
+    "ConnectError": ("LiveError", "ConnectionError"),
+    "SessionClosed": ("LiveError", "ConnectionError"),
+    "HeartbeatTimeout": ("LiveError", "TimeoutError"),
     "MissingExtraError": ("DbnError", "ImportError"),
     "TruncatedWarning": ("UserWarning",),
 }
@@ -69,6 +77,12 @@ def test_attributes(make: Callable[[], Exception], attributes: dict[str, Any]) -
     error = make()
     assert {name: getattr(error, name) for name in attributes} == attributes
     assert str(error) == "x"
+
+
+def test_a_gateway_error_has_its_code() -> None:
+    error = errors.GatewayError("Internal error", dbnfast.ErrorCode.INTERNAL_ERROR)
+    assert (error.code, error.message) == (6, "Internal error")
+    assert "internal_error: Internal error" in str(error)
 
 
 def test_a_missing_library_names_its_extra() -> None:
