@@ -125,6 +125,9 @@ from dbnfast.version import __version__
 if _TYPE_CHECKING:
     from dbnfast.convert.read_csv import from_csv
     from dbnfast.convert.read_json import from_json
+    from dbnfast.live.aio import AsyncLive
+    from dbnfast.live.client import Live
+    from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipped
     from dbnfast.store import Store, read
     from dbnfast.store import Store as DBNStore
     from dbnfast.store import read as read_dbn
@@ -132,7 +135,14 @@ if _TYPE_CHECKING:
 
 # what is resolved on first use, so that importing the codec stays fast: name -> module, its name
 _LAZY = {
+    "AsyncLive": ("dbnfast.live.aio", "AsyncLive"),
     "DBNStore": ("dbnfast.store", "Store"),
+    "ErrorEvent": ("dbnfast.live.events", "ErrorEvent"),
+    "Gap": ("dbnfast.live.events", "Gap"),
+    "Live": ("dbnfast.live.client", "Live"),
+    "MarketState": ("dbnfast.live.events", "MarketState"),
+    "Reconnected": ("dbnfast.live.events", "Reconnected"),
+    "Skipped": ("dbnfast.live.events", "Skipped"),
     "Store": ("dbnfast.store", "Store"),
     "SymbolMap": ("dbnfast.symbology", "SymbolMap"),
     "from_csv": ("dbnfast.convert.read_csv", "from_csv"),
@@ -180,6 +190,14 @@ __all__ = [
     "from_csv",
     "from_json",
     "SymbolMap",
+    # live sessions
+    "Live",
+    "AsyncLive",
+    "ErrorEvent",
+    "Gap",
+    "MarketState",
+    "Reconnected",
+    "Skipped",
     # records
     "BBO1MMsg",
     "BBO1SMsg",

@@ -148,6 +148,28 @@ def content_bound(frame: memoryview) -> int:
     return bound if stated is None else min(bound, stated)
 
 
+def frame_size(data: memoryview) -> int | None:
+    """
+    Find where the frame that a buffer begins with ends.
+
+    Parameters
+    ----------
+    data : memoryview of bytes
+        Compressed data.
+
+    Returns
+    -------
+    int or None
+        Its bytes; None where it is cut, or is no frame.
+    """
+    module = zstd()
+    try:
+        size: int = module.get_frame_size(data)
+    except module.ZstdError:
+        return None
+    return size
+
+
 def frames(data: memoryview) -> list[Frame] | None:
     """
     Find the frames of a buffer.

@@ -9,7 +9,7 @@ import numpy as np
 
 from dbnfast._core.copy import Program
 from dbnfast._core.scan import SizeTable
-from dbnfast.enums import UNDEF_STAT_QUANTITY, ErrorCode, RType, SystemCode
+from dbnfast.enums import F_SNAPSHOT, UNDEF_STAT_QUANTITY, ErrorCode, RType, SystemCode
 from dbnfast.layout_types import RESERVED, Field, Layout, is_integer
 from dbnfast.layouts import HEADER_SIZE, LAYOUTS_BY_RTYPE, layout_for
 
@@ -52,6 +52,20 @@ INDEX_TS_AT: Final = np.full(256, 8, np.uint16)
 for _rtype, _layouts in LAYOUTS_BY_RTYPE.items():
     INDEX_TS_AT[_rtype] = _layouts[0].by_name[_layouts[0].index_ts].offset
 INDEX_TS_AT.flags.writeable = False
+
+# where each rtype has the time that a replay's start is held against: ts_event, but for quotes
+# sampled at intervals, whose ts_recv is the interval's end
+FILTER_TS_AT: Final = np.full(256, 8, np.uint16)
+for _rtype in (RType.BBO_1S, RType.BBO_1M, RType.CBBO_1S, RType.CBBO_1M):
+    FILTER_TS_AT[_rtype] = LAYOUTS_BY_RTYPE[_rtype][0].by_name["ts_recv"].offset
+FILTER_TS_AT.flags.writeable = False
+
+# where each rtype has flags that make a record part of a snapshot of the book, and which
+SNAPSHOT_AT: Final = np.zeros(256, np.uint16)
+SNAPSHOT_BITS: Final = np.zeros(256, np.uint8)
+SNAPSHOT_AT[RType.MBO] = LAYOUTS_BY_RTYPE[RType.MBO][0].by_name["flags"].offset
+SNAPSHOT_BITS[RType.MBO] = F_SNAPSHOT
+SNAPSHOT_AT.flags.writeable = SNAPSHOT_BITS.flags.writeable = False
 
 
 def _is_widened(old: Field, new: Field) -> bool:

@@ -1,0 +1,170 @@
+from typing import final
+
+from typing_extensions import Buffer
+
+from dbnfast._core.run import Run
+from dbnfast._core.scan import SizeTable
+
+@final
+class Clock:
+    """
+    Where the records of each rtype have their time, and which do not count.
+
+    Parameters
+    ----------
+    sizes : SizeTable
+        The smallest legal size of every rtype.
+    ts_at : uint16, shape (256,)
+        Where each rtype has its time, in ns since 1970-01-01 UTC; 2**64 - 1 is undefined.
+    pass_at : uint16, shape (256,)
+        Where each rtype has a byte of flags.
+    pass_bits : uint8, shape (256,)
+        A record that has one of these flags does not count.
+
+    Raises
+    ------
+    ValueError
+        A table is not of 256 entries, or a place is not in every legal record.
+    """
+
+    def __init__(
+        self, sizes: SizeTable, ts_at: Buffer, pass_at: Buffer, pass_bits: Buffer
+    ) -> None: ...
+
+def peaks(run: Run, clock: Clock) -> tuple[tuple[int, int, int], ...]:
+    """
+    Find the highest time of each rtype.
+
+    Returns
+    -------
+    tuple of (rtype, top, state)
+        In the order in which the rtypes come. `top` is 0 where no record that counts has a
+        time; `state` has bit 1 where some have, 2 where some that count have none, 4 where some
+        do not count.
+    """
+
+def since(run: Run, clock: Clock, least: Buffer, out: Buffer) -> int:
+    """
+    Copy the records that count and whose time is not below that of their rtype.
+
+    Parameters
+    ----------
+    least : uint64, shape (256,)
+        The lowest time by rtype; 2**64 - 1 for none at all. An undefined time is the highest.
+    out : bytes-like
+        As long as the run, or longer.
+
+    Returns
+    -------
+    int
+        Bytes written.
+    """
+
+@final
+class Bag:
+    """
+    A multiset of records, equal where all their bytes but for ts_out are.
+
+    Parameters
+    ----------
+    clock : Clock
+    hash_bits : int
+        How much of the hash is used, 0 to 64: records are compared byte by byte in any case.
+    """
+
+    def __init__(self, clock: Clock, hash_bits: int = 64) -> None: ...
+    @property
+    def left(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def add(self, run: Run, least: Buffer) -> int:
+        """
+        Put in what `since` would copy. The bytes are borrowed, and kept alive.
+
+        Returns
+        -------
+        int
+            How many records.
+        """
+
+    def sift(self, run: Run, out: Buffer) -> int:
+        """
+        Leave out each record that is in the bag, and take it out of there.
+
+        Parameters
+        ----------
+        out : bytes-like
+            As long as the run, or longer; the records that pass are written to it.
+
+        Returns
+        -------
+        int
+            Bytes written; -1 where all pass, and nothing was written.
+        """
+
+    def forget(self, rtype: int) -> None:
+        """Take out all records of an rtype."""
+
+@final
+class Counts:
+    """
+    How often each record was seen, by a hash of 128 bits of all its bytes but for ts_out.
+
+    Parameters
+    ----------
+    clock : Clock
+    hash_bits : int
+        How much of the hash finds a place, 0 to 64; all of it is compared in any case.
+    """
+
+    def __init__(self, clock: Clock, hash_bits: int = 64) -> None: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def left(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def add(self, run: Run, rtype: int, least: int) -> None:
+        """Count the records of an rtype whose time is `least` or more, or undefined."""
+
+    def sift(self, run: Run, rtype: int, learning: bool, out: Buffer) -> int:
+        """
+        Leave out each record of an rtype that is left of those counted, one for each.
+
+        Parameters
+        ----------
+        learning : bool
+            Whether those that pass are counted.
+        out : bytes-like
+            As long as the run, or longer; the records that pass are written to it.
+
+        Returns
+        -------
+        int
+            Bytes written; -1 where all pass, and nothing that matters was written.
+        """
+
+    def rewind(self) -> None:
+        """Expect every record that was counted, as often as it was."""
+
+    def forget(self) -> None:
+        """Expect none any more; what was counted stays so."""
+
+@final
+class IdPeaks:
+    """
+    The highest time of each instrument.
+
+    Parameters
+    ----------
+    clock : Clock
+    """
+
+    def __init__(self, clock: Clock) -> None: ...
+    @property
+    def n(self) -> int: ...
+    def update(self, run: Run, rtype: int) -> None:
+        """Look at the records of an rtype."""
+
+    def fill(self, ids: Buffer, tops: Buffer) -> None:
+        """Write the `n` instruments' ids, uint32, and highest times, uint64, in any order."""

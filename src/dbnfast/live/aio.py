@@ -1,0 +1,223 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from dbnfast.enums import DBN_VERSION, SType
+from dbnfast.live.base import LiveBase
+from dbnfast.live.loop import Driver
+from dbnfast.live.requests import ALL_SYMBOLS
+from dbnfast.records import Records, empty_records
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+    from typing import Self
+
+    from dbnfast.enums import Schema
+    from dbnfast.live.events import Event
+    from dbnfast.messages import Record
+
+
+class AsyncLive(LiveBase):
+    """
+    A live session on the running event loop, without a thread.
+
+    Notes
+    -----
+    `dbnfast.live.base.LiveBase` lists the parameters.
+
+    All methods belong to the thread of the loop. Reading pauses above `max_buffer` bytes that
+    nobody has taken. Errors are those of `Live`.
+    """
+
+    _driver: Driver | None = None
+
+    async def subscribe(
+        self,
+        dataset: str | None = None,
+        schema: Schema | str | None = None,
+        symbols: Iterable[str | int] | str | int | None = ALL_SYMBOLS,
+        stype_in: SType | str = SType.RAW_SYMBOL,
+        start: Any = None,
+        snapshot: bool = False,
+    ) -> int:
+        """
+        Ask for records; the first call connects and authenticates.
+
+        Parameters
+        ----------
+        dataset, schema, symbols, stype_in, start, snapshot
+            As `Live.subscribe` takes them.
+
+        Returns
+        -------
+        int
+            The subscription's id, counted from 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It cannot be asked for.
+        AuthenticationError
+            The gateway refused the key or the session.
+        ConnectError
+            No connection could be made, and the policy is "none".
+        """
+        wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
+        session, new = self._session_for(dataset)
+        if new:
+            self._driver = Driver(session, self._host, self._port, self._sinks)
+        driver = self._driver
+        assert driver is not None
+        session.subscribe(wanted)
+        if new:
+            try:
+                await driver.connect()
+            except asyncio.CancelledError:
+                driver.terminate()
+                raise
+        driver.flush()
+        return wanted.id
+
+    async def start(self) -> None:
+        """
+        Have the records begin, and go to the callbacks and streams if there are any.
+
+        Raises
+        ------
+        ValueError
+            Nothing is subscribed, or the session has started or ended already.
+        """
+        driver = self._any_driver("start()")
+        driver.session.require_open("start()")
+        if driver.session.started:
+            raise ValueError("the session has started already")
+        driver.start()
+        if self._sinks.consuming:
+            driver.dispatch()
+
+    async def stop(self) -> None:
+        """
+        End the session; records already received can still be taken.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        self._any_driver("stop()").stop()
+        await asyncio.sleep(0)  # the transport closes
+
+    def terminate(self) -> None:
+        """
+        End the session at once and forget what was received.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        self._any_driver("terminate()").terminate()
+
+    async def wait_for_close(self, timeout: float | None = None) -> None:
+        """
+        Wait until the session has ended; records that nobody takes are dropped.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds, after which the session is terminated.
+
+        Raises
+        ------
+        ValueError
+            There is no session.
+        LiveError, DecodeError
+            What ended it.
+        """
+        driver = self._any_driver("wait_for_close()")
+        driver.dispatch()
+        try:
+            await asyncio.wait_for(driver.closed.wait(), timeout)
+        except TimeoutError:
+            driver.terminate()
+        except asyncio.CancelledError:
+            driver.terminate()
+            raise
+        driver.session.check()
+
+    async def batches(self, max_wait: float | None = None) -> AsyncGenerator[Records]:
+        """
+        Iterate over the records as they come, a batch at a time.
+
+        Parameters
+        ----------
+        max_wait : float, optional
+            Seconds after which an empty batch is given where nothing came.
+
+        Yields
+        ------
+        Records
+            Whatever is there as soon as anything is; views of the memory it was received in.
+        """
+        async with aclosing(self.events(max_wait)) as events:
+            async for item in events:
+                if isinstance(item, Records):
+                    yield item
+
+    async def events(self, max_wait: float | None = None) -> AsyncGenerator[Records | Event]:
+        """
+        Iterate over records and events in the stream's order.
+
+        Parameters
+        ----------
+        max_wait : float, optional
+            Seconds after which empty Records are given where nothing came.
+
+        Yields
+        ------
+        Records, Gap, Reconnected, Skipped, MarketState or ErrorEvent
+            Until the session ends; leaving the loop early ends the session.
+        """
+        driver = self._any_driver("iteration")
+        driver.session.require_open("iteration")
+        if driver.dispatching:
+            raise ValueError(
+                "the session's records go to its callbacks and streams since start(): "
+                "iterate without calling start()"
+            )
+        if not driver.session.started:
+            driver.start()
+        try:
+            while (items := await driver.take(max_wait)) is not None:
+                if not items:
+                    yield empty_records(DBN_VERSION, self.ts_out, self.metadata)
+                for item in items:
+                    if self._sinks:
+                        self._sinks.dispatch(item, self.metadata)
+                    yield item
+            driver.session.check()
+        finally:
+            driver.terminate()
+
+    async def __aiter__(self) -> AsyncGenerator[Record]:
+        async with aclosing(self.batches()) as batches:
+            async for records in batches:
+                for record in records:
+                    yield record
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._driver is not None:
+            self._driver.terminate()
+            await asyncio.sleep(0)
+
+    def _any_driver(self, what: str) -> Driver:
+        if self._driver is None:
+            raise ValueError(f"{what} needs a session: call subscribe() first")
+        return self._driver

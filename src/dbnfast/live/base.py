@@ -1,0 +1,399 @@
+"""What the blocking and the asynchronous client have in common: parameters and properties."""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from dbnfast.enums import Compression, Encoding, ReconnectPolicy, SlowReaderBehavior
+from dbnfast.live.auth import ApiKey
+from dbnfast.live.backlog import BLOCK, POLICIES, Backlog
+from dbnfast.live.protocol import Options
+from dbnfast.live.requests import subscription
+from dbnfast.live.session import HEARTBEAT, Session
+from dbnfast.live.silence import Silence
+from dbnfast.live.sinks import CallbackSink, ReconnectSink, Sinks, StreamSink
+from dbnfast.live.stats import Stats
+from dbnfast.live.trace import trace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dbnfast.enums import Schema, SType
+    from dbnfast.live.events import Gap
+    from dbnfast.live.requests import Subscription, SubscriptionRequest
+    from dbnfast.live.resume import Progress
+    from dbnfast.metadata import Metadata
+
+DEFAULT_PORT: Final = 13000
+HEARTBEATS: Final = (5, 1800)  # s
+
+
+def host_of(dataset: str) -> str:
+    """
+    Give the gateway of a dataset.
+
+    Parameters
+    ----------
+    dataset : str
+        Its code.
+
+    Returns
+    -------
+    str
+    """
+    return f"{dataset.lower().replace('.', '-')}.lsg.databento.com"
+
+
+class LiveBase:
+    """
+    Parameters and properties of a live client.
+
+    Parameters
+    ----------
+    key : str, optional
+        The API key; None for the environment's ``DATABENTO_API_KEY``.
+    gateway : str, optional
+        The gateway's host; None for that of the dataset.
+    port : int
+        The gateway's port.
+    ts_out : bool
+        Whether every record ends in the gateway's send time.
+    heartbeat_interval_s : int, optional
+        Seconds, 5 to 1800, of silence before the gateway sends a heartbeat.
+    reconnect_policy : ReconnectPolicy or str
+        "reconnect" goes on over new connections, for ever, and recovers by replay; "none" ends.
+    slow_reader_behavior : SlowReaderBehavior or str, optional
+        "skip" or "warn": what the gateway does when this side falls behind.
+    compression : Compression or str
+        "none" or "zstd".
+    loop : object, optional
+        Not used: `Live` needs no event loop, `AsyncLive` takes the running one.
+    dataset : str, optional
+        The dataset, so that ``subscribe`` need not name it.
+    encoding : Encoding or str
+        "dbn", or "json", whose lines become the same records.
+    overlap : float
+        Seconds that a replay goes back behind what was received: more than records come out of
+        order.
+    on_slow : {"block", "drop_oldest", "latest"}
+        What happens to more than `max_buffer` bytes that the consumer has not taken: the
+        reading waits; the oldest records go; or the latest of each type and instrument stay.
+    max_buffer : int
+        Bytes.
+    trace : bool, writable, callable or Logger, optional
+        Where every line sent and received is told.
+    hours : bool, str or MarketHours, optional
+        The market's hours, so that silence can be named "closed"; True for those of the dataset.
+    upgrade : bool
+        Whether records of older DBN versions become version 3.
+    """
+
+    def __init__(
+        self,
+        key: str | None = None,
+        gateway: str | None = None,
+        port: int = DEFAULT_PORT,
+        ts_out: bool = False,
+        heartbeat_interval_s: int | None = None,
+        reconnect_policy: ReconnectPolicy | str = ReconnectPolicy.RECONNECT,
+        slow_reader_behavior: SlowReaderBehavior | str | None = None,
+        compression: Compression | str = Compression.NONE,
+        loop: Any = None,
+        *,
+        dataset: str | None = None,
+        encoding: Encoding | str = Encoding.DBN,
+        overlap: float = 2.0,
+        on_slow: str = BLOCK,
+        max_buffer: int = 64 << 20,
+        trace: Any = None,
+        hours: Any = None,
+        upgrade: bool = True,
+    ) -> None:
+        del loop
+        self._session: Session | None = None
+        self._progress: Progress | None = None  # of a session before, to go on with
+        self._sinks = Sinks()
+        self._key = ApiKey(key)
+        if gateway is not None and (not isinstance(gateway, str) or not gateway.strip()):
+            raise ValueError(f"gateway is {gateway!r}, expected the name of a host")
+        self._gateway = gateway
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 2**16:
+            raise ValueError(f"port is {port!r}, expected an int from 1 to 65535")
+        self._port = port
+        if heartbeat_interval_s is not None:
+            heartbeat_interval_s = operator.index(heartbeat_interval_s)
+            if not HEARTBEATS[0] <= heartbeat_interval_s <= HEARTBEATS[1]:
+                raise ValueError(
+                    f"heartbeat_interval_s is {heartbeat_interval_s}, expected "
+                    f"{HEARTBEATS[0]} to {HEARTBEATS[1]} seconds"
+                )
+        encoding = Encoding(encoding)
+        if encoding == Encoding.CSV:
+            raise ValueError(
+                "encoding is 'csv': a live session mixes records of several types, which no one "
+                "CSV table holds; use 'dbn' or 'json'"
+            )
+        if overlap < 0:
+            raise ValueError(f"overlap is {overlap!r}, expected seconds, 0 or more")
+        if on_slow not in POLICIES:
+            raise ValueError(f"on_slow is {on_slow!r}, expected one of {', '.join(POLICIES)}")
+        if isinstance(max_buffer, bool) or operator.index(max_buffer) < 1:
+            raise ValueError(f"max_buffer is {max_buffer!r}, expected bytes, 1 or more")
+        self._policy = ReconnectPolicy(reconnect_policy)
+        self._overlap = float(overlap)
+        self._on_slow = on_slow
+        self._max_buffer = max_buffer
+        self._upgrade = bool(upgrade)
+        self._trace = trace_of(trace, self._key)
+        self._hours = hours
+        self._default_dataset = "" if dataset is None else _checked_dataset(dataset)
+        slow = None if slow_reader_behavior is None else SlowReaderBehavior(slow_reader_behavior)
+        self._options = Options(
+            self._default_dataset, bool(ts_out), Compression(compression), encoding,
+            heartbeat_interval_s, slow,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(dataset={self.dataset!r}, key={self._key!r})>"
+
+    @property
+    def dataset(self) -> str:
+        """The dataset of the session; empty before the first subscription."""
+        if self._session is None:
+            return self._default_dataset
+        return self._session.options.dataset
+
+    @property
+    def gateway(self) -> str | None:
+        """The gateway's host that was given; None where it follows from the dataset."""
+        return self._gateway
+
+    @property
+    def port(self) -> int:
+        """The gateway's port."""
+        return self._port
+
+    @property
+    def key(self) -> str:
+        """The whole API key."""
+        return self._key.secret
+
+    @property
+    def ts_out(self) -> bool:
+        """Whether records end in the gateway's send time."""
+        return self._options.ts_out
+
+    @property
+    def compression(self) -> Compression:
+        """How the stream is compressed."""
+        return self._options.compression
+
+    @property
+    def metadata(self) -> Metadata | None:
+        """The header of the first connection; None before it came."""
+        return None if self._session is None else self._session.metadata
+
+    @property
+    def session_id(self) -> str | None:
+        """The gateway's name for the session; None before one was made."""
+        return None if self._session is None else self._session.session_id
+
+    @property
+    def subscription_requests(self) -> list[tuple[SubscriptionRequest, ...]]:
+        """The lines of each subscription, by its id."""
+        made = [] if self._session is None else self._session.subscriptions
+        return [subscription.requests for subscription in made]
+
+    @property
+    def symbology_map(self) -> dict[int, str | int]:
+        """The latest symbol of each instrument id that mapping records told; the same dict."""
+        known: dict[int, str | int] = {}
+        return known if self._session is None else self._session.symbology_map
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """The gaps reported so far, filled ones too."""
+        return [] if self._session is None else list(self._session.gaps)
+
+    def is_connected(self) -> bool:
+        """
+        Tell whether there is a session that has not ended.
+
+        Returns
+        -------
+        bool
+            Also between two connections of one session.
+        """
+        return self._session is not None and not self._session.ended
+
+    def stats(self) -> Stats:
+        """
+        Tell how the session does.
+
+        Returns
+        -------
+        Stats
+            As of now; may be asked from any thread.
+        """
+        session = self._session
+        if session is None:
+            return Stats()
+        counts, backlog = session.counts, session.backlog
+        return Stats(
+            records=counts.records,
+            bytes=counts.bytes,
+            wire_bytes=counts.wire_bytes,
+            counts=counts.counts(),
+            duplicates=counts.duplicates,
+            skipped=backlog.skipped_records,
+            reconnects=counts.reconnects,
+            backlog_records=backlog.n_records,
+            backlog_bytes=backlog.n_bytes,
+            **counts.lags(),
+            **session.describe(),
+        )
+
+    def add_callback(
+        self,
+        record_callback: Callable[[Any], object],
+        exception_callback: Callable[[Exception], object] | None = None,
+    ) -> None:
+        """
+        Have a function called with every record.
+
+        Parameters
+        ----------
+        record_callback : callable
+            Takes a Record.
+        exception_callback : callable, optional
+            Takes what it raises; without one that is logged and warned of. Either way the
+            session goes on.
+
+        Raises
+        ------
+        ValueError
+            Either is not callable.
+        """
+        self._sinks.callbacks.append(CallbackSink(record_callback, exception_callback))
+        self._sinks_changed()
+
+    def add_stream(
+        self,
+        stream: IO[bytes] | os.PathLike[str] | str,
+        exception_callback: Callable[[Exception], object] | None = None,
+    ) -> None:
+        """
+        Have the session written to a file, as DBN.
+
+        Parameters
+        ----------
+        stream : writable or path-like
+            A path must not exist; its file is closed at the end of the session.
+        exception_callback : callable, optional
+            Takes what writing raises.
+
+        Raises
+        ------
+        ValueError
+            It cannot be written to.
+        OSError
+            The path exists, or cannot be opened.
+        """
+        self._sinks.streams.append(StreamSink(stream, exception_callback))
+        self._sinks_changed()
+
+    def add_reconnect_callback(
+        self,
+        reconnect_callback: Callable[[Any, Any], object],
+        exception_callback: Callable[[Exception], object] | None = None,
+    ) -> None:
+        """
+        Have a function called whenever the session goes on over a new connection.
+
+        Parameters
+        ----------
+        reconnect_callback : callable
+            Takes the latest time received before and the start of the new connection, both
+            datetime64[ns].
+        exception_callback : callable, optional
+            Takes what it raises.
+
+        Raises
+        ------
+        ValueError
+            Either is not callable.
+        """
+        self._sinks.reconnects.append(ReconnectSink(reconnect_callback, exception_callback))
+
+    def _sinks_changed(self) -> None:
+        # a callback or stream was added, perhaps while the session runs
+        return
+
+    def _subscription(
+        self,
+        schema: Schema | str | None,
+        symbols: Iterable[str | int] | str | int | None,
+        stype_in: SType | str,
+        start: Any,
+        snapshot: bool,
+    ) -> Subscription:
+        if schema is None:
+            raise TypeError("schema is missing")
+        session = self._session
+        n = 0 if session is None or session.ended else len(session.subscriptions)
+        return subscription(n, schema, symbols, stype_in, start, snapshot)
+
+    def _session_for(self, dataset: str | None) -> tuple[Session, bool]:
+        # the session that a subscription belongs to, and whether it is new
+        wanted = self._default_dataset if dataset is None else _checked_dataset(dataset)
+        if not wanted:
+            raise ValueError("dataset is missing: give it here or to the constructor")
+        session = self._session
+        if session is not None and not session.ended:
+            if session.options.dataset != wanted:
+                raise ValueError(
+                    f"dataset is {wanted!r}, the session is of {session.options.dataset!r}: "
+                    "one session has one dataset"
+                )
+            return session, False
+        options = Options(**{**vars(self._options), "dataset": wanted})
+        hours = self._market_hours(wanted)
+        self._session = Session(
+            self._key,
+            options,
+            policy=self._policy,
+            overlap=self._overlap,
+            backlog=Backlog(self._on_slow, self._max_buffer),
+            silence=Silence(options.heartbeat_interval_s or HEARTBEAT, hours),
+            trace=self._trace,
+            progress=self._progress,
+            upgrade=self._upgrade,
+        )
+        self._progress = None
+        return self._session, True
+
+    def _market_hours(self, dataset: str) -> Any:
+        if self._hours is None or self._hours is False:
+            return None
+        from dbnfast.live.hours import MarketHours  # its library is an extra
+
+        if isinstance(self._hours, MarketHours):
+            return self._hours
+        calendar = None if self._hours is True else self._hours
+        return MarketHours(dataset, calendar=calendar)
+
+    @property
+    def _host(self) -> str:
+        return self._gateway or host_of(self.dataset)
+
+    @property
+    def _reads_ahead(self) -> bool:
+        return self._on_slow != BLOCK
+
+
+def _checked_dataset(dataset: Any) -> str:
+    if not isinstance(dataset, str) or not dataset.strip() or not dataset.isprintable():
+        raise ValueError(f"dataset is {dataset!r}, expected its code, such as 'GLBX.MDP3'")
+    return str(dataset).strip()

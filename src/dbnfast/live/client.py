@@ -1,0 +1,248 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from dbnfast.enums import SType
+from dbnfast.live.base import LiveBase
+from dbnfast.live.engine import Engine
+from dbnfast.live.iteration import items_of, records_on_loop, setter
+from dbnfast.live.requests import ALL_SYMBOLS
+from dbnfast.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+    from typing import Self
+
+    from dbnfast.enums import Schema
+    from dbnfast.live.events import Event
+    from dbnfast.messages import Record
+
+
+class Live(LiveBase):
+    """
+    A live session, under the names and parameters of the official client.
+
+    ``subscribe`` connects. Who iterates reads the socket in his own thread: one more runs only
+    after ``start`` with callbacks or streams, for ``async for``, and where `on_slow` is not
+    "block". `dbnfast.live.base.LiveBase` lists the parameters.
+
+    Notes
+    -----
+    Errors are raised where the session is used: `AuthenticationError`, `GatewayError`, with
+    the policy "none" `ConnectError`, `HeartbeatTimeout`, `RemoteProtocolError`, `DecodeError`.
+    """
+
+    _engine: Engine | None = None
+
+    def subscribe(
+        self,
+        dataset: str | None = None,
+        schema: Schema | str | None = None,
+        symbols: Iterable[str | int] | str | int | None = ALL_SYMBOLS,
+        stype_in: SType | str = SType.RAW_SYMBOL,
+        start: Any = None,
+        snapshot: bool = False,
+    ) -> int:
+        """
+        Ask for records; the first call connects and authenticates.
+
+        Parameters
+        ----------
+        dataset : str, optional
+            The dataset, the same for all subscriptions of a session.
+        schema : Schema or str
+            What of.
+        symbols : iterable of str or int, str, int or None
+            The symbols; by default, and for None, all.
+        stype_in : SType or str
+            What they are.
+        start : Timestamp, datetime64, datetime, date, str or int, optional
+            Where replay begins, ns or UTC; 0 for all that the gateway has.
+        snapshot : bool
+            Whether to begin with the state of the book; of "mbo" alone, without `start`.
+
+        Returns
+        -------
+        int
+            The subscription's id, counted from 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It cannot be asked for.
+        AuthenticationError
+            The gateway refused the key or the session.
+        ConnectError
+            There is no connection, and the policy is "none"; else it is tried again later.
+        """
+        wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
+        session, new = self._session_for(dataset)
+        if new:
+            self._engine = Engine(session, self._host, self._port, self._sinks)
+        engine = self._engine
+        assert engine is not None
+        with engine.lock:
+            session.subscribe(wanted)
+        if new:
+            engine.connect()
+        engine.flush()
+        return wanted.id
+
+    def start(self) -> None:
+        """
+        Have the records begin; callbacks and streams get them from a thread of their own.
+
+        Raises
+        ------
+        ValueError
+            Nothing is subscribed, or it has started or ended already.
+        """
+        engine = self._any_engine("start()")
+        engine.session.require_open("start()")
+        if engine.session.started:
+            raise ValueError("the session has started already")
+        engine.start()
+        engine.run_threads()
+
+    def stop(self) -> None:
+        """
+        End the session; records already received are still handed on.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        self._any_engine("stop()").stop()
+
+    def terminate(self) -> None:
+        """
+        End the session at once and forget what was received.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        self._any_engine("terminate()").terminate()
+
+    def block_for_close(self, timeout: float | None = None) -> None:
+        """
+        Wait until the session has ended.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds, after which the session is terminated.
+
+        Raises
+        ------
+        ValueError
+            There is no session.
+        LiveError, DecodeError
+            What ended it.
+        """
+        engine = self._any_engine("block_for_close()")
+        try:
+            ended = engine.wait(timeout)
+        except KeyboardInterrupt:
+            engine.terminate()
+            raise
+        if not ended:
+            engine.terminate()
+        engine.check()
+
+    async def wait_for_close(self, timeout: float | None = None) -> None:
+        """
+        Wait until the session has ended, without blocking the event loop.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds, after which the session is terminated.
+
+        Raises
+        ------
+        ValueError
+            There is no session.
+        LiveError, DecodeError
+            What ended it.
+        """
+        engine = self._any_engine("wait_for_close()")
+        engine.dispatch()
+        closed = asyncio.Event()
+        engine.call_when_closed(setter(closed))
+        try:
+            await asyncio.wait_for(closed.wait(), timeout)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            engine.terminate()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        engine.check()
+
+    def batches(self, max_wait: float | None = None) -> Iterator[Records]:
+        """
+        Iterate over the records as they come, a batch at a time.
+
+        Parameters
+        ----------
+        max_wait : float, optional
+            Seconds after which an empty batch is given where nothing came.
+
+        Yields
+        ------
+        Records
+            Whatever is there as soon as anything is; views of the memory it was received in.
+        """
+        return (item for item in self.events(max_wait) if isinstance(item, Records))
+
+    def events(self, max_wait: float | None = None) -> Iterator[Records | Event]:
+        """
+        Iterate over records and events in the stream's order.
+
+        Parameters
+        ----------
+        max_wait : float, optional
+            Seconds after which empty Records are given where nothing came.
+
+        Returns
+        -------
+        iterator of Records, Gap, Reconnected, Skipped, MarketState and ErrorEvent
+            It ends with the session; leaving it early ends the session.
+        """
+        engine = self._any_engine("iteration")
+        engine.iterate()
+        return items_of(engine, self, max_wait)
+
+    def __iter__(self) -> Iterator[Record]:
+        return itertools.chain.from_iterable(self.batches())
+
+    def __aiter__(self) -> AsyncIterator[Record]:
+        engine = self._any_engine("iteration")
+        engine.iterate()
+        engine.read_ahead()
+        return records_on_loop(engine, self)
+
+    def _sinks_changed(self) -> None:
+        engine = self._engine
+        if engine is not None and engine.session.started and not engine.iterated:
+            engine.run_threads()
+
+    def _any_engine(self, what: str) -> Engine:
+        if self._engine is None:
+            raise ValueError(f"{what} needs a session: call subscribe() first")
+        return self._engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._engine is not None:
+            self._engine.terminate()
+
+    def __del__(self) -> None:
+        self.__exit__()

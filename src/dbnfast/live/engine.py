@@ -1,0 +1,325 @@
+"""
+What runs a blocking session: the consumer's own thread, or threads where they are needed.
+
+The engine knows nothing of the object that users hold, so that this can be collected, and the
+session with it, while threads run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from dbnfast.live.backlog import BLOCK
+from dbnfast.live.pump import Pump
+from dbnfast.live.sinks import Sinks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbnfast.live.events import Event
+    from dbnfast.live.session import Session
+    from dbnfast.records import Records
+
+    Items = list[Records | Event]
+
+PAUSE: Final = 0.5  # s: how long the reader waits for room at a time
+logger = logging.getLogger("dbnfast.live")
+
+
+class Engine:
+    """
+    A session, its socket, and whoever takes its records.
+
+    Parameters
+    ----------
+    session : Session
+        What to run.
+    host : str
+        The gateway.
+    port : int
+        And its port.
+    sinks : Sinks
+        The callbacks and streams.
+
+    Attributes
+    ----------
+    iterated : bool
+        Whether somebody iterates: callbacks then run in his thread.
+    closed : Event
+        Set once the connection is closed and every record was handed on.
+    """
+
+    def __init__(self, session: Session, host: str, port: int, sinks: Sinks) -> None:
+        self.session = session
+        self.sinks = sinks
+        self.lock = threading.RLock()
+        self.closed = threading.Event()
+        self.iterated = False
+        self.notify: Callable[[], None] | None = None  # told of new items by the reader
+        self._changed = threading.Condition(self.lock)
+        self._pump = Pump(session, host, port, self.lock)
+        self._reader: threading.Thread | None = None
+        self._dispatcher: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._when_closed: list[Callable[[], None]] = []
+
+    # --- what users do --------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect and authenticate in this thread; what can be tried again later is."""
+        session = self.session
+        with self.lock:
+            session.connect(time.monotonic())
+        tried = session.attempts
+        while not session.ended and not session.authenticated and session.attempts == tried:
+            self._pump.step(None)
+        if session.ended:
+            self._pump.close()
+            session.check()
+
+    def flush(self) -> None:
+        """Send what was asked for since."""
+        self._pump.flush()
+        self._pump.wake()
+
+    def start(self) -> None:
+        """Have the records begin."""
+        with self.lock:
+            self.session.start(time.monotonic())
+        self.flush()
+
+    def stop(self) -> None:
+        """End the session; what was received is still handed on."""
+        with self.lock:
+            self.session.stop()
+            self._changed.notify_all()
+        self._pump.wake()
+        if self._reader is None and self._dispatcher is None:
+            self._pump.close()
+        if self.notify is not None:
+            self.notify()
+
+    def terminate(self) -> None:
+        """End the session and forget what was received."""
+        with self.lock:
+            self.session.stop()
+            self.session.backlog.clear()
+        self.stop()
+        self._pump.close()
+        if self._dispatcher is None:
+            self._finish()
+
+    # --- who takes the records ------------------------------------------------------------
+
+    def iterate(self) -> None:
+        """
+        Start, if need be, for somebody who takes the records himself.
+
+        Raises
+        ------
+        ValueError
+            The session has ended, or a thread hands the records on already.
+        """
+        self.session.require_open("iteration")
+        if self._dispatcher is not None:
+            raise ValueError(
+                "the session's records go to its callbacks and streams since start(): "
+                "iterate without calling start()"
+            )
+        self.iterated = True
+        if not self.session.started:
+            self.start()
+        if self.session.backlog.policy != BLOCK:
+            self.read_ahead()
+
+    def run_threads(self) -> None:
+        """Start the threads that a session needs whose records nobody iterates over."""
+        if self.session.backlog.policy != BLOCK:
+            self.read_ahead()
+        if self.sinks.consuming:
+            self.dispatch()
+
+    def read_ahead(self) -> None:
+        """Have a thread read, so that the consumer need not."""
+        with self.lock:
+            if self._reader is None:
+                self._reader = threading.Thread(
+                    target=self._read, name="dbnfast-live-reader", daemon=True
+                )
+                self._reader.start()
+
+    def dispatch(self) -> None:
+        """Have a thread hand the records on, or drop them where nobody wants them."""
+        with self.lock:
+            if self._dispatcher is None:
+                self._dispatcher = threading.Thread(
+                    target=self._hand_on, name="dbnfast-live", daemon=True
+                )
+                self._dispatcher.start()
+
+    def take(self, timeout: float | None) -> Items | None:
+        """
+        Wait for items.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Longest wait in seconds; None for as long as it takes.
+
+        Returns
+        -------
+        list of Records and events, or None
+            Empty where time is up; None once nothing more will come.
+        """
+        session, end = self.session, None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self.lock:
+                if len(session.backlog):
+                    items = session.backlog.take()
+                    if self._reader is not None:
+                        self._changed.notify_all()
+                    return items
+                if session.ended:
+                    break
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return []
+            if self._reader is None:
+                self._pump.step(left)
+            else:
+                with self._changed:
+                    if not len(session.backlog) and not session.ended:
+                        self._changed.wait(left)
+        self._finish()
+        return None
+
+    def take_ready(self) -> Items | None:
+        """
+        Take what is there, without waiting.
+
+        Returns
+        -------
+        list of Records and events, or None
+            None once nothing more will come.
+        """
+        with self.lock:
+            items = self.session.backlog.take()
+            if items:
+                self._changed.notify_all()
+                return items
+            if not self.session.ended:
+                return []
+        self._finish()
+        return None
+
+    def wait(self, timeout: float | None) -> bool:
+        """
+        Wait for the end of the session.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Longest wait in seconds; None for as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether it has ended. Where nobody takes the records, they are dropped.
+        """
+        if self._dispatcher is not None:
+            if threading.current_thread() is self._dispatcher:
+                raise RuntimeError("a callback cannot wait for the end of its own session")
+            return self.closed.wait(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self.closed.is_set():
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            items = self.take(left)
+            for item in items or ():
+                self.sinks.dispatch(item, self.session.metadata)
+        return True
+
+    # --- threads --------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        session = self.session
+        try:
+            while not session.ended:
+                with self._changed:
+                    if session.backlog.full:
+                        self._changed.wait(PAUSE)
+                        continue
+                self._pump.step(None)
+                with self._changed:
+                    ready = len(session.backlog) > 0 or session.ended
+                    if ready:
+                        self._changed.notify_all()
+                notify: Any = self.notify
+                if ready and notify is not None:
+                    notify()
+        except BaseException as error:
+            self._broke(error)
+        finally:
+            self._pump.close()
+            with self._changed:
+                self._changed.notify_all()
+            if self.notify is not None:
+                self.notify()
+
+    def _hand_on(self) -> None:
+        try:
+            while (items := self.take(None)) is not None:
+                for item in items:
+                    self.sinks.dispatch(item, self.session.metadata)
+        except BaseException as error:
+            self._broke(error)
+            self._finish()
+
+    def _broke(self, error: BaseException) -> None:
+        logger.error("the session's thread ended: %r", error, exc_info=error)
+        self._failure = error
+        with self.lock:
+            self.session.stop()
+
+    def check(self) -> None:
+        """
+        Raise what ended the session, if that was an error.
+
+        Raises
+        ------
+        LiveError, DecodeError
+            As the session has it.
+        """
+        self.session.check()
+        if self._failure is not None:
+            raise self._failure
+
+    def call_when_closed(self, function: Callable[[], None]) -> None:
+        """
+        Have a function called at the end, or now if that was.
+
+        Parameters
+        ----------
+        function : callable
+            From whichever thread finishes.
+        """
+        with self.lock:
+            if not self.closed.is_set():
+                self._when_closed.append(function)
+                return
+        function()
+
+    def _finish(self) -> None:
+        with self.lock:
+            if self.closed.is_set():
+                return
+            self._pump.close()
+            self.sinks.finish(self.session.metadata)
+            self.closed.set()
+            waiting, self._when_closed = self._when_closed, []
+        for function in waiting:
+            function()

@@ -1,0 +1,264 @@
+"""The socket of a blocking session: connects, reads, writes, waits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from dbnfast.errors import ConnectError
+from dbnfast.live.session import SPACING
+
+if TYPE_CHECKING:
+    from dbnfast.live.session import Session
+
+CONNECT_TIMEOUT: Final = 10.0  # s for each address
+LONGEST_WAIT: Final = 3600.0  # s; poll takes no more than its int holds
+UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1))
+
+
+class Pump:
+    """
+    Moves the bytes of a session through one socket after another.
+
+    Parameters
+    ----------
+    session : Session
+        What the bytes are for.
+    host : str
+        Where to connect; every address that it has is tried.
+    port : int
+        And which port.
+    lock : RLock
+        Held while the session changes, never while the socket waits.
+
+    Notes
+    -----
+    `step` is for one thread at a time; `flush`, `wake` and `close` for any.
+    """
+
+    def __init__(self, session: Session, host: str, port: int, lock: Any) -> None:
+        self._session = session
+        self._host = host
+        self._port = port
+        self._lock = lock
+        self._sock: socket.socket | None = None
+        self._unsent = b""
+        self._waiter = _Waiter()
+        self._closed = False
+
+    def step(self, timeout: float | None) -> None:
+        """
+        Do one thing: connect, read once, or wait.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Longest wait in seconds; None for as long as it takes.
+        """
+        session = self._session
+        if session.ended:
+            self._drop()
+            return
+        sock = self._sock
+        if sock is None:
+            self._stay_away(timeout)
+            return
+        try:
+            if self._unsent or session.wants_to_send:
+                self.flush()
+            with self._lock:
+                if not session.connected:
+                    self._drop()
+                    return
+                buffer = session.get_buffer()
+            n = sock.recv_into(buffer)
+        except BlockingIOError:
+            self._wait(sock, timeout)
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        if n == 0:
+            self._lost(None)
+            return
+        with self._lock:
+            session.buffer_updated(n, time.monotonic())
+            over = not session.connected
+        if over:
+            self._drop()
+        elif session.wants_to_send:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what the session wants sent, as far as the socket takes it now."""
+        with self._lock:
+            sock = self._sock
+            data = self._unsent + self._session.data_to_send()
+            self._unsent = b""
+            if sock is None or not data:
+                return
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # reading tells of the end, after what had arrived before it
+            self._unsent = data[sent:]
+
+    def wake(self) -> None:
+        """Have a wait end."""
+        self._waiter.wake()
+
+    def close(self) -> None:
+        """Close the socket, and have a wait end; a second call does nothing."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._drop()
+                self._waiter.close()
+
+    def _stay_away(self, timeout: float | None) -> None:
+        # there is no connection: make one, if it is time
+        now = time.monotonic()
+        with self._lock:
+            at = self._session.retry_at
+        if at is None or at > now:
+            wait = LONGEST_WAIT if at is None else at - now
+            self._waiter.wait(None, False, wait if timeout is None else min(wait, timeout))
+            return
+        sock, error = self._connect()
+        now = time.monotonic()
+        with self._lock:
+            if self._session.ended or self._closed:
+                if sock is not None:
+                    sock.close()
+            elif sock is None:
+                self._session.connection_lost(error, now)
+            else:
+                self._sock, self._unsent = sock, b""
+                self._session.connection_made(now)
+
+    def _connect(self) -> tuple[socket.socket | None, Exception | None]:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            return None, ConnectError(f"no address of {self._host}: {error}")
+        failure: Exception = ConnectError(f"{self._host} has no address")
+        for i, (family, kind, proto, _, address) in enumerate(found):
+            if i:
+                self._waiter.wait(None, False, SPACING)
+            if self._session.ended:
+                break
+            sock = socket.socket(family, kind, proto)
+            try:
+                self._reach(sock, address)
+                return sock, None
+            except OSError as error:
+                sock.close()
+                where = f"{address[0]!s}:{address[1]!s}"
+                failure = ConnectError(f"no connection to {self._host} ({where}): {error}")
+            except BaseException:
+                sock.close()
+                raise
+        return None, failure
+
+    def _reach(self, sock: socket.socket, address: Any) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(address)
+        if code in UNDER_WAY:
+            end = time.monotonic() + CONNECT_TIMEOUT
+            while not self._session.ended:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"timed out after {CONNECT_TIMEOUT:.0f} s")
+                if self._waiter.wait(sock, True, left):
+                    break
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def _wait(self, sock: socket.socket, timeout: float | None) -> None:
+        # everything that had arrived was read
+        now = time.monotonic()
+        with self._lock:
+            deadline = self._session.deadline
+            if deadline is not None and now >= deadline:
+                self._session.tick(now)
+                if not self._session.connected:
+                    self._drop()
+                return
+        wait = LONGEST_WAIT if deadline is None else deadline - now
+        if timeout is not None:
+            wait = min(wait, timeout)
+        self._waiter.wait(sock, bool(self._unsent), wait)
+
+    def _lost(self, error: Exception | None) -> None:
+        self._drop()
+        with self._lock:
+            self._session.connection_lost(error, time.monotonic())
+
+    def _drop(self) -> None:
+        with self._lock:
+            sock, self._sock = self._sock, None
+            self._unsent = b""
+            if sock is not None:
+                sock.close()
+
+
+class _Waiter:
+    # waits for a socket, and for a call of `wake` from another thread
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def wait(self, sock: socket.socket | None, write: bool, timeout: float) -> bool:
+        # whether the socket is ready
+        with self._lock:
+            if self._closed:
+                return False
+        ready = _poll(self._reader, sock, write, max(timeout, 0.0))
+        if self._reader in ready:
+            with suppress(OSError):
+                self._reader.recv(1024)
+        return sock is not None and sock in ready
+
+    def wake(self) -> None:
+        with self._lock:
+            if not self._closed:
+                with suppress(OSError):  # it is full: the wait will end
+                    self._writer.send(b"\0")
+
+    def close(self) -> None:
+        self.wake()
+        with self._lock:
+            self._closed = True
+            self._reader.close()
+            self._writer.close()
+
+
+def _poll(
+    wake: socket.socket, sock: socket.socket | None, write: bool, timeout: float
+) -> list[socket.socket]:
+    if not hasattr(select, "poll"):
+        reading = [wake] if sock is None else [wake, sock]
+        writing = [sock] if write and sock is not None else []
+        read, wrote, _ = select.select(reading, writing, [], timeout)
+        return [*read, *wrote]
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    by_fd = {wake.fileno(): wake}
+    if sock is not None:
+        poll.register(sock, select.POLLIN | (select.POLLOUT if write else 0))
+        by_fd[sock.fileno()] = sock
+    return [by_fd[fd] for fd, _ in poll.poll(timeout * 1000)]

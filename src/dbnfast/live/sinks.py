@@ -1,0 +1,299 @@
+"""Where a session's records go by themselves: callbacks and streams."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dbnfast.live.events import Reconnected
+from dbnfast.records import Records
+
+if TYPE_CHECKING:
+    from dbnfast.live.events import Event
+    from dbnfast.messages import Record
+    from dbnfast.metadata import Metadata
+
+    RecordCallback = Callable[[Record], object]
+    ExceptionCallback = Callable[[Exception], object]
+    ReconnectCallback = Callable[[np.datetime64, np.datetime64], object]
+
+MAX_WARNINGS: Final = 10  # of one callback or stream
+logger = logging.getLogger("dbnfast.live")
+
+
+class _Guarded:
+    # tells of exceptions in a user's code, and goes on
+
+    def __init__(self, what: Any, on_error: ExceptionCallback | None) -> None:
+        if on_error is not None and not callable(on_error):
+            raise ValueError(f"{on_error!r} is not callable")
+        self._name = getattr(what, "__name__", None) or repr(what)
+        self._on_error = on_error
+        self._n_warnings = 0
+
+    def _failed(self, error: Exception) -> None:
+        logger.error("%s raised %r", self._name, error, exc_info=error)
+        if self._on_error is None:
+            self._warn(f"{self._name} raised {error!r}, and there is no exception callback")
+            return
+        try:
+            self._on_error(error)
+        except Exception as again:
+            logger.error("the exception callback raised %r", again, exc_info=again)
+            self._warn(f"the exception callback of {self._name} raised {again!r}")
+
+    def _warn(self, text: str) -> None:
+        self._n_warnings += 1
+        if self._n_warnings <= MAX_WARNINGS:
+            last = "; no more such warnings follow" if self._n_warnings == MAX_WARNINGS else ""
+            with suppress(RuntimeWarning):  # where warnings are errors the session goes on too
+                warnings.warn(text + last, RuntimeWarning, stacklevel=2)
+
+
+class CallbackSink(_Guarded):
+    """
+    A function that gets every record.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a Record.
+    on_error : callable, optional
+        Takes the exceptions that it raises.
+
+    Raises
+    ------
+    ValueError
+        Either is not callable.
+    """
+
+    def __init__(self, function: RecordCallback, on_error: ExceptionCallback | None = None) -> None:
+        if not callable(function):
+            raise ValueError(f"{function!r} is not callable")
+        super().__init__(function, on_error)
+        self.function = function
+
+    def dispatch(self, records: Records) -> None:
+        """
+        Call it for every record; one that raises does not keep the next from it.
+
+        Parameters
+        ----------
+        records : Records
+            In order.
+        """
+        waiting = iter(records)
+        function = self.function
+        while True:
+            try:
+                for record in waiting:
+                    function(record)
+                return
+            except Exception as error:
+                self._failed(error)
+
+    def call(self, record: Record) -> None:
+        """
+        Call it for one record.
+
+        Parameters
+        ----------
+        record : Record
+            The record.
+        """
+        try:
+            self.function(record)
+        except Exception as error:
+            self._failed(error)
+
+
+class StreamSink(_Guarded):
+    """
+    A file that gets the session's bytes, as DBN.
+
+    Parameters
+    ----------
+    stream : path-like or writable
+        A path must not exist yet; its file is closed at the end.
+    on_error : callable, optional
+        Takes the exceptions that writing raises.
+
+    Raises
+    ------
+    ValueError
+        It cannot be written to.
+    OSError
+        The path cannot be opened, or exists.
+    """
+
+    def __init__(
+        self,
+        stream: IO[bytes] | os.PathLike[str] | str,
+        on_error: ExceptionCallback | None = None,
+    ) -> None:
+        super().__init__(stream, on_error)
+        self._managed = isinstance(stream, str | os.PathLike)
+        self._started = False
+        target: Any = stream
+        if isinstance(stream, str | os.PathLike):
+            target = open(stream, "xb")  # noqa: SIM115  # closed with the session
+        elif not hasattr(stream, "write"):
+            raise ValueError(f"{type(stream).__name__} has no write()")
+        elif not getattr(stream, "writable", lambda: True)():
+            raise ValueError(f"{type(stream).__name__} is not writable")
+        self._stream = target
+
+    def begin(self, metadata: Metadata) -> None:
+        """
+        Write the header, once.
+
+        Parameters
+        ----------
+        metadata : Metadata
+            Of the session.
+        """
+        if not self._started:
+            self._started = True
+            self._write(metadata.encode())
+
+    def dispatch(self, records: Records) -> None:
+        """
+        Write records.
+
+        Parameters
+        ----------
+        records : Records
+            In order.
+        """
+        self._write(records.data)
+
+    def finish(self) -> None:
+        """Flush it, and close it if the session opened it."""
+        try:
+            if not getattr(self._stream, "closed", False):
+                if hasattr(self._stream, "flush"):
+                    self._stream.flush()
+                if self._managed:
+                    self._stream.close()
+        except Exception as error:
+            self._failed(error)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        try:
+            view = memoryview(data)
+            while view:
+                written = self._stream.write(view)
+                if written is None or written >= len(view):
+                    return
+                view = view[written:]
+        except Exception as error:
+            self._failed(error)
+
+
+class ReconnectSink(_Guarded):
+    """
+    A function that hears of new connections.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the latest time received before, and the new session's start: datetime64[ns].
+    on_error : callable, optional
+        Takes the exceptions that it raises.
+
+    Raises
+    ------
+    ValueError
+        Either is not callable.
+    """
+
+    def __init__(
+        self, function: ReconnectCallback, on_error: ExceptionCallback | None = None
+    ) -> None:
+        if not callable(function):
+            raise ValueError(f"{function!r} is not callable")
+        super().__init__(function, on_error)
+        self._function = function
+
+    def dispatch(self, event: Reconnected) -> None:
+        """
+        Call it.
+
+        Parameters
+        ----------
+        event : Reconnected
+            What happened.
+        """
+        try:
+            self._function(
+                np.datetime64(event.last_ns, "ns"), np.datetime64(event.metadata.start, "ns")
+            )
+        except Exception as error:
+            self._failed(error)
+
+
+class Sinks:
+    """All the callbacks and streams of a session."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[CallbackSink] = []
+        self.streams: list[StreamSink] = []
+        self.reconnects: list[ReconnectSink] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.callbacks or self.streams or self.reconnects)
+
+    @property
+    def consuming(self) -> bool:
+        """Whether records go to any of them."""
+        return bool(self.callbacks or self.streams)
+
+    def dispatch(self, item: Records | Event, metadata: Metadata | None) -> None:
+        """
+        Hand on what came: to the streams first, then to the callbacks.
+
+        Parameters
+        ----------
+        item : Records or event
+            What is next in the session's order.
+        metadata : Metadata or None
+            The session's header.
+        """
+        if isinstance(item, Records):
+            for stream in list(self.streams):
+                if metadata is not None:
+                    stream.begin(metadata)
+                stream.dispatch(item)
+            callbacks = self.callbacks
+            if len(callbacks) == 1:
+                callbacks[0].dispatch(item)
+            elif callbacks:
+                for record in item:
+                    for callback in list(callbacks):
+                        callback.call(record)
+        elif isinstance(item, Reconnected):
+            for sink in list(self.reconnects):
+                sink.dispatch(item)
+
+    def finish(self, metadata: Metadata | None) -> None:
+        """
+        End with the session.
+
+        Parameters
+        ----------
+        metadata : Metadata or None
+            The session's header.
+        """
+        for stream in self.streams:
+            if metadata is not None:
+                stream.begin(metadata)
+            stream.finish()
+        self.callbacks.clear()
+        self.streams.clear()
+        self.reconnects.clear()

@@ -1,0 +1,866 @@
+"""The blocking client over loopback, against gateways that follow a script."""
+
+from __future__ import annotations
+
+import gc
+import io
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dbnfast
+import peers
+import streams
+from dbnfast import (
+    AuthenticationError,
+    ConnectError,
+    ErrorEvent,
+    GatewayError,
+    HeartbeatTimeout,
+    Live,
+    Reconnected,
+    Records,
+    RemoteProtocolError,
+    RType,
+    SessionClosed,
+    Skipped,
+    SystemMsg,
+    TradeMsg,
+)
+from dbnfast.live import base, pump, session
+from peers import KEY, Peer, Talk, serving
+
+TRADES = [streams.trade(i) for i in range(50)]
+BODY = b"".join(TRADES)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Retries without the wait; afterwards no thread of a session is left."""
+    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(session, "SPACING", 0.01)
+    yield
+    end = time.monotonic() + 10
+    while any(t.name.startswith("dbnfast-live") for t in threading.enumerate()):
+        assert time.monotonic() < end, threading.enumerate()
+        gc.collect()
+        time.sleep(0.01)
+
+
+def client(peer: Peer, **options: Any) -> Live:
+    options.setdefault("reconnect_policy", "none")
+    return Live(KEY, "127.0.0.1", peer.port, **options)
+
+
+def subscribed(peer: Peer, **options: Any) -> Live:
+    live = client(peer, **options)
+    assert live.subscribe("GLBX.MDP3", "trades", "ES.FUT", "parent") == 0
+    return live
+
+
+def body_of(items: Any) -> bytes:
+    return b"".join(bytes(item) for item in items if isinstance(item, Records))
+
+
+# --- ways of taking the records ---------------------------------------------------------------
+
+
+def test_iteration_gives_records_in_the_callers_thread() -> None:
+    before = threading.active_count()
+    with Peer(serving(BODY, peers.system())) as peer:
+        live = subscribed(peer)
+        assert live.is_connected()
+        assert live.session_id == "17"
+        threads = set()
+        records = []
+        for record in live:
+            records.append(record)
+            threads.update(t.name for t in threading.enumerate())
+        assert not any(name.startswith("dbnfast") for name in threads)
+        assert b"".join(bytes(r) for r in records) == BODY + peers.system()
+        assert isinstance(records[0], TradeMsg)
+        assert isinstance(records[-1], SystemMsg)
+        assert not live.is_connected()
+        assert live.metadata is not None
+        assert live.metadata.start == 1_000
+        (lines,) = [talk.lines for talk in peer.talks]
+        assert lines[1] == (
+            b"schema=trades|stype_in=parent|symbols=ES.FUT|snapshot=0|id=0|is_last=1"
+        )
+        assert lines[2].startswith(b"start_session")
+    assert threading.active_count() <= before
+
+
+def test_batches_are_views() -> None:
+    with Peer(serving(BODY)) as peer:
+        batches = list(subscribed(peer).batches())
+    assert body_of(batches) == BODY
+    array = batches[0].array("trades")
+    assert not array.flags.writeable
+    assert array["price"][1] == 10**9
+
+
+def test_max_wait_gives_empty_batches() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        seen = []
+        for records in live.batches(max_wait=0.02):
+            seen.append(len(records))
+            if seen[-1] == 0 and sum(seen) == len(TRADES):
+                break
+        assert seen[-1] == 0
+        assert peer.talks[0].was_ended()  # leaving the loop ended the session
+        assert not live.is_connected()
+
+
+def test_callbacks_run_in_a_thread() -> None:
+    got: list[Any] = []
+    names = set()
+
+    def on_record(record: Any) -> None:
+        got.append(record)
+        names.add(threading.current_thread().name)
+
+    with Peer(serving(BODY)) as peer:
+        live = client(peer)
+        live.subscribe(dataset="GLBX.MDP3", schema="trades", stype_in="parent", symbols="ES.FUT")
+        live.add_callback(on_record)
+        live.start()
+        live.block_for_close(timeout=peers.TIMEOUT)
+    assert b"".join(bytes(r) for r in got) == BODY
+    assert names == {"dbnfast-live"}
+
+
+def test_several_callbacks_get_each_record_in_turn() -> None:
+    order: list[tuple[str, int]] = []
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(lambda r: order.append(("a", r.sequence)))
+        live.add_callback(lambda r: order.append(("b", r.sequence)))
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert order == [(name, i) for i in range(len(TRADES)) for name in "ab"]
+
+
+def test_callbacks_beside_iteration() -> None:
+    got: list[Any] = []
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(got.append)
+        assert len(list(live)) == len(got) == len(TRADES)
+
+
+def test_a_callback_that_raises() -> None:
+    errors: list[Exception] = []
+    got: list[int] = []
+
+    def broken(record: Any) -> None:
+        got.append(record.sequence)
+        if record.sequence % 10 == 3:
+            raise ArithmeticError(record.sequence)
+
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(broken, errors.append)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert got == list(range(len(TRADES)))
+    assert [str(error) for error in errors] == ["3", "13", "23", "33", "43"]
+
+
+def test_a_callback_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(record: Any) -> None:
+        raise ArithmeticError("no")
+
+    def broken_too(error: Exception) -> None:
+        raise ValueError("worse")
+
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(broken)
+        live.add_callback(lambda r: 1 / 0, broken_too)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    text = caplog.text
+    assert text.count("ArithmeticError") >= len(TRADES)
+    assert "the exception callback raised ValueError('worse')" in text
+
+
+@pytest.mark.parametrize("name", ["add_callback", "add_reconnect_callback"])
+def test_callbacks_must_be_callable(name: str) -> None:
+    live = Live(KEY)
+    with pytest.raises(ValueError, match="callable"):
+        getattr(live, name)(1)
+    with pytest.raises(ValueError, match="callable"):
+        getattr(live, name)(print, 1)
+
+
+def test_streams_get_dbn(tmp_path: Path) -> None:
+    path, buffer = tmp_path / "out.dbn", io.BytesIO()
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_stream(path)
+        live.add_stream(buffer)
+        with pytest.raises(FileExistsError):
+            live.add_stream(str(path))
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+        assert live.metadata is not None
+    for data in (path.read_bytes(), buffer.getvalue()):
+        records = dbnfast.scan(data)
+        assert bytes(records) == BODY
+        assert records.metadata == live.metadata
+    with pytest.raises(ValueError, match="write"):
+        live.add_stream(object())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not writable"):
+        live.add_stream(io.BufferedReader(io.BytesIO()))  # type: ignore[arg-type]
+
+
+def test_a_stream_that_raises() -> None:
+    class Full(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    errors: list[Exception] = []
+    got: list[Any] = []
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_stream(Full(), errors.append)
+        live.add_callback(got.append)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert len(got) == len(TRADES)
+    assert errors
+
+
+def test_a_subscription_inside_a_callback() -> None:
+    asked: list[bytes] = []
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header() + TRADES[0])
+        asked.append(talk.line())
+        talk.send(TRADES[1])
+
+    ids: list[int] = []
+
+    def on_record(record: Any) -> None:
+        if not ids:
+            ids.append(live.subscribe("GLBX.MDP3", "mbp-1", "NQ.FUT", "parent"))
+
+    with Peer(script) as peer:
+        live = subscribed(peer)
+        live.add_callback(on_record)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert ids == [1]
+    assert asked[0].startswith(b"schema=mbp-1|stype_in=parent|symbols=NQ.FUT")
+    assert len(live.subscription_requests) == 2
+
+
+def test_a_callback_cannot_wait_for_its_own_session() -> None:
+    errors: list[Exception] = []
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(lambda r: live.block_for_close(), errors.append)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert len(errors) == len(TRADES)
+    assert isinstance(errors[0], RuntimeError)
+
+
+# --- ends -------------------------------------------------------------------------------------
+
+
+def test_break_ends_the_session() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        for record in live:
+            assert record.sequence == 0
+            break
+        gc.collect()
+        assert not live.is_connected()
+        assert peer.talks[0].was_ended()
+
+
+def test_collection_ends_the_session() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        live.add_callback(lambda r: None)
+        live.start()
+        gone = weakref.ref(live)
+        del live
+        gc.collect()
+        assert gone() is None
+        assert peer.talks[0].was_ended()
+
+
+def test_with_ends_the_session() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        with subscribed(peer) as live:
+            assert len(next(live.batches())) > 0
+        assert not live.is_connected()
+        assert peer.talks[0].was_ended()
+
+
+def test_an_exception_in_the_loop_ends_the_session() -> None:
+    def consume(live: Live) -> None:
+        for record in live:
+            raise ArithmeticError(record.sequence)
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        with pytest.raises(ArithmeticError):
+            consume(live)
+        del live
+        gc.collect()
+        assert peer.talks[0].was_ended()
+
+
+def test_keyboard_interrupt_while_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        batches = live.batches()
+        n = len(next(batches))
+        monkeypatch.setattr(pump, "_poll", interrupted)
+        rest: list[Records] = []
+        with pytest.raises(KeyboardInterrupt):
+            rest.extend(batches)
+        monkeypatch.undo()
+        assert n + sum(len(records) for records in rest) == len(TRADES)
+        assert peer.talks[0].was_ended()
+
+
+@pytest.mark.parametrize("how", ["stop", "terminate"])
+def test_stop_from_another_thread(how: str) -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        got = []
+        timer = threading.Timer(0.1, getattr(live, how))
+        timer.start()
+        for record in live:
+            got.append(record)
+        timer.join()
+        assert len(got) == len(TRADES)
+        assert peer.talks[0].was_ended()
+        with pytest.raises(ValueError, match="not ended"):
+            live.start()
+
+
+def test_block_for_close_terminates_when_time_is_up() -> None:
+    got: list[Any] = []
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        live.add_callback(got.append)
+        live.start()
+        live.block_for_close(timeout=0.3)
+        assert not live.is_connected()
+        assert len(got) == len(TRADES)
+        assert peer.talks[0].was_ended()
+
+
+def test_block_for_close_without_anybody_to_take_the_records() -> None:
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+        assert live.stats().records == len(TRADES)
+
+
+def test_a_client_is_used_again_with_another_dataset() -> None:
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        with pytest.raises(ValueError, match="one session has one dataset"):
+            live.subscribe("XNAS.ITCH", "trades")
+        assert len(list(live)) == len(TRADES)
+        assert live.subscribe("XNAS.ITCH", "trades") == 0
+        assert live.dataset == "XNAS.ITCH"
+        assert len(list(live)) == len(TRADES)
+        assert b"dataset=XNAS.ITCH" in peer.talks[1].lines[0]
+
+
+def test_two_clients_in_one_process() -> None:
+    with Peer(serving(BODY)) as peer:
+        one, two = subscribed(peer), subscribed(peer)
+        pairs = zip(one, two, strict=True)
+        assert all(bytes(a) == bytes(b) for a, b in pairs)
+        assert len(peer.talks) == 2
+
+
+def test_use_before_a_session() -> None:
+    live = Live(KEY)
+    for call in (live.start, live.stop, live.terminate, live.block_for_close, live.batches):
+        with pytest.raises(ValueError, match=r"subscribe\(\)"):
+            call()
+    assert live.metadata is live.session_id is None
+    assert live.dataset == ""
+    assert (live.stats().records, live.gaps, live.symbology_map) == (0, [], {})
+    assert not live.is_connected()
+
+
+def test_start_twice_and_iteration_beside_callbacks() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        live.add_callback(lambda r: None)
+        live.start()
+        with pytest.raises(ValueError, match="started already"):
+            live.start()
+        with pytest.raises(ValueError, match="without calling start"):
+            live.batches()
+        with pytest.raises(ValueError, match="session has begun"):
+            live.subscribe("GLBX.MDP3", "mbo", "A", start=0)
+        live.terminate()
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["none", "reconnect"])
+def test_a_refused_key(policy: str) -> None:
+    def script(talk: Talk) -> None:
+        talk.greet(reply=b"success=0|error=Authentication failed.\n")
+
+    with Peer(script) as peer:
+        with pytest.raises(AuthenticationError, match="Authentication failed"):
+            subscribed(peer, reconnect_policy=policy)
+        assert len(peer.talks) == 1
+
+
+def test_no_connection() -> None:
+    with Peer() as peer:
+        port = peer.port
+    live = Live(KEY, "127.0.0.1", port, reconnect_policy="none")
+    with pytest.raises(ConnectError, match=r"127\.0\.0\.1"):
+        live.subscribe("GLBX.MDP3", "trades")
+
+
+def test_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: Any, **kwargs: Any) -> Any:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(pump.socket, "getaddrinfo", unknown)
+    live = Live(KEY, reconnect_policy="none")
+    with pytest.raises(ConnectError, match=r"glbx-mdp3\.lsg\.databento\.com"):
+        live.subscribe("GLBX.MDP3", "trades")
+
+
+def test_every_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Peer() as closed:
+        dead = closed.port
+    with Peer(serving(BODY)) as peer:
+        found = pump.socket.getaddrinfo
+
+        def two(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+            both = [found("127.0.0.1", p, *args, **kwargs) for p in (dead, port)]
+            return both[0] + both[1]
+
+        monkeypatch.setattr(pump.socket, "getaddrinfo", two)
+        assert len(list(subscribed(peer))) == len(TRADES)
+
+
+def test_hosts() -> None:
+    assert base.host_of("GLBX.MDP3") == "glbx-mdp3.lsg.databento.com"
+    assert base.host_of("A.B.C") == "a-b-c.lsg.databento.com"
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 5, 6, 8])
+def test_a_fatal_error_comes_after_the_records(code: int) -> None:
+    record = peers.error(f"no more, {KEY}", code)
+    with Peer(serving(BODY, record)) as peer:
+        live = subscribed(peer)
+        got: list[Any] = []
+        with pytest.raises(GatewayError, match="no more") as caught:
+            got.extend(live.events())
+        assert caught.value.code == code
+        assert KEY not in str(caught.value)
+        assert body_of(got) == BODY + record
+        (event,) = [item for item in got if isinstance(item, ErrorEvent)]
+        assert (event.code, event.fatal) == (code, True)
+        with pytest.raises(GatewayError):
+            live.block_for_close()
+
+
+@pytest.mark.parametrize("code", [1, 2, 5, 8])
+def test_fatal_errors_are_not_tried_again(code: int) -> None:
+    with Peer(serving(BODY, peers.error("no", code), stay=True)) as peer:
+        live = subscribed(peer, reconnect_policy="reconnect")
+        with pytest.raises(GatewayError):
+            list(live)
+        assert len(peer.talks) == 1
+
+
+@pytest.mark.parametrize("code", [4, 7])
+@pytest.mark.parametrize("how", ["iteration", "callback"])
+def test_errors_that_are_not_fatal(code: int, how: str) -> None:
+    record = peers.error("Failed to resolve symbol X", code)
+    with Peer(serving(TRADES[0], record, TRADES[1])) as peer:
+        live = subscribed(peer)
+        got: list[Any] = []
+        if how == "callback":
+            live.add_callback(got.append)
+            live.start()
+            live.block_for_close(peers.TIMEOUT)  # which raises nothing
+            assert b"".join(bytes(r) for r in got) == TRADES[0] + record + TRADES[1]
+        else:
+            got = list(live.events())
+            assert body_of(got) == TRADES[0] + record + TRADES[1]
+            (event,) = [item for item in got if isinstance(item, ErrorEvent)]
+            assert (event.code, event.fatal) == (code, False)
+
+
+def test_ends_without_reconnecting() -> None:
+    def reset(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header() + BODY)
+        time.sleep(0.2)
+        talk.reset()
+
+    with Peer(reset) as peer:
+        got: list[Any] = []
+        with pytest.raises(SessionClosed, match="broke"):
+            got.extend(subscribed(peer))
+        assert len(got) == len(TRADES)
+    with Peer(serving(BODY[:-7])) as peer:  # the last record is cut
+        assert len(list(subscribed(peer))) == len(TRADES) - 1
+    with (
+        Peer(lambda talk: talk.send(b"220 mail.example.com\r\n")) as peer,
+        pytest.raises(RemoteProtocolError, match="greeting"),
+    ):
+        subscribed(peer)
+    with Peer(lambda talk: None) as peer, pytest.raises(RemoteProtocolError, match="closed"):
+        subscribed(peer)
+    with (
+        Peer(serving(BODY, bytes(16))) as peer,
+        pytest.raises(dbnfast.InvalidRecordError, match="record 50"),
+    ):
+        list(subscribed(peer))
+
+
+@pytest.mark.parametrize("blocks", [(), (b"header",), (b"header", BODY)])
+def test_silence(monkeypatch: pytest.MonkeyPatch, blocks: tuple[bytes, ...]) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(session, "MARGIN", 0.1)
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        for block in blocks:
+            talk.send(peers.live_header() if block == b"header" else block)
+        talk.wait_for_end()
+
+    with Peer(script) as peer:
+        got: list[Any] = []
+        with pytest.raises(HeartbeatTimeout, match="heartbeat every"):
+            got.extend(subscribed(peer))
+        assert len(got) == (len(TRADES) if len(blocks) == 2 else 0)
+
+
+def test_silence_is_judged_after_the_socket_was_drained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(session, "MARGIN", 0.1)
+    with Peer(serving(BODY * 20_000)) as peer:  # 48 MB: most of it waits in the kernel
+        n = 0
+        for records in subscribed(peer).batches():
+            if n < 20:
+                time.sleep(0.3 if n == 0 else 0)
+            n += len(records)
+        assert n == len(TRADES) * 20_000
+
+
+def test_an_authentication_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "AUTH_TIMEOUT", 0.2)
+    with (
+        Peer(lambda talk: (talk.send(b"lsg_version=1\n"), talk.wait_for_end())) as peer,
+        pytest.raises(ConnectError, match="challenge"),
+    ):
+        subscribed(peer)
+
+
+# --- new connections --------------------------------------------------------------------------
+
+
+def refuse(talk: Talk) -> None:
+    return
+
+
+def mumble(talk: Talk) -> None:
+    talk.send(b"lsg_vers")
+
+
+def half(talk: Talk) -> None:
+    talk.greet()
+    talk.until_start()
+    talk.send(peers.live_header()[:50])
+
+
+def rude(talk: Talk) -> None:
+    talk.greet()
+    talk.until_start()
+    talk.reset()
+
+
+def busy(talk: Talk) -> None:
+    talk.greet(reply=b"success=0|error=User has reached their open connection limit\n")
+
+
+def broken(talk: Talk) -> None:
+    talk.greet()
+    talk.until_start()
+    talk.send(peers.live_header() + peers.error("Internal error", 6))
+
+
+@pytest.mark.parametrize("between", [refuse, mumble, half, rude, busy, broken])
+def test_the_session_goes_on(between: Any) -> None:
+    first, second = BODY[:480], BODY[480:960]
+    with Peer(serving(first), between, between, serving(second, stay=True)) as peer:
+        live = client(peer, reconnect_policy="reconnect")
+        live.subscribe("GLBX.MDP3", "trades", ["A", "B"])
+        live.subscribe("GLBX.MDP3", "mbp-1", [f"S{i}" for i in range(501)])
+        heard: list[Any] = []
+        live.add_reconnect_callback(lambda start, end: heard.append((start, end)))
+        items = []
+        for item in live.events():
+            items.append(item)
+            if len(body_of(items)) >= 960 and between is not broken:
+                break
+            if isinstance(item, Records) and second in bytes(item):
+                break
+        market = b"".join(
+            bytes(item.filter("trades")) for item in items if isinstance(item, Records)
+        )
+        assert market == first + second
+        (event, *_) = [item for item in items if isinstance(item, Reconnected)]
+        assert event.attempts >= 1
+        assert event.last_ns == 10**18 + 9
+        assert heard[-1][0] == np.datetime64(10**18 + 9, "ns")
+        asked = [talk.lines[1:] for talk in peer.talks if len(talk.lines) > 3]
+        assert len(asked) >= 2
+        for lines in asked:  # in order, with the same ids and marks
+            assert [line.split(b"|")[0] for line in lines[:3]] == [
+                b"schema=trades", b"schema=mbp-1", b"schema=mbp-1",
+            ]  # fmt: skip
+            ends = [line.split(b"|")[-2:] for line in lines[1:3]]
+            assert ends == [[b"id=1", b"is_last=0"], [b"id=1", b"is_last=1"]]
+
+
+def test_the_first_connection_is_tried_again_too() -> None:
+    with Peer(refuse, serving(BODY, stay=True)) as peer:
+        live = subscribed(peer, reconnect_policy="reconnect")
+        assert live.session_id is None
+        n = 0
+        for records in live.batches():
+            n += len(records)
+            if n == len(TRADES):
+                break
+        assert n == len(TRADES)
+
+
+def test_stop_while_waiting_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "FIRST_RETRY", 30)
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer, reconnect_policy="reconnect")
+        timer = threading.Timer(0.2, live.stop)
+        timer.start()
+        assert len(list(live)) == len(TRADES)
+        timer.join()
+
+
+# --- slow consumers ---------------------------------------------------------------------------
+
+
+def bursts(n: int) -> Any:
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header() + peers.mapping(100, "ES.FUT", "ESZ4"))
+        for _ in range(n):
+            talk.send(BODY * 100)
+        talk.send(peers.system("the last", 0))
+
+    return script
+
+
+@pytest.mark.parametrize("on_slow", ["drop_oldest", "latest"])
+def test_what_is_dropped_is_reported(on_slow: str) -> None:
+    n_sent = 40 * 100 * len(TRADES)
+    with Peer(bursts(40)) as peer:
+        live = subscribed(peer, on_slow=on_slow, max_buffer=1 << 20)
+        items = []
+        for item in live.events():
+            items.append(item)
+            if len(items) == 1:
+                while live.stats().records < n_sent + 2:
+                    time.sleep(0.01)
+        skipped = [item for item in items if isinstance(item, Skipped)]
+        assert skipped
+        assert all(item.reason == on_slow for item in skipped)
+        got = [item for item in items if isinstance(item, Records)]
+        n_got = sum(len(records.filter("trades")) for records in got)
+        n_skipped = sum(item.n_records for item in skipped)
+        assert n_got + n_skipped == n_sent
+        assert live.stats().skipped == n_skipped
+        assert sum(item.counts[RType.MBP_0] for item in skipped) == n_skipped
+        control = [r for records in got for r in records if r.rtype > 20]
+        assert [r.rtype for r in control] == [RType.SYMBOL_MAPPING, RType.SYSTEM]
+        if on_slow == "latest":
+            last = {r.instrument_id: r.sequence for r in got[-1] if r.rtype == 0}
+            assert last == {100 + i: i for i in range(len(TRADES))}
+        else:
+            tail = b"".join(bytes(records) for records in got)
+            assert tail.endswith(BODY * 100 + peers.system("the last", 0))
+
+
+def test_a_burst_of_definitions_neither_drops_nor_stalls() -> None:
+    definition = streams.record(0x13, 520, instrument_id=7, body=bytes(504))
+    n = 100_000
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header())
+        for _ in range(n // 1000):
+            talk.send(definition * 1000)
+
+    got: list[int] = []
+    with Peer(script) as peer:
+        live = client(peer, max_buffer=1 << 20)
+        live.subscribe("GLBX.MDP3", "definition")
+        for records in live.batches():
+            got.append(len(records))
+    assert sum(got) == n
+
+
+def test_memory_waits_in_the_kernel_when_the_consumer_does() -> None:
+    sent = []
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header())
+        for _ in range(100):
+            talk.send(BODY * 1000)
+            sent.append(1)
+
+    with Peer(script) as peer:
+        live = subscribed(peer)
+        batches = live.batches()
+        n = len(next(batches))
+        time.sleep(0.3)
+        assert len(sent) < 100  # the gateway could not send all of 240 MB
+        assert live.stats().backlog_bytes < 4 << 20
+        n += sum(len(records) for records in batches)
+        assert n == 100_000 * len(TRADES)
+
+
+# --- the rest ---------------------------------------------------------------------------------
+
+
+def test_options_over_the_wire() -> None:
+    body = streams.trades(5, ts_out=True)
+    with Peer(serving(body, header=peers.live_header(ts_out=1))) as peer:
+        live = client(
+            peer, ts_out=True, heartbeat_interval_s=10, slow_reader_behavior="warn",
+            dataset="GLBX.MDP3",
+        )  # fmt: skip
+        live.subscribe(schema="trades")
+        records = list(live)
+        assert b"".join(bytes(r) for r in records) == body
+        assert records[0].ts_out is not None
+        line = peer.talks[0].lines[0]
+    for part in (b"ts_out=1", b"heartbeat_interval_s=10", b"slow_reader_behavior=warn"):
+        assert part in line.split(b"|")
+    stats = live.stats()
+    assert stats.lag_ts_out_s is not None
+    assert stats.counts == {RType.MBP_0: 5}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_streams_become_version_3(version: int) -> None:
+    old = streams.record(0x17, 80, body=b"Heartbeat".ljust(64, b"\0"))
+    body = old + TRADES[0] if version == 1 else TRADES[0]
+    for upgrade in (True, False):
+        with Peer(serving(body, header=peers.live_header(version))) as peer:
+            live = subscribed(peer, upgrade=upgrade)
+            batches = list(live.batches())
+            assert {b.version for b in batches} == {3 if upgrade else version}
+            assert live.metadata is not None
+            assert live.metadata.version == (3 if upgrade else version)
+            if upgrade and version == 1:
+                assert batches[0][0].is_heartbeat()
+            elif not upgrade:
+                assert body_of(batches) == body
+
+
+def test_json_session() -> None:
+    line = (
+        b'{"hd":{"ts_event":"1769176693139629181","rtype":22,"publisher_id":0,"instrument_id":5},'
+        b'"stype_in_symbol":"ES.FUT","stype_out_symbol":"ESZ4","start_ts":"18446744073709551615",'
+        b'"end_ts":"18446744073709551615"}\n'
+    )
+
+    def script(talk: Talk) -> None:
+        assert b"encoding=json" in talk.greet().split(b"|")
+        talk.until_start()
+        talk.send(line)
+
+    with Peer(script) as peer:
+        live = subscribed(peer, encoding="json")
+        (record,) = list(live)
+        assert record.stype_out_symbol == "ESZ4"
+        assert live.symbology_map == {5: "ESZ4"}
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"key": ""}, ValueError),
+        ({"gateway": " "}, ValueError),
+        ({"port": 0}, ValueError),
+        ({"port": "13000"}, ValueError),
+        ({"heartbeat_interval_s": 4}, ValueError),
+        ({"heartbeat_interval_s": 1801}, ValueError),
+        ({"heartbeat_interval_s": "30"}, TypeError),
+        ({"reconnect_policy": "always"}, ValueError),
+        ({"slow_reader_behavior": "drop"}, ValueError),
+        ({"compression": "gzip"}, ValueError),
+        ({"encoding": "csv"}, ValueError),
+        ({"encoding": "xml"}, ValueError),
+        ({"overlap": -1}, ValueError),
+        ({"on_slow": "drop"}, ValueError),
+        ({"max_buffer": 0}, ValueError),
+        ({"dataset": ""}, ValueError),
+        ({"trace": 17}, (TypeError, ValueError)),
+    ],
+)
+def test_options_that_are_refused(options: dict[str, Any], error: Any) -> None:
+    with pytest.raises(error) as caught:
+        Live(**{"key": KEY, **options})
+    if options.get("encoding") == "csv":
+        assert "several types" in str(caught.value)
+
+
+def test_the_key_is_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    trace = io.StringIO()
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer, trace=trace)
+        list(live)
+        shown = repr(live) + str(vars(live)) + caplog.text + trace.getvalue()
+        assert "****opqrs" in repr(live)
+        assert KEY not in shown
+        assert live.key == KEY

@@ -1,0 +1,406 @@
+"""The asynchronous client over loopback, and `async for` on the blocking one."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+import peers
+import streams
+from dbnfast import (
+    AsyncLive,
+    AuthenticationError,
+    ConnectError,
+    GatewayError,
+    HeartbeatTimeout,
+    Live,
+    Reconnected,
+    Records,
+    SessionClosed,
+    Skipped,
+)
+from dbnfast.live import session
+from peers import KEY, Peer, Talk, serving
+
+TRADES = [streams.trade(i) for i in range(50)]
+BODY = b"".join(TRADES)
+Runner = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def plain(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def on_uvloop(work: Coroutine[Any, Any, Any]) -> Any:
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@pytest.fixture(params=[plain, on_uvloop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Runner:
+    """Runs a coroutine; nothing of it may be left running."""
+
+    async def checked(work: Coroutine[Any, Any, Any]) -> Any:
+        result = await asyncio.wait_for(work, peers.TIMEOUT)
+        for _ in range(100):
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            if not left:
+                break
+            await asyncio.sleep(0.01)
+        assert not left
+        return result
+
+    runner: Runner = request.param
+    return lambda work: runner(checked(work))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(session, "SPACING", 0.01)
+    threads = set(threading.enumerate())
+    yield
+    end = time.monotonic() + 10
+    while any(t.name.startswith("dbnfast") for t in set(threading.enumerate()) - threads):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def client(peer: Peer, **options: Any) -> AsyncLive:
+    options.setdefault("reconnect_policy", "none")
+    return AsyncLive(KEY, "127.0.0.1", peer.port, **options)
+
+
+async def subscribed(peer: Peer, **options: Any) -> AsyncLive:
+    live = client(peer, **options)
+    assert await live.subscribe("GLBX.MDP3", "trades", "ES.FUT", "parent") == 0
+    return live
+
+
+def test_iteration(run: Runner) -> None:
+    async def work() -> list[Any]:
+        async with client(peer) as live:
+            await live.subscribe("GLBX.MDP3", "trades")
+            assert live.is_connected()
+            assert not any(t.name.startswith("dbnfast") for t in threading.enumerate())
+            records = [record async for record in live]
+            assert live.metadata is not None
+            return records
+
+    with Peer(serving(BODY)) as peer:
+        records = run(work())
+    assert b"".join(bytes(record) for record in records) == BODY
+
+
+def test_batches_with_max_wait_and_an_early_end(run: Runner) -> None:
+    async def work() -> list[int]:
+        live = await subscribed(peer)
+        seen = []
+        batches = live.batches(max_wait=0.02)
+        async for records in batches:
+            seen.append(len(records))
+            if not seen[-1]:
+                break
+        await batches.aclose()
+        assert not live.is_connected()
+        return seen
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        assert sum(run(work())) == len(TRADES)
+        assert peer.talks[0].was_ended()
+
+
+def test_callbacks_and_wait_for_close(run: Runner) -> None:
+    got: list[Any] = []
+
+    async def work() -> None:
+        live = await subscribed(peer)
+        live.add_callback(got.append)
+        await live.start()
+        with pytest.raises(ValueError, match="started already"):
+            await live.start()
+        await live.wait_for_close(peers.TIMEOUT)
+        assert not live.is_connected()
+
+    with Peer(serving(BODY)) as peer:
+        run(work())
+    assert b"".join(bytes(record) for record in got) == BODY
+
+
+def test_wait_for_close_terminates_when_time_is_up(run: Runner) -> None:
+    async def work() -> None:
+        live = await subscribed(peer)
+        await live.start()
+        await live.wait_for_close(0.1)
+        assert not live.is_connected()
+        assert live.stats().records == len(TRADES)
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        run(work())
+        assert peer.talks[0].was_ended()
+
+
+def test_stop(run: Runner) -> None:
+    async def work() -> int:
+        live = await subscribed(peer)
+        n = 0
+        async for records in live.batches():
+            n += len(records)
+            if n == len(TRADES):
+                await live.stop()
+        return n
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        assert run(work()) == len(TRADES)
+        assert peer.talks[0].was_ended()
+
+
+@pytest.mark.parametrize("where", ["iteration", "wait_for_close", "subscribe"])
+def test_cancellation(run: Runner, where: str) -> None:
+    async def use(live: AsyncLive) -> None:
+        await live.subscribe("GLBX.MDP3", "trades")
+        if where == "iteration":
+            async for _ in live:
+                pass
+        await live.wait_for_close()
+
+    async def work() -> None:
+        live = client(peer)
+        task = asyncio.create_task(use(live))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gc.collect()
+        await asyncio.sleep(0.01)
+        assert not live.is_connected()
+
+    def silent(talk: Talk) -> None:
+        talk.wait_for_end()
+
+    script = silent if where == "subscribe" else serving(BODY, stay=True)
+    with Peer(script) as peer:
+        run(work())
+        assert peer.talks[0].was_ended()
+
+
+def test_errors(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def drain(peer: Peer) -> None:
+        async for _ in await subscribed(peer):
+            pass
+
+    with (
+        Peer(lambda talk: talk.greet(reply=b"success=0|error=no\n")) as peer,
+        pytest.raises(AuthenticationError),
+    ):
+        run(drain(peer))
+    with Peer() as peer:
+        pass
+    with pytest.raises(ConnectError):
+        run(drain(peer))
+    with (
+        Peer(serving(BODY, peers.error("no more", 6))) as peer,
+        pytest.raises(GatewayError, match="no more"),
+    ):
+        run(drain(peer))
+
+    def rude(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.reset()
+
+    with Peer(rude) as peer, pytest.raises(SessionClosed, match="broke"):
+        run(drain(peer))
+    monkeypatch.setattr(session, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(session, "MARGIN", 0.1)
+    with Peer(serving(stay=True)) as peer, pytest.raises(HeartbeatTimeout):
+        run(drain(peer))
+    monkeypatch.setattr(session, "AUTH_TIMEOUT", 0.2)
+    with (
+        Peer(lambda talk: talk.wait_for_end()) as peer,
+        pytest.raises(ConnectError, match="greeting"),
+    ):
+        run(drain(peer))
+
+
+def test_the_session_goes_on(run: Runner) -> None:
+    first, second = BODY[:480], BODY[480:960]
+
+    async def work() -> list[Any]:
+        live = await subscribed(peer, reconnect_policy="reconnect")
+        items = []
+        events = live.events()
+        async for item in events:
+            items.append(item)
+            if isinstance(item, Records) and second in bytes(item):
+                break
+        await events.aclose()
+        return items
+
+    def refuse(talk: Talk) -> None:
+        return
+
+    with Peer(serving(first), refuse, refuse, serving(second, stay=True)) as peer:
+        items = run(work())
+        assert sum(isinstance(item, Reconnected) for item in items) == 1
+        got = b"".join(bytes(item) for item in items if isinstance(item, Records))
+        assert got == first + second
+        assert len(peer.talks) == 4
+
+
+def test_reading_pauses_while_nobody_takes(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(session, "MARGIN", 0.1)
+
+    async def work() -> int:
+        live = await subscribed(peer, max_buffer=1 << 20)
+        batches = live.batches()
+        n = len(await anext(batches))
+        await asyncio.sleep(0.6)  # longer than silence may last: nothing is read meanwhile
+        assert live.stats().backlog_bytes < 2 << 20
+        async for records in batches:
+            n += len(records)
+        return n
+
+    with Peer(serving(BODY * 10_000)) as peer:
+        assert run(work()) == 10_000 * len(TRADES)
+
+
+@pytest.mark.parametrize("on_slow", ["drop_oldest", "latest"])
+def test_slow_consumers(run: Runner, on_slow: str) -> None:
+    n_sent = 5_000 * len(TRADES)
+
+    async def work() -> tuple[int, int]:
+        live = await subscribed(peer, max_buffer=1 << 20, on_slow=on_slow)
+        n, skipped, first = 0, 0, True
+        async for item in live.events():
+            if isinstance(item, Records):
+                n += len(item)
+            elif isinstance(item, Skipped):
+                skipped += item.n_records
+            while first and live.stats().records < n_sent:
+                await asyncio.sleep(0.01)
+            first = False
+        return n, skipped
+
+    with Peer(serving(BODY * 5_000)) as peer:
+        n, skipped = run(work())
+    assert skipped > 0
+    assert n + skipped == n_sent
+
+
+def test_a_subscription_inside_a_callback(run: Runner) -> None:
+    asked: list[bytes] = []
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header() + TRADES[0])
+        asked.append(talk.line())
+
+    async def work() -> None:
+        live = await subscribed(peer)
+        tasks = []
+        live.add_callback(
+            lambda r: tasks.append(asyncio.create_task(live.subscribe("GLBX.MDP3", "mbo", "A")))
+        )
+        await live.start()
+        await live.wait_for_close(peers.TIMEOUT)
+        assert await tasks[0] == 1
+
+    with Peer(script) as peer:
+        run(work())
+    assert asked[0].startswith(b"schema=mbo|")
+
+
+def test_use_before_a_session(run: Runner) -> None:
+    async def work() -> None:
+        live = AsyncLive(KEY)
+        for call in (live.start, live.stop, live.wait_for_close):
+            with pytest.raises(ValueError, match="subscribe"):
+                await call()
+        with pytest.raises(ValueError, match="subscribe"):
+            live.terminate()
+        with pytest.raises(ValueError, match="subscribe"):
+            await anext(live.batches())
+
+    run(work())
+
+
+# --- the blocking client on a loop ------------------------------------------------------------
+
+
+def test_async_for_on_the_blocking_client(run: Runner) -> None:
+    async def work() -> list[Any]:
+        live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        live.subscribe("GLBX.MDP3", "trades")
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        records = [record async for record in live]
+        ticking.cancel()
+        assert ticks > 2  # the loop was not blocked while nothing came
+        return records
+
+    def slow(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header() + BODY[:480])
+        time.sleep(0.2)
+        talk.send(BODY[480:])
+
+    with Peer(slow) as peer:
+        assert b"".join(bytes(r) for r in run(work())) == BODY
+
+
+def test_leaving_async_for_ends_the_session(run: Runner) -> None:
+    async def work() -> None:
+        live = Live(KEY, "127.0.0.1", peer.port)
+        live.subscribe("GLBX.MDP3", "trades")
+        records = aiter(live)
+        assert (await anext(records)).sequence == 0
+        await records.aclose()  # type: ignore[attr-defined]
+        assert not live.is_connected()
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        run(work())
+        assert peer.talks[0].was_ended()
+
+
+def test_wait_for_close_on_the_blocking_client(run: Runner) -> None:
+    got: list[Any] = []
+
+    async def work() -> None:
+        live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        live.subscribe("GLBX.MDP3", "trades")
+        live.add_callback(got.append)
+        live.start()
+        await live.wait_for_close(peers.TIMEOUT)
+        assert len(got) == len(TRADES)
+        live.subscribe("GLBX.MDP3", "trades")
+        live.start()
+        await live.wait_for_close(0.1)
+        live.subscribe("GLBX.MDP3", "trades")
+        live.start()
+        task = asyncio.create_task(live.wait_for_close())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not live.is_connected()
+
+    with Peer(serving(BODY), serving(BODY, stay=True)) as peer:
+        run(work())

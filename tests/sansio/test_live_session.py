@@ -1,0 +1,322 @@
+"""A session over several connections, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import peers
+import streams
+from dbnfast import (
+    AuthenticationError,
+    ErrorEvent,
+    Gap,
+    GatewayError,
+    HeartbeatTimeout,
+    MarketState,
+    Reconnected,
+    ReconnectPolicy,
+    Records,
+    Schema,
+)
+from dbnfast.live.auth import ApiKey
+from dbnfast.live.control import parse_line
+from dbnfast.live.protocol import Options
+from dbnfast.live.requests import subscription
+from dbnfast.live.session import Session
+from dbnfast.live.silence import Silence
+
+GREETING = b"lsg_version=0.9.4\ncram=" + peers.CHALLENGE.encode() + b"\n"
+WELCOME = b"success=1|session_id=17\n"
+T0 = 10**18
+SECOND = 10**9
+
+
+def trade(at_ns: int, n: int = 0) -> bytes:
+    """A trade of instrument 100 at a time."""
+    raw = bytearray(streams.trade(n))
+    raw[4:8] = (100).to_bytes(4, "little")
+    raw[8:16] = at_ns.to_bytes(8, "little")
+    return bytes(raw)
+
+
+class Run:
+    """A session and a clock."""
+
+    def __init__(self, *schemas: str, **options: Any) -> None:
+        self.now = 100.0
+        wanted = {"jitter": lambda: 1.0, "policy": ReconnectPolicy.RECONNECT} | options
+        self.session = Session(ApiKey(peers.KEY), Options("GLBX.MDP3"), **wanted)
+        for i, schema in enumerate(schemas or ("trades",)):
+            self.session.subscribe(subscription(i, schema, "A"))
+        self.session.connect(self.now)
+
+    def receive(self, data: bytes) -> None:
+        room = self.session.get_buffer()
+        room[: len(data)] = data
+        self.session.buffer_updated(len(data), self.now)
+
+    def connect(self) -> list[dict[str, str]]:
+        """Wait for the time to connect and be let in; what was asked for."""
+        assert self.session.retry_at is not None
+        self.now = max(self.now, self.session.retry_at)
+        self.session.connection_made(self.now)
+        self.receive(GREETING)
+        self.session.data_to_send()
+        self.receive(WELCOME)
+        return [parse_line(line) for line in self.session.data_to_send().splitlines()]
+
+    def begin(self, *records: bytes, start: int = T0) -> None:
+        self.receive(peers.live_header(start=start) + b"".join(records))
+
+    def lost(self, error: Exception | None = None) -> None:
+        self.session.connection_lost(error, self.now)
+
+    def take(self) -> list[Any]:
+        return self.session.backlog.take()
+
+    def delay(self) -> float:
+        assert self.session.retry_at is not None
+        return self.session.retry_at - self.now
+
+
+@pytest.fixture
+def run() -> Run:
+    """A session that has begun: one trade came."""
+    run = Run()
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0 + 10 * SECOND))
+    run.take()
+    return run
+
+
+def test_delays_grow_with_full_jitter_to_a_cap() -> None:
+    run = Run()
+    delays = []
+    run.now = run.session.retry_at or 0.0
+    for _ in range(10):
+        run.lost(OSError("no"))
+        delays.append(run.delay())
+        run.now = run.session.retry_at or 0.0
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    low = Run(jitter=lambda: 0.0)
+    low.lost(None)
+    assert low.delay() == 1
+    for _ in range(5):  # never above five connections a second
+        low.now += low.delay()
+        low.lost(None)
+        assert low.delay() == pytest.approx(0.2)
+
+
+def test_a_good_connection_begins_the_delays_anew(run: Run) -> None:
+    for _ in range(3):
+        run.lost()
+        assert run.delay() == 1
+        run.connect()
+        run.begin(trade(T0 + 20 * SECOND))
+    run.lost()
+    run.connect()
+    run.begin()  # a header alone is not good enough
+    run.lost()
+    assert run.delay() == 2
+
+
+def test_a_heartbeat_that_does_not_come(run: Run) -> None:
+    assert run.session.deadline == run.now + 40
+    run.now += 39.9
+    run.session.tick(run.now)
+    assert run.session.connected
+    run.receive(peers.system())
+    assert run.session.deadline == pytest.approx(run.now + 40)
+    run.now += 40
+    run.session.tick(run.now)
+    assert not run.session.connected
+    assert run.delay() == 1
+
+
+def test_silence_from_the_very_start() -> None:
+    run = Run(policy=ReconnectPolicy.NONE)
+    run.connect()
+    assert run.session.silent_at == float("inf")  # nothing is to come before the start
+    run.session.start(run.now)
+    run.now += 40
+    run.session.tick(run.now)
+    assert isinstance(run.session.error, HeartbeatTimeout)
+
+
+def test_reading_after_a_pause_is_no_silence(run: Run) -> None:
+    run.now += 100
+    run.session.alive(run.now)
+    run.session.tick(run.now)
+    assert run.session.connected
+
+
+def test_resuming_asks_for_what_may_be_missing(run: Run) -> None:
+    run.lost()
+    (asked, start) = run.connect()
+    assert asked["start"] == str(T0 + 8 * SECOND)
+    assert asked["id"] == "0"
+    assert "start_session" in start
+    run.begin(trade(T0 + 10 * SECOND), trade(T0 + 11 * SECOND), start=T0 + 8 * SECOND)
+    event, records = run.take()
+    assert isinstance(event, Reconnected)
+    assert event.last_ns == T0 + 10 * SECOND
+    assert bytes(records) == trade(T0 + 11 * SECOND)  # the other one was delivered before
+    run.receive(peers.system("Finished trades replay", 3))
+    *_, gap = [item for item in run.take() if isinstance(item, Gap)]
+    assert (gap.schema, gap.filled) == (Schema.TRADES, True)
+    assert (gap.start_ns, gap.end_ns) == (T0 + 10 * SECOND, T0 + 11 * SECOND)
+    assert run.session.gaps == [gap]
+    assert run.session.counts.duplicates == 1
+
+
+@pytest.mark.parametrize("code", [5, 8, 6])
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_replay_that_the_gateway_refuses(run: Run, code: int, closes: bool) -> None:
+    run.lost()
+    (asked, _) = run.connect()
+    assert "start" in asked
+    run.begin(peers.error("too old", code, is_last=1))
+    if closes and run.session.connected:
+        run.lost()
+    assert not run.session.ended
+    (asked, _) = run.connect()
+    assert "start" not in asked
+    run.begin(trade(T0 + 50 * SECOND), start=T0 + 45 * SECOND)
+    items = run.take()
+    (gap,) = [item for item in items if isinstance(item, Gap)]
+    assert not gap.filled
+    assert gap.start_ns <= T0 + 10 * SECOND
+    assert gap.end_ns >= T0 + 45 * SECOND
+    assert [item.fatal for item in items if isinstance(item, ErrorEvent)] == [False]
+    # the next time it is asked for again
+    run.lost()
+    (asked, _) = run.connect()
+    assert asked["start"] == str(T0 + 48 * SECOND)
+
+
+def test_a_start_of_the_users_own_that_is_refused() -> None:
+    run = Run()
+    run.session.subscriptions[0] = run.session.subscriptions[0].resumed(T0)
+    run.connect()
+    run.session.start(run.now)
+    run.begin(peers.error("too old", 8))
+    assert run.session.ended
+    assert isinstance(run.session.error, GatewayError)
+
+
+def test_damage_in_mid_stream_is_an_end_like_others(run: Run) -> None:
+    run.receive(bytes(64))
+    assert not run.session.ended
+    assert run.delay() == 1
+
+
+def test_a_future_version_is_not_tried_again() -> None:
+    run = Run()
+    run.connect()
+    run.session.start(run.now)
+    run.receive(b"DBN\x09" + bytes(60))
+    assert run.session.ended
+    assert "version" in str(run.session.error)
+
+
+def test_a_limit_of_connections_passes_when_resuming(run: Run) -> None:
+    run.lost()
+    assert run.session.retry_at is not None
+    run.now = run.session.retry_at
+    run.session.connection_made(run.now)
+    run.receive(GREETING)
+    run.receive(b"success=0|error=User has reached their open connection limit\n")
+    assert not run.session.ended
+    assert run.delay() == 2
+
+
+def test_a_key_that_is_refused_later_ends_the_session(run: Run) -> None:
+    run.lost()
+    run.now = run.session.retry_at or 0.0
+    run.session.connection_made(run.now)
+    run.receive(GREETING)
+    run.receive(b"success=0|error=Authentication failed.\n")
+    assert isinstance(run.session.error, AuthenticationError)
+    with pytest.raises(AuthenticationError):
+        run.session.check()
+
+
+def test_subscriptions_made_while_there_is_no_connection(run: Run) -> None:
+    run.lost()
+    run.session.subscribe(subscription(1, "mbp-1", "B"))
+    with pytest.raises(ValueError, match="has begun"):
+        run.session.subscribe(subscription(2, "mbo", "B", start=0))
+    first, second, _ = run.connect()
+    assert (first["schema"], second["schema"]) == ("trades", "mbp-1")
+    assert "start" in first
+
+
+def test_nothing_is_started_before_the_user_starts() -> None:
+    run = Run()
+    (asked,) = run.connect()
+    assert asked["schema"] == "trades"
+    run.lost()
+    (again,) = run.connect()
+    assert again == asked  # no resuming: nothing was received
+    run.session.start(run.now)
+    assert b"start_session" in run.session.data_to_send()
+
+
+def test_an_error_that_nothing_follows_is_forgotten(run: Run) -> None:
+    run.receive(peers.error("hm", 255))
+    run.receive(trade(T0 + 12 * SECOND))
+    run.lost()
+    (asked, _) = run.connect()
+    assert "start" in asked
+
+
+def test_names_of_silence() -> None:
+    wall = [T0]
+    run = Run(silence=Silence(30, wall=lambda: wall[0]))
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0))
+    run.take()
+
+    def later(seconds: float) -> list[Any]:
+        run.now += seconds
+        wall[0] += round(seconds * SECOND)
+        run.session.tick(run.now)
+        return run.take()
+
+    for _ in range(2):  # heartbeats come, trades do not
+        assert later(29) == []
+        run.receive(peers.system())
+        run.take()
+    (state,) = later(3)
+    assert isinstance(state, MarketState)
+    assert (state.state, state.since_ns) == ("quiet", wall[0])
+    run.receive(trade(T0 + 60 * SECOND))
+    opened, records = run.take()
+    assert opened.state == "open"
+    assert isinstance(records, Records)
+    assert later(34) == []
+    (state,) = later(2)  # a heartbeat is overdue; at 40 s the session gives the connection up
+    assert state.state == "stale"
+    assert run.session.connected
+
+
+def test_closed_markets() -> None:
+    class Hours:
+        def at(self, ns: int) -> Any:
+            return type("State", (), {"open": False, "until_ns": 7})
+
+    run = Run(silence=Silence(30, Hours()))  # type: ignore[arg-type]
+    run.connect()
+    run.session.start(run.now)
+    run.begin(peers.system())
+    run.take()
+    run.session.tick(run.now)
+    run.now += 2
+    run.session.tick(run.now)
+    (state,) = run.take()
+    assert (state.state, state.until_ns) == ("closed", 7)
+    assert run.session.describe()["state"] == "closed"
