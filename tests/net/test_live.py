@@ -844,6 +844,7 @@ def test_json_session() -> None:
         ({"on_slow": "drop"}, ValueError),
         ({"max_buffer": 0}, ValueError),
         ({"dataset": ""}, ValueError),
+        ({"dataset": "A|B"}, ValueError),
         ({"trace": 17}, (TypeError, ValueError)),
     ],
 )

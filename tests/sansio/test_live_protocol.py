@@ -163,13 +163,10 @@ def test_options_on_the_wire() -> None:
         encoding=Encoding.JSON,
         ts_out=True,
         slow_reader_behavior=SlowReaderBehavior.SKIP,
-        pretty_px=True,
-        pretty_ts=True,
     )
     feed(live, GREETING)
     sent = parse_line(live.data_to_send())
     assert (sent["encoding"], sent["ts_out"], sent["slow_reader_behavior"]) == ("json", "1", "skip")
-    assert (sent["pretty_px"], sent["pretty_ts"]) == ("1", "1")
     assert "heartbeat_interval_s" not in sent
 
 
@@ -222,6 +219,7 @@ def test_refusals(reply: bytes, text: str) -> None:
         (b"lsg_version=1\nnothing=1\n", "challenge"),
         (b"lsg_version=1\ncram=\n", "challenge"),
         (GREETING + b"what=1\n", "success"),
+        (GREETING + b"what=" + peers.KEY.encode() + b"\n", "****opqrs"),
         (b"x" * (MAX_REPLY + 1), "longer than"),
         (b"lsg_version=1\ncram=" + b"x" * MAX_REPLY, "longer than"),
     ],
@@ -230,6 +228,7 @@ def test_what_is_no_gateway(data: bytes, text: str) -> None:
     (event,) = feed(protocol(), data)
     assert isinstance(event.error, RemoteProtocolError)
     assert text in str(event.error)
+    assert peers.KEY not in str(event.error)
 
 
 @pytest.mark.parametrize("n", [0, 5, len(GREETING), len(GREETING) + 4])

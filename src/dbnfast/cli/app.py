@@ -13,9 +13,23 @@ from typing import Annotated, Final
 import rich  # noqa: F401  # absent, the command line says which extra brings it
 import typer
 
-from dbnfast.cli import convert, demo, head, info, merge, repair, split, stats, verify
+from dbnfast.cli import (
+    convert,
+    demo,
+    head,
+    info,
+    live,
+    merge,
+    record,
+    repair,
+    serve,
+    split,
+    stats,
+    verify,
+)
 from dbnfast.cli.output import Input, explain
 from dbnfast.cli.selecting import Options
+from dbnfast.cli.sessions import SessionOptions
 from dbnfast.version import __version__
 
 Job = Callable[[], int]
@@ -53,6 +67,51 @@ class By(StrEnum):
     SYMBOL = "symbol"
     SCHEMA = "schema"
 
+
+class AtEnd(StrEnum):
+    """What sessions do when the source ends."""
+
+    IDLE = "idle"
+    CLOSE = "close"
+
+
+class Show(StrEnum):
+    """How a live session is shown."""
+
+    RECORDS = "records"
+    JSON = "json"
+    TABLE = "table"
+    NONE = "none"
+
+
+class Fsync(StrEnum):
+    """When what is recorded is made safe."""
+
+    CLOSE = "close"
+    INTERVAL = "interval"
+    ALWAYS = "always"
+
+
+Dataset = Annotated[str, typer.Option(help="The dataset, as GLBX.MDP3.")]
+Schemas = Annotated[list[str], typer.Option("--schema", "-s", help="May be repeated.")]
+SymbolsOf = Annotated[
+    list[str] | None, typer.Option("--symbols", help="Symbols, with commas; else all.")
+]
+StypeIn = Annotated[str, typer.Option(help="raw_symbol, instrument_id, parent or continuous.")]
+Start = Annotated[str | None, typer.Option(help="Replay from here: ISO time (UTC), ns, or 0.")]
+Snapshot = Annotated[bool, typer.Option("--snapshot", help="Begin mbo with the book's state.")]
+Key = Annotated[str | None, typer.Option(help="The API key; else $DATABENTO_API_KEY.")]
+GatewayHost = Annotated[str | None, typer.Option("--gateway", help="Else that of the dataset.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")]
+SendTimes = Annotated[bool, typer.Option("--ts-out", help="Have records end in the send time.")]
+Heartbeat = Annotated[int | None, typer.Option(min=5, max=1800, help="Seconds between them.")]
+Packed = Annotated[bool, typer.Option("--zstd-feed", help="Have the stream compressed.")]
+Reconnect = Annotated[bool, typer.Option("--reconnect/--no-reconnect", help="Go on for ever.")]
+Hours = Annotated[bool, typer.Option("--hours", help="Name silence of closed markets.")]
+Tracing = Annotated[bool, typer.Option("--trace", help="Show every line on stderr.")]
+Hexdump = Annotated[bool, typer.Option("--hexdump", help="And the bytes.")]
+Lasts = Annotated[str | None, typer.Option("--for", help="How long: 20s, 2h.")]
+Limit = Annotated[int | None, typer.Option("-n", "--records", min=1, help="At most so many.")]
 
 BROKEN_PIPE: Final = 0  # who closed the pipe has what he wanted
 
@@ -178,6 +237,164 @@ def _split(
     force: Force = False,
 ) -> None:
     job = partial(split.run, Input(file), folder, by=by.value, zstd=zstd, force=force)
+    context.obj.append(job)
+
+
+@app.command("serve", help="Replay files as a live gateway, until Ctrl-C.")
+def _serve(
+    context: typer.Context,
+    files: Files,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="A key that may connect; may be repeated. Else $DATABENTO_API_KEY."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = 13000,
+    speed: Annotated[
+        str, typer.Option(help="max, or times as fast as it happened: 1x, 10x.")
+    ] = "max",
+    at_end: Annotated[
+        AtEnd, typer.Option(help="What sessions do when the files end.")
+    ] = AtEnd.IDLE,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What goes wrong, as 0:cut@5000; may be repeated."),
+    ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Write what comes and goes to stderr.")
+    ] = False,
+) -> None:
+    job = partial(
+        serve.run,
+        files,
+        keys=key or (),
+        host=host,
+        port=port,
+        speed=speed,
+        at_end=at_end.value,
+        faults=fault or (),
+        trace=trace,
+    )
+    context.obj.append(job)
+
+
+@app.command("live", help="Show a live session, or write it to a file.")
+def _live(
+    context: typer.Context,
+    dataset: Dataset,
+    schema: Schemas,
+    symbols: SymbolsOf = None,
+    stype_in: StypeIn = "raw_symbol",
+    start: Start = None,
+    snapshot: Snapshot = False,
+    show: Annotated[Show, typer.Option(help="How records are shown.")] = Show.RECORDS,
+    out: Annotated[str | None, typer.Option("-o", "--out", help="A DBN file; - is stdout.")] = None,
+    zstd: Annotated[bool, typer.Option("--zstd", help="Compress it; .zst says so too.")] = False,
+    force: Force = False,
+    key: Key = None,
+    gateway: GatewayHost = None,
+    port: Port = 13000,
+    ts_out: SendTimes = False,
+    heartbeat: Heartbeat = None,
+    packed: Packed = False,
+    as_json: Annotated[
+        bool, typer.Option("--json-feed", help="Have the gateway send JSON lines.")
+    ] = False,
+    reconnect: Reconnect = True,
+    hours: Hours = False,
+    trace: Tracing = False,
+    hexdump: Hexdump = False,
+    lasts: Lasts = None,
+    limit: Limit = None,
+) -> None:
+    options = SessionOptions(
+        dataset=dataset,
+        schemas=tuple(schema),
+        symbols=tuple(symbols or ()),
+        stype_in=stype_in,
+        start=start,
+        snapshot=snapshot,
+        key=key,
+        gateway=gateway,
+        port=port,
+        ts_out=ts_out,
+        heartbeat=heartbeat,
+        compression="zstd" if packed else "none",
+        encoding="json" if as_json else "dbn",
+        reconnect=reconnect,
+        hours=hours,
+        trace=trace,
+        hexdump=hexdump,
+        lasts=lasts,
+        limit=limit,
+    )
+    form = show.value if out is None else "none"
+    job = partial(live.run, options, form=form, out=out, zstd=zstd, force=force)
+    context.obj.append(job)
+
+
+@app.command("record", help="Write a live session to files that rotate; write their names.")
+def _record(
+    context: typer.Context,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the files go.")],
+    dataset: Dataset,
+    schema: Schemas,
+    symbols: SymbolsOf = None,
+    stype_in: StypeIn = "raw_symbol",
+    start: Start = None,
+    snapshot: Snapshot = False,
+    prefix: Annotated[str | None, typer.Option(help="Of the names; else the dataset.")] = None,
+    zstd: Annotated[bool, typer.Option("--zstd", help="Compress the files.")] = False,
+    rotate: Annotated[str | None, typer.Option(help="The most of a file: 64M, 2G.")] = None,
+    by_day: Annotated[bool, typer.Option("--by-day", help="A new file at midnight UTC.")] = False,
+    fsync: Annotated[
+        Fsync, typer.Option(help="When what is written is made safe.")
+    ] = Fsync.INTERVAL,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Mend what a run left, and go on where it stopped.")
+    ] = False,
+    key: Key = None,
+    gateway: GatewayHost = None,
+    port: Port = 13000,
+    ts_out: SendTimes = False,
+    heartbeat: Heartbeat = None,
+    packed: Packed = False,
+    reconnect: Reconnect = True,
+    hours: Hours = False,
+    trace: Tracing = False,
+    lasts: Lasts = None,
+    limit: Limit = None,
+) -> None:
+    options = SessionOptions(
+        dataset=dataset,
+        schemas=tuple(schema),
+        symbols=tuple(symbols or ()),
+        stype_in=stype_in,
+        start=start,
+        snapshot=snapshot,
+        key=key,
+        gateway=gateway,
+        port=port,
+        ts_out=ts_out,
+        heartbeat=heartbeat,
+        compression="zstd" if packed else "none",
+        reconnect=reconnect,
+        hours=hours,
+        trace=trace,
+        lasts=lasts,
+        limit=limit,
+    )
+    job = partial(
+        record.run,
+        options,
+        folder,
+        prefix=prefix,
+        zstd=zstd,
+        rotate=rotate,
+        by_day=by_day,
+        fsync=fsync.value,
+        resume=resume,
+    )
     context.obj.append(job)
 
 

@@ -1,176 +1,234 @@
-"""``dbnfast demo``: the packaged sample, decoded and measured."""
+"""
+``dbnfast demo``: the packaged sample as a file, then as a live feed with an accident on the way.
+
+Nothing outside this machine is asked: the gateway is the package's own, on 127.0.0.1.
+"""
 
 from __future__ import annotations
 
-import importlib
 import statistics
 import time
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from dbnfast.arrays import empty
+from dbnfast.cli.live import Table
 from dbnfast.cli.output import put, put_heading, put_table
-from dbnfast.cli.values import Style, format_time, rows
+from dbnfast.cli.values import format_time
 from dbnfast.codec import scan
 from dbnfast.encoding import encode
-from dbnfast.enums import RType
+from dbnfast.enums import RType, Schema
+from dbnfast.gateway import Cut, Faults, Gateway
+from dbnfast.live.client import Live
+from dbnfast.live.events import Gap, Reconnected
+from dbnfast.records import Records
 from dbnfast.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from dbnfast.cli.values import Value
     from dbnfast.metadata import Metadata
-    from dbnfast.records import Records
 
 SAMPLE: Final = "sample.dbn.zst"
-SHOWN: Final = 3  # records of each type
+KEY: Final = "db-demonstration-000000000000000"  # the gateway of the demonstration knows it
+SPEED: Final = 25.0  # two minutes in five seconds
+ACCIDENT: Final = 60_000  # bytes, in the middle of a record
+PATIENCE: Final = 12.0  # s: more than the session takes with its accident
 REPEATS: Final = 25
-SLOW_REPEATS: Final = 5
-TABLES: Final[dict[RType, tuple[str, tuple[str, ...]]]] = {
-    RType.INSTRUMENT_DEF: (
-        "what is traded",
-        ("instrument_class", "min_price_increment", "currency"),
-    ),
-    RType.STATUS: ("halts, opens and closes", ("action", "reason", "is_trading", "is_quoting")),
-    RType.STATISTICS: ("the venue's own figures", ("stat_type", "price", "quantity")),
-    RType.MBO: ("every change of every order", ("action", "side", "price", "size", "order_id")),
-    RType.MBP_1: (
-        "every change of the best prices",
-        ("bid_sz_00", "bid_px_00", "ask_px_00", "ask_sz_00"),
-    ),
-    RType.MBP_0: ("trades", ("side", "price", "size", "sequence")),
-    RType.OHLCV_1S: ("bars of one second", ("open", "high", "low", "close", "volume")),
+COPIES: Final = 2_000  # of the sample, for a rate
+WHAT: Final[dict[RType, str]] = {
+    RType.INSTRUMENT_DEF: "what is traded",
+    RType.STATUS: "halts, opens and closes",
+    RType.STATISTICS: "the venue's own figures",
+    RType.MBO: "every change of every order",
+    RType.MBP_1: "every change of the best prices",
+    RType.MBP_0: "trades",
+    RType.OHLCV_1S: "bars of one second",
 }
-TEXT: Final = frozenset(
-    ("type", "what", "instrument_class", "currency", "stat_type", "action", "reason")
-)
+LEVEL: Final = ("bid_px_00", "ask_px_00", "bid_sz_00", "ask_sz_00", "bid_ct_00", "ask_ct_00")
 
 
 def run() -> int:
     """
-    Decode the packaged sample, show it, and measure that.
+    Decode the packaged sample, then receive it from a gateway that hangs up once.
 
     Returns
     -------
     int
-        The exit code.
+        The exit code: 1 where a record was lost.
     """
     packed = (files("dbnfast.data") / SAMPLE).read_bytes()
     records = scan(packed)
     metadata = records.metadata
     assert metadata is not None
-    plain = encode(records, metadata)
-    symbols = _symbols(metadata)
-    put_heading(f"dbnfast {__version__}: the packaged sample")
-    put("Two minutes of made-up futures data, seven record types in one file.")
-    _put_header(metadata, symbols, len(packed), len(plain))
-    _put_counts(records)
-    _put_first(records, symbols)
-    _put_speed(packed, plain, len(records))
+    put_heading(f"dbnfast {__version__}: two minutes of made-up futures data")
+    _put_file(records, metadata, packed)
+    feed = make_feed(records, metadata)
+    good = _put_session(feed)
+    _put_rate(feed)
     _put_next()
-    return 0
+    return 0 if good else 1
 
 
-def _symbols(metadata: Metadata) -> dict[int, str]:
-    return {
-        int(interval["symbol"]): raw_symbol
-        for raw_symbol, intervals in metadata.mappings.items()
-        for interval in intervals
-        if interval["symbol"].isdigit()
-    }
+# --- the file -----------------------------------------------------------------------------
 
 
-def _put_header(metadata: Metadata, symbols: dict[int, str], n_packed: int, n_plain: int) -> None:
+def _put_file(records: Records, metadata: Metadata, packed: bytes) -> None:
+    plain = encode(records, metadata)
     put("")
-    put_heading("The header says")
-    put(f"  dataset   {metadata.dataset}, DBN version {metadata.version}")
-    put(f"  start     {format_time(metadata.start)}")
-    put(f"  end       {'open' if metadata.end is None else format_time(metadata.end)}")
-    put(f"  symbols   {', '.join(metadata.symbols)}, mapped to ids:")
-    put("            " + ", ".join(f"{symbol} {key}" for key, symbol in symbols.items()))
-    put(f"  size      {n_packed:,} bytes as zstd, {n_plain:,} bytes as DBN")
+    put_heading("As a file")
+    put(f"  {metadata.dataset}, {', '.join(metadata.symbols)}, from {format_time(metadata.start)}")
+    put(f"  {len(packed):,} bytes as zstd, {len(plain):,} bytes as DBN")
+    counts = ((str(key), f"{records.counts[key]:,}", WHAT[key]) for key in WHAT)
+    put_table(("type", "records", "what"), counts, {"type", "what"}, "  ")
+    for name, work in (
+        ("zstd file to records", lambda: scan(packed)),
+        ("plain file to arrays", lambda: scan(plain).split()),
+    ):
+        seconds = _median_time(work)
+        rate = len(records) / seconds / 1e6
+        put(f"  {name:<22} {seconds * 1e3:>8.3f} ms {rate:>8.2f} M records/s")
 
 
-def _put_counts(records: Records) -> None:
-    put("")
-    put_heading("Records by type")
-    lines = (
-        (str(key), f"{n:,}", records.filter(key).nbytes // n, TABLES[key][0])
-        for key, n in _ordered(records)
-    )
-    put_table(("type", "count", "bytes", "what"), lines, set(TEXT), "  ")
-
-
-def _ordered(records: Records) -> Iterator[tuple[RType, int]]:
-    for key in TABLES:
-        if key in records.counts:
-            yield key, records.counts[key]
-
-
-def _put_first(records: Records, symbols: dict[int, str]) -> None:
-    put("")
-    put_heading("The first of each: prices are exact, times are UTC")
-    for key, _ in _ordered(records):
-        put(f"  {key}")
-        first = records.filter(key)[:SHOWN]
-        names = ("time", "symbol", *TABLES[key][1])
-        lines = (_shown(row, symbols, names[2:]) for _, _, row in rows(first, Style()))
-        put_table(names, lines, {"time", "symbol", *TEXT}, "    ")
-
-
-def _shown(row: dict[str, Value], symbols: dict[int, str], names: tuple[str, ...]) -> list[Value]:
-    # the time of day: the header above has the date
-    when = str(row.get("ts_recv", row["ts_event"])).partition("T")[2]
-    key = row["instrument_id"]
-    symbol = symbols.get(key, str(key)) if isinstance(key, int) else None
-    return [when, symbol, *(row[name] for name in names)]
-
-
-def _median_time(work: Callable[[], object], repeats: int) -> float:
+def _median_time(work: Callable[[], object]) -> float:
     times = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
-def _put_speed(packed: bytes, plain: bytes, n: int) -> None:
+# --- the feed -----------------------------------------------------------------------------
+
+
+def make_feed(records: Records, metadata: Metadata) -> Records:
+    """
+    Make what the gateway is to send: each trade with the quotes before it, then the trade.
+
+    Parameters
+    ----------
+    records : Records
+        The sample.
+    metadata : Metadata
+        Its header.
+
+    Returns
+    -------
+    Records
+        TBBO and trades in turn, in the order of time.
+    """
+    trades, quotes = records.array(Schema.TRADES), records.array(Schema.MBP_1)
+    tbbo = empty(Schema.TBBO, len(trades))
+    for name in trades.dtype.names or ():
+        if name not in ("length", "rtype"):
+            tbbo[name] = trades[name]
+    for id_ in np.unique(trades["instrument_id"]):
+        wanted = np.flatnonzero(trades["instrument_id"] == id_)
+        known = quotes[quotes["instrument_id"] == id_]
+        before = np.searchsorted(known["ts_recv"], trades["ts_recv"][wanted], "right") - 1
+        for name in LEVEL:
+            tbbo[name][wanted] = known[name][np.maximum(before, 0)]
+    pairs = [part for i in range(len(trades)) for part in (tbbo[i : i + 1], trades[i : i + 1])]
+    header = metadata.replace(schema=None, stype_in=None)
+    body = b"".join(part.tobytes() for part in pairs)
+    return scan(header.encode() + body)
+
+
+def _put_session(feed: Records) -> bool:
     put("")
-    put_heading(f"Measured just now, median of {REPEATS} runs of this small file")
-    from_zstd = _median_time(lambda: scan(packed), REPEATS)
-    from_plain = _median_time(lambda: scan(plain).split(), REPEATS)
-    _put_rate("zstd file to records", from_zstd, n, len(plain))
-    _put_rate("plain file to arrays", from_plain, n, len(plain))
-    decode = _reference()
-    if decode is None:
-        return
-    in_python = _median_time(lambda: decode(plain), SLOW_REPEATS)
-    _put_rate("the same in plain Python", in_python, n, len(plain))
-    put(f"  Arrays come {in_python / from_plain:,.0f} times as fast as dicts by dbnfast.reference.")
-
-
-def _put_rate(name: str, seconds: float, n: int, n_bytes: int) -> None:
+    put_heading("As a live feed: a gateway on 127.0.0.1 hangs up in the middle of a record")
+    got: list[Records] = []
+    faults = Faults({0: Cut(ACCIDENT)})
+    with (
+        Gateway(feed, keys=[KEY], speed=SPEED, faults=faults) as gateway,
+        Live(KEY, "127.0.0.1", gateway.port, dataset=_dataset(feed)) as live,
+    ):
+        live.subscribe(schema=Schema.TBBO)
+        live.subscribe(schema=Schema.TRADES)
+        put(f"  127.0.0.1:{gateway.port}, session {live.session_id}, {SPEED:g} times as fast")
+        table = Table(live, "  ")
+        began, n = time.monotonic(), 0
+        for item in live.events(max_wait=0.1):
+            if isinstance(item, Records):
+                table.add(item)
+                got.append(item)
+                n += item.counts.get(RType.MBP_0, 0) + item.counts.get(RType.MBP_1, 0)
+            elif isinstance(item, Reconnected):
+                table.say(f"  {item.reason}; again there after {item.down_s:.1f} s")
+            elif isinstance(item, Gap):
+                span = (item.end_ns - item.start_ns) / 1e9
+                state = "filled by replay" if item.filled else "NOT filled"
+                table.say(f"  a gap of {span:.1f} s in {item.schema}: {state}")
+            if n >= len(feed) or time.monotonic() - began > PATIENCE:
+                break
+        stats = live.stats()
+        table.close()
+    took = time.monotonic() - began
     put(
-        f"  {name:<25} {seconds * 1e3:>9.3f} ms {n / seconds / 1e6:>9.3f} M records/s"
-        f" {n_bytes / seconds / 1e6:>8,.0f} MB/s"
+        f"  {stats.records:,} records in {took:.1f} s, {stats.reconnects} reconnect, "
+        f"{stats.duplicates} replayed were here already"
+    )
+    return _compare(got, feed)
+
+
+def _compare(got: list[Records], feed: Records) -> bool:
+    good = True
+    received = Records.concat(got) if got else feed[:0]
+    for schema, key in ((Schema.TBBO, RType.MBP_1), (Schema.TRADES, RType.MBP_0)):
+        ours, theirs = received.array(key), feed.array(key)
+        same = len(ours) == len(theirs) and ours.tobytes() == theirs.tobytes()
+        verdict = "equal byte for byte: nothing was lost" if same else "NOT equal"
+        put(f"  {schema!s:<7} {len(ours):,} of {len(theirs):,} received, {verdict}")
+        good = good and same
+    return good
+
+
+def _put_rate(feed: Records) -> None:
+    put("")
+    put_heading("As fast as it goes, over the same loopback")
+    source = scan(_header(feed) + bytes(feed) * COPIES)
+    n_sent = len(source)
+    with (
+        Gateway(source, keys=[KEY], at_end="close") as gateway,
+        Live(
+            KEY, "127.0.0.1", gateway.port, reconnect_policy="none", dataset=_dataset(feed)
+        ) as live,
+    ):
+        live.subscribe(schema=Schema.TBBO)
+        live.subscribe(schema=Schema.TRADES)
+        began, n, volume = time.perf_counter(), 0, 0
+        for records in live.batches():
+            if RType.MBP_0 in records.counts:
+                volume += int(records.array(RType.MBP_0)["size"].sum())
+            n += len(records)
+            if n >= n_sent:
+                break
+        seconds = time.perf_counter() - began
+    put(
+        f"  {n:,} records to arrays, volume {volume:,}: {seconds:.2f} s, "
+        f"{n / seconds / 1e6:.1f} M records/s"
     )
 
 
-def _reference() -> Callable[[bytes], Any] | None:
-    try:
-        module = importlib.import_module("dbnfast.reference")
-    except ModuleNotFoundError:
-        return None
-    decode: Callable[[bytes], Any] = module.decode
-    return decode
+def _header(feed: Records) -> bytes:
+    assert feed.metadata is not None
+    return feed.metadata.encode()
+
+
+def _dataset(feed: Records) -> str:
+    assert feed.metadata is not None
+    return feed.metadata.dataset
 
 
 def _put_next() -> None:
     put("")
-    put_heading("Try next, with a file of your own")
-    put("  dbnfast info FILE                    what it holds")
-    put("  dbnfast head FILE -n 5               its first records")
-    put("  dbnfast head FILE --json | jq .      the same for programs")
+    put_heading("Try next")
+    put("  dbnfast info FILE                              what a file holds")
+    put("  dbnfast convert FILE out.parquet --schema mbo  and what it becomes")
+    put("  dbnfast serve FILE --key KEY                   it as a gateway of your own")
+    put("  dbnfast live --dataset GLBX.MDP3 -s trades     a live session")
     put("or in Python")
-    put('  arrays = dbnfast.split(open("FILE", "rb").read())    # one array a type')
+    put('  frame = dbnfast.read("FILE").to_df()')

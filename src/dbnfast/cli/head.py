@@ -105,17 +105,45 @@ def _put_as_table(parts: list[Records], layout: Layout, style: Style) -> None:
 
 
 def _put_as_lines(parts: list[Records], rtypes: set[RType | int], style: Style) -> None:
-    width = max((len(_name(key)) for key in rtypes), default=0)
+    width = max((len(name_of(key)) for key in rtypes), default=0)
     for part in parts:
         for key, layout, row in rows(part, style):
-            put(_line(_name(key).ljust(width), layout, row))
+            put(line_of(name_of(key).ljust(width), layout, row))
 
 
-def _name(key: RType | int) -> str:
+def name_of(key: RType | int) -> str:
+    """
+    Give the name of an rtype.
+
+    Parameters
+    ----------
+    key : RType or int
+        The rtype.
+
+    Returns
+    -------
+    str
+    """
     return f"rtype {key:#04x}" if type(key) is int else str(key)
 
 
-def _line(kind: str, layout: Layout | None, row: Row) -> str:
+def line_of(kind: str, layout: Layout | None, row: Row) -> str:
+    """
+    Write a record as a line of name=value pairs.
+
+    Parameters
+    ----------
+    kind : str
+        What it is.
+    layout : Layout or None
+        Its layout; None for an unknown rtype.
+    row : dict
+        Its values by field; taken apart.
+
+    Returns
+    -------
+    str
+    """
     # what is undefined is left out; the header's fields other than the first three come last
     index = "ts_event" if layout is None else layout.index_ts
     time = cell(row.pop(index)) or "-"

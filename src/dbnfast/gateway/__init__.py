@@ -1,1 +1,41 @@
-"""A local gateway that replays DBN files over the live protocol, for tests and demonstrations."""
+"""
+A gateway: DBN files replayed over the protocol of live sessions.
+
+`Gateway` listens on a socket; `dbnfast.gateway.protocol` is the same without one.
+"""
+
+from dbnfast.gateway.faults import (
+    Cut,
+    Delay,
+    DoubleAck,
+    Eof,
+    FailAuth,
+    Faults,
+    NoAck,
+    OneByteWrites,
+    Refuse,
+    Reset,
+    SendError,
+    Silence,
+)
+from dbnfast.gateway.protocol import GatewaySession
+from dbnfast.gateway.server import Gateway
+from dbnfast.gateway.service import Service
+
+__all__ = [
+    "Cut",
+    "Delay",
+    "DoubleAck",
+    "Eof",
+    "FailAuth",
+    "Faults",
+    "Gateway",
+    "GatewaySession",
+    "NoAck",
+    "OneByteWrites",
+    "Refuse",
+    "Reset",
+    "SendError",
+    "Service",
+    "Silence",
+]

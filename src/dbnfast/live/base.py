@@ -113,7 +113,7 @@ class LiveBase:
     ) -> None:
         del loop
         self._session: Session | None = None
-        self._progress: Progress | None = None  # of a session before, to go on with
+        self._earlier: tuple[Progress, int] | None = None  # a session to go on with
         self._sinks = Sinks()
         self._key = ApiKey(key)
         if gateway is not None and (not isinstance(gateway, str) or not gateway.strip()):
@@ -327,6 +327,19 @@ class LiveBase:
         """
         self._sinks.reconnects.append(ReconnectSink(reconnect_callback, exception_callback))
 
+    def go_on_with(self, progress: Progress, n_subscriptions: int) -> None:
+        """
+        Have the next session close the gap behind an earlier one, as a recorder's.
+
+        Parameters
+        ----------
+        progress : Progress
+            What the earlier one delivered.
+        n_subscriptions : int
+            How many it had: they are to be made again, in the same order.
+        """
+        self._earlier = (progress, n_subscriptions)
+
     def _sinks_changed(self) -> None:
         # a callback or stream was added, perhaps while the session runs
         return
@@ -368,10 +381,11 @@ class LiveBase:
             backlog=Backlog(self._on_slow, self._max_buffer),
             silence=Silence(options.heartbeat_interval_s or HEARTBEAT, hours),
             trace=self._trace,
-            progress=self._progress,
+            progress=None if self._earlier is None else self._earlier[0],
+            known=0 if self._earlier is None else self._earlier[1],
             upgrade=self._upgrade,
         )
-        self._progress = None
+        self._earlier = None
         return self._session, True
 
     def _market_hours(self, dataset: str) -> Any:
@@ -394,6 +408,7 @@ class LiveBase:
 
 
 def _checked_dataset(dataset: Any) -> str:
-    if not isinstance(dataset, str) or not dataset.strip() or not dataset.isprintable():
+    wrong = not isinstance(dataset, str) or not dataset.strip() or not dataset.isprintable()
+    if wrong or "|" in dataset:
         raise ValueError(f"dataset is {dataset!r}, expected its code, such as 'GLBX.MDP3'")
     return str(dataset).strip()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dbnfast._core.resume import Bag, Clock, Counts, peaks, since
+from dbnfast._core.multiset import Bag, Counts
+from dbnfast._core.resume import Clock, peaks, since
 from dbnfast.arrays import sealed
 from dbnfast.programs import FILTER_TS_AT, SIZES, SNAPSHOT_AT, SNAPSHOT_BITS
 
@@ -32,25 +33,6 @@ class _Batch(NamedTuple):
 
     records: Records
     tops: tuple[tuple[int, int], ...]
-
-
-def lowest_times(points: Mapping[int, int]) -> Times:
-    """
-    Write lowest times by rtype as the core wants them.
-
-    Parameters
-    ----------
-    points : mapping of int to int
-        By rtype; an rtype that is not there has none.
-
-    Returns
-    -------
-    ndarray of uint64, shape (256,)
-    """
-    least = np.full(256, NEVER, np.uint64)
-    for rtype, point in points.items():
-        least[rtype] = point
-    return least
 
 
 class Kept:
@@ -79,6 +61,13 @@ class Kept:
         self._counts: dict[int, Counts] = {}
         self._spilled: dict[int, int] = {}  # the highest time among hashes, by rtype
 
+    def _lowest(self, times: Mapping[int, int]) -> Times:
+        # as the core wants them; the hashed rtypes are not among the batches
+        least = np.full(256, NEVER, np.uint64)
+        for rtype in times.keys() - self._hashed:
+            least[rtype] = times[rtype]
+        return least
+
     @property
     def nbytes(self) -> int:
         """Bytes of the records kept, and of the tables."""
@@ -103,8 +92,7 @@ class Kept:
         Parameters
         ----------
         records : Records
-            Whole batches, or what `sift` left of them. Of hashed rtypes that `sift` has not
-            looked at, nothing is kept here.
+            Whole batches, or what `sift` left of them. Hashed rtypes are for `sift` to count.
         found : tuple
             Their highest times, as `peaks` gives them.
         lanes : container of int
@@ -133,7 +121,7 @@ class Kept:
             The time from which on a replay would bring records, by rtype; of an rtype that is
             not there nothing is kept.
         """
-        least = lowest_times(points)
+        least = self._lowest(points)
         left: list[_Batch] = []
         for batch in self._batches:
             tops = tuple(item for item in batch.tops if item[1] >= points.get(item[0], NEVER + 1))
@@ -180,7 +168,7 @@ class Kept:
         """
         self.end()
         bag = Bag(CLOCK)
-        least = lowest_times(starts)
+        least = self._lowest(starts)
         for batch in self._batches:
             bag.add(batch.records, least)
         for rtype, counts in self._counts.items():

@@ -10,10 +10,9 @@ from dbnfast._core.resume import IdPeaks
 from dbnfast.enums import SCHEMA_RTYPES, RType, Schema, SType
 from dbnfast.live.kept import CLOCK
 from dbnfast.live.requests import ALL_SYMBOLS
+from dbnfast.live.snapshots import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dbnfast.live.requests import Subscription
 
 # resumed from where they began: their times are of what they state, not of when it was sent
@@ -51,75 +50,6 @@ def beginning(schema: Schema, now_ns: int) -> int:
     return now_ns - now_ns % _BARS.get(schema, 1)
 
 
-class Snapshot:
-    """
-    What came of the state of the book that a subscription asked for.
-
-    Attributes
-    ----------
-    asked : bool
-        Whether this connection was asked for it.
-    done : bool
-        Whether an earlier one brought it whole.
-    """
-
-    def __init__(self) -> None:
-        self.done = False
-        self.ask(True)
-
-    def ask(self, asked: bool) -> None:
-        """
-        Begin a connection.
-
-        Parameters
-        ----------
-        asked : bool
-            Whether it is asked for a snapshot.
-        """
-        self.asked = asked
-        self._last = False
-        self._seen: set[int] = set()
-        self._expected: frozenset[int] = frozenset()
-
-    def see(self, ids: Iterable[int], last: bool, mapped: Iterable[int]) -> None:
-        """
-        Take records of the snapshot.
-
-        Parameters
-        ----------
-        ids : iterable of int
-            Their instruments.
-        last : bool
-            Whether the latest of them is marked as the last one.
-        mapped : iterable of int
-            The instruments that the subscription has by now.
-        """
-        if not self._seen:
-            self._expected = frozenset(mapped)
-        self._seen.update(ids)
-        self._last = last
-
-    @property
-    def whole(self) -> bool:
-        """Whether the book is known: its snapshot came, and ended, for every instrument."""
-        if not self.asked:
-            return self.done
-        return self._last and self._expected <= self._seen
-
-    def settle(self, accepted: bool) -> None:
-        """
-        End a connection.
-
-        Parameters
-        ----------
-        accepted : bool
-            Whether it brought anything; if not it is as if it had never been.
-        """
-        if accepted:
-            self.done = self.whole
-        self.ask(False)
-
-
 class State:
     """
     Where a subscription stands.
@@ -143,6 +73,8 @@ class State:
         none is.
     ids : set of int
         Its instruments, as far as they are known.
+    acknowledged : bool
+        Whether this connection answered.
     fresh : bool
         Whether this connection was asked for it without a start, though it had begun.
     snapshot : Snapshot or None
@@ -155,6 +87,7 @@ class State:
         self.floor: int | None = None
         self.clocked = False
         self.high = NONE_YET
+        self.acknowledged = False
         self.fresh = False
         self.snapshot = Snapshot() if sub.snapshot else None
         self.everything = sub.symbols == (ALL_SYMBOLS,)

@@ -73,8 +73,6 @@ class Options:
         Seconds of silence before the gateway sends a heartbeat; None for its own default.
     slow_reader_behavior : SlowReaderBehavior or None
         What the gateway does when this side falls behind.
-    pretty_px, pretty_ts : bool
-        How JSON shows prices and times.
     client : str
         What this side calls itself.
     """
@@ -85,8 +83,6 @@ class Options:
     encoding: Encoding = Encoding.DBN
     heartbeat_interval_s: int | None = None
     slow_reader_behavior: SlowReaderBehavior | None = None
-    pretty_px: bool = False
-    pretty_ts: bool = False
     client: str = CLIENT
 
     def line(self, auth: str) -> bytes:
@@ -112,8 +108,6 @@ class Options:
                 "compression": self.compression,
                 "heartbeat_interval_s": self.heartbeat_interval_s,
                 "slow_reader_behavior": slow,
-                "pretty_px": 1 if self.pretty_px else None,
-                "pretty_ts": 1 if self.pretty_ts else None,
                 "client": self.client,
             }
         )
@@ -240,7 +234,7 @@ class LiveProtocol:
         try:
             self._read_lines(self._lines)
         except LiveError as error:
-            self._fail(error)
+            self._fail(type(error)(self._key.hide(str(error))))
 
     def eof_received(self) -> None:
         """Tell that the gateway closed the connection; a second call does nothing."""
@@ -250,7 +244,7 @@ class LiveProtocol:
         if self._stream is not None:
             self._stream.feed_eof()
         elif self._failed is None:
-            waiting = "" if self._lines is None else shown(self._lines.rest())
+            waiting = "" if self._lines is None else self._key.hide(shown(self._lines.rest()))
             self._fail(
                 RemoteProtocolError(
                     f"the gateway closed the connection while this side waited for the "

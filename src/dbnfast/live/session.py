@@ -76,6 +76,7 @@ LIMIT: Final = "connection limit"  # in the words of a refusal that a closing co
 
 Message = TypeVar("Message", ErrorMsg, SymbolMappingMsg, SystemMsg)
 logger = logging.getLogger("dbnfast.live")
+logging.getLogger("dbnfast").addHandler(logging.NullHandler())  # silent until somebody listens
 
 
 def _of(records: Records, rtype: RType, kind: type[Message]) -> Iterator[Message]:
@@ -105,10 +106,14 @@ class Session:
         What is told of lines and batches.
     progress : Progress, optional
         Of a session before, which this one goes on with.
+    known : int
+        Subscriptions that the progress has been told of: they are made again, in their order.
     upgrade : bool
         Whether records of older versions become version 3.
     jitter : callable
         Gives a number from 0 to 1, which the delays are multiplied by.
+    wall : callable
+        Gives the time in ns since 1970-01-01 UTC.
 
     Attributes
     ----------
@@ -135,8 +140,10 @@ class Session:
         silence: Silence | None = None,
         trace: Trace | None = None,
         progress: Progress | None = None,
+        known: int = 0,
         upgrade: bool = True,
         jitter: Callable[[], float] = random.random,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self.options = options
         self.policy = policy
@@ -157,8 +164,13 @@ class Session:
         self.started = False  # whether records are wanted
         self._key = key
         self._silence = silence
+        self._known = known
         self._upgrade = upgrade
         self._jitter = jitter
+        self._wall = wall
+        # since when records were wanted that a connection before the first good one did not bring
+        self._wanted_ns: int | None = None
+        self._missed: str | None = None
         self._resuming = progress is not None  # whether the next connection goes on with another
         self.progress = Progress(overlap_ns=round(overlap * 1e9)) if progress is None else progress
         self._protocol: LiveProtocol | None = None
@@ -198,9 +210,15 @@ class Session:
                 "gateway replays for earlier subscriptions only"
             )
         self.subscriptions.append(subscription)
-        self.progress.subscribed(subscription)
-        if self._protocol is not None and self._is_in(self._protocol):
-            self._protocol.subscribe([subscription])
+        if subscription.id >= self._known:
+            self.progress.subscribed(subscription)
+        if self._protocol is None or not self._is_in(self._protocol):
+            return
+        asked: tuple[Subscription, ...] = (subscription,)
+        if self._resuming and not self.started:
+            asked = resume(asked, self.progress, self._reach)
+            self._resumed += asked
+        self._protocol.subscribe(asked)
 
     def start(self, now: float) -> None:
         """
@@ -212,6 +230,7 @@ class Session:
             The time.
         """
         self.started = True
+        self._wanted_ns = self._wall()
         if self._protocol is not None and self._protocol.state is State.READY:
             self._begin(self._protocol, now)
 
@@ -258,7 +277,7 @@ class Session:
             self._key,
             self.options,
             trace=self.trace,
-            start=time.time_ns() if start is None else start,
+            start=self._wall() if start is None else start,
         )
         self.retry_at = None
         self._connected_at = self._last_byte = now
@@ -493,6 +512,16 @@ class Session:
         self.progress.started(start)
         if self.metadata is None:
             self.metadata = header
+            self._tell_missed()
+
+    def _tell_missed(self) -> None:
+        # connections ended before the session began: what was wanted from now on is missing
+        if self._missed is None or self._wanted_ns is None:
+            return
+        live = (s.schema for s in self.subscriptions if s.start is None)
+        for schema in dict.fromkeys(live):
+            end = max(self._wanted_ns, self._wall())
+            self._add(Gap(schema, self._wanted_ns, end, False, self._missed))
 
     def _read_control(self, records: Records) -> None:
         # before the records are handed on: what they change of the session itself
@@ -608,6 +637,8 @@ class Session:
             return
         if self.trace is not None:
             self.trace.note(f"ended: {error}")
+        if self.started and self.metadata is None and self._missed is None:
+            self._missed = str(error)
         if protocol is not None and self.started:
             self.progress.disconnected()
             self._resuming = self._resuming or self.metadata is not None

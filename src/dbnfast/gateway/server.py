@@ -1,0 +1,227 @@
+"""A gateway on a socket: one thread, any number of clients, none of which waits for another."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from dbnfast.gateway.lines import MIN_HEARTBEAT_S
+from dbnfast.gateway.loop import Loop
+from dbnfast.gateway.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from dbnfast.gateway.faults import Faults
+
+BACKLOG: Final = 128
+
+
+class Gateway:
+    """
+    Replay DBN data to any number of clients, over the protocol of live sessions.
+
+    A context manager: inside, clients may connect to `port`.
+
+    Parameters
+    ----------
+    source : path, bytes-like, list of these, Store or Records
+        DBN data; files of several schemas are merged.
+    keys : str or iterable of str
+        The API keys that may connect.
+    host : str
+        The address to listen at.
+    port : int
+        The port; 0 for any that is free.
+    speed : float or str
+        ``"max"`` for as fast as each client takes it; ``"1x"``, ``"10x"`` or a number for
+        records sent when their time is reached, on a timeline that all sessions share and that
+        begins with the first of them.
+    at_end : {"idle", "close"}
+        Whether sessions stay open with heartbeats when the source ends.
+    faults : Faults or mapping, optional
+        What goes wrong, by connection; see `dbnfast.gateway.faults`.
+    version : int
+        The DBN version to send, 1 to 3.
+    clock : callable, optional
+        Gives seconds and never goes back; None for the system's. With another one ts_out is the
+        timeline's time too.
+    replay_window_s : float
+        How far back replay may begin on a timeline.
+    auth_timeout_s : float
+        How long a client may take to say who it is.
+    min_heartbeat_s : int
+        The shortest interval of heartbeats that a client may ask for.
+    keep_log : bool
+        Whether `log` keeps what clients sent.
+    trace : callable, optional
+        Called, in the gateway's thread, with a connection's number, ``"recv"`` or ``"send"``,
+        and a text, never with a whole key.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An option is not what it should be, or there are no keys.
+    DecodeError, FileNotFoundError
+        The source cannot be read.
+
+    Notes
+    -----
+    Whoever can reach the address and knows a key gets the data. Source: ``docs/protocol.md``.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        keys: str | Iterable[str],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        speed: float | str = "max",
+        at_end: str = "idle",
+        faults: Faults | Mapping[int | None, Any] | None = None,
+        version: int = 3,
+        clock: Callable[[], float] | None = None,
+        replay_window_s: float = 86_400,
+        auth_timeout_s: float = 30,
+        min_heartbeat_s: int = MIN_HEARTBEAT_S,
+        keep_log: bool = False,
+        trace: Callable[[int, str, str], object] | None = None,
+    ) -> None:
+        self._service = Service(
+            source,
+            keys=keys,
+            speed=speed,
+            at_end=at_end,
+            faults=faults,
+            version=version,
+            clock=clock,
+            replay_window_s=replay_window_s,
+            auth_timeout_s=auth_timeout_s,
+            min_heartbeat_s=min_heartbeat_s,
+        )
+        self._host = host
+        self._asked_port = port
+        self._keep_log = keep_log
+        self._trace = trace
+        self._log: list[tuple[int, str]] = []
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: Loop | None = None
+
+    def start(self) -> Self:
+        """
+        Listen, in a thread of its own.
+
+        Returns
+        -------
+        Gateway
+            Itself.
+
+        Raises
+        ------
+        OSError
+            The address is taken, or there is none such.
+        ValueError
+            It runs already.
+        """
+        if self._thread is not None:
+            raise ValueError("the gateway runs already")
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.create_server(
+            (self._host, self._asked_port), family=family, backlog=BACKLOG
+        )
+        listener.setblocking(False)
+        self._listener = listener
+        self._loop = Loop(self._service, listener, self._tell)
+        self._thread = threading.Thread(target=self._loop.run, name="dbnfast-gateway", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End all sessions and the thread; a second call does nothing."""
+        if self._thread is not None and self._loop is not None:
+            self._loop.stop()
+            self._thread.join()
+            self._thread = self._loop = self._listener = None
+
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """
+        Wait until the gateway is stopped.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; None to wait for ever.
+
+        Returns
+        -------
+        bool
+            Whether it is.
+        """
+        thread = self._thread
+        if thread is None:
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def start_clock(self) -> None:
+        """Let the timeline begin now, and not with the first session."""
+        self._service.timeline.start()
+
+    @property
+    def host(self) -> str:
+        """The address it listens at."""
+        return self._host
+
+    @property
+    def port(self) -> int:
+        """The port it listens at."""
+        if self._listener is None:
+            raise ValueError("the gateway does not run: it has no port")
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def sessions(self) -> int:
+        """How many connections there are now."""
+        return 0 if self._loop is None else self._loop.n_sessions
+
+    @property
+    def connections(self) -> int:
+        """How many connections there were, those of now included."""
+        return self._service.n_connections
+
+    @property
+    def log(self) -> list[tuple[int, str]]:
+        """The lines that came, each with its connection's number; empty unless asked for."""
+        return list(self._log)
+
+    @property
+    def service(self) -> Service:
+        """What the sessions share."""
+        return self._service
+
+    def _tell(self, number: int, direction: str, text: str) -> None:
+        if self._keep_log and direction == "recv":
+            self._log.append((number, text))
+        if self._trace is not None:
+            self._trace(number, direction, text)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._listener is None else f"at {self._host}:{self.port}"
+        return f"<Gateway: {self._service.source.dataset or 'no dataset'}, {state}>"

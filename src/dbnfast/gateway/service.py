@@ -1,0 +1,160 @@
+"""What all sessions of a gateway share."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from dbnfast.gateway.faults import Faults
+from dbnfast.gateway.lines import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
+from dbnfast.gateway.source import Source
+from dbnfast.gateway.timeline import Timeline, parse_speed
+from dbnfast.live.auth import ApiKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+AT_END: Final = ("idle", "close")
+CHALLENGE: Final = 32  # letters
+ALPHABET: Final = string.ascii_letters + string.digits
+
+
+class Service:
+    """
+    What is replayed, to whom, and how: all but the connections.
+
+    Parameters
+    ----------
+    source : path, bytes-like, list of these, Store or Records
+        DBN data.
+    keys : str or iterable of str
+        The API keys that may connect.
+    speed : float or str
+        ``"max"`` for as fast as each client takes it; ``"1x"``, ``"10x"`` or a number for
+        records sent when their time is reached, on a timeline that all sessions share.
+    at_end : {"idle", "close"}
+        Whether sessions stay open with heartbeats when the source ends.
+    faults : Faults or mapping, optional
+        What goes wrong.
+    version : int
+        The DBN version to send, 1 to 3.
+    clock : callable, optional
+        Gives seconds and never goes back; None for the system's.
+    replay_window_s : float
+        How far back replay may begin on a timeline.
+    auth_timeout_s : float
+        How long a client may take to say who it is.
+    min_heartbeat_s : int
+        The shortest interval of heartbeats that a client may ask for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An option is not what it should be, or there are no keys.
+    DecodeError, FileNotFoundError
+        The source cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        keys: str | Iterable[str],
+        speed: float | str = "max",
+        at_end: str = "idle",
+        faults: Faults | Mapping[int | None, Any] | None = None,
+        version: int = 3,
+        clock: Callable[[], float] | None = None,
+        replay_window_s: float = 86_400,
+        auth_timeout_s: float = 30,
+        min_heartbeat_s: int = MIN_HEARTBEAT_S,
+    ) -> None:
+        if at_end not in AT_END:
+            raise ValueError(f"at_end is {at_end!r}, expected 'idle' or 'close'")
+        if not 0 < min_heartbeat_s <= MAX_HEARTBEAT_S:
+            raise ValueError(f"min_heartbeat_s is {min_heartbeat_s}, expected 1 or more")
+        for name, seconds in (("auth_timeout", auth_timeout_s), ("replay_window", replay_window_s)):
+            if not seconds > 0:
+                raise ValueError(f"{name}_s is {seconds}, expected seconds above 0")
+        self.keys = tuple(ApiKey(key) for key in ([keys] if isinstance(keys, str) else keys))
+        if not self.keys:
+            raise ValueError("keys is empty, expected at least one API key")
+        pace = parse_speed(speed)
+        self.faults = faults if isinstance(faults, Faults) else Faults(faults)
+        self.source = source if isinstance(source, Source) else Source(source, version)
+        self.timeline = Timeline(self.source, pace, clock)
+        self.closes = at_end == "close"
+        self.replay_window_ns = round(replay_window_s * 1e9)
+        self.auth_timeout_s = auth_timeout_s
+        self.min_heartbeat_s = min_heartbeat_s
+        self._base = time.time_ns() // 10**9
+        self._n = 0
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What gives the seconds."""
+        return self.timeline.clock
+
+    @property
+    def n_connections(self) -> int:
+        """How many connections there were."""
+        return self._n
+
+    def number(self) -> int:
+        """
+        Count a connection.
+
+        Returns
+        -------
+        int
+            Its number, from 0.
+        """
+        self._n += 1
+        return self._n - 1
+
+    def session_id(self, number: int) -> str:
+        """
+        Name a session.
+
+        Parameters
+        ----------
+        number : int
+            Its connection's.
+
+        Returns
+        -------
+        str
+            A decimal number.
+        """
+        return str(self._base + number)
+
+    def challenge(self) -> str:
+        """
+        Make a challenge.
+
+        Returns
+        -------
+        str
+            32 random letters and digits.
+        """
+        return "".join(secrets.choice(ALPHABET) for _ in range(CHALLENGE))
+
+    def hide(self, text: str) -> str:
+        """
+        Take all keys out of a text.
+
+        Parameters
+        ----------
+        text : str
+            Of whatever origin.
+
+        Returns
+        -------
+        str
+            With the last five letters of a key in place of all of it.
+        """
+        for key in self.keys:
+            text = key.hide(text)
+        return text

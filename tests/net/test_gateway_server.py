@@ -1,0 +1,268 @@
+"""The gateway on sockets: isolation, limits, and a clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dbnfast
+from dbnfast import Decoder, Schema
+from dbnfast.gateway import Cut, Gateway, Refuse, Reset, Silence
+from dbnfast.live.auth import cram_response
+from gateways import BEGIN, KEY, Clock, header, trades
+
+PATIENCE = 60.0
+THREAD = "dbnfast-gateway"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name == THREAD]
+
+
+class Peer:
+    """A client on a socket of its own."""
+
+    def __init__(self, gateway: Gateway, *, small: bool = False) -> None:
+        self.sock = socket.socket()
+        self.sock.settimeout(PATIENCE)
+        if small:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.sock.connect(("127.0.0.1", gateway.port))
+        self.file = self.sock.makefile("rb")
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.file.close()
+        self.sock.close()
+
+    def log_in(self, **fields: object) -> bytes:
+        self.file.readline()
+        challenge = self.file.readline().decode().strip().removeprefix("cram=")
+        given = {"auth": cram_response(challenge, KEY), "dataset": "XNAS.ITCH", **fields}
+        self.send("|".join(f"{name}={value}" for name, value in given.items()))
+        return self.file.readline()
+
+    def send(self, *lines: str) -> None:
+        self.sock.sendall("".join(f"{line}\n" for line in lines).encode())
+
+    def start(self, **fields: object) -> None:
+        assert self.log_in(**fields).startswith(b"success=1|")
+        self.send("schema=trades|stype_in=raw_symbol|symbols=ALL_SYMBOLS", "start_session")
+
+    def rest(self) -> bytes:
+        return self.file.read()
+
+    def wait_for_end(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while self.sock.recv(65536):
+                pass
+
+
+def many(n: int) -> bytes:
+    array = dbnfast.empty(Schema.TRADES, n)
+    array["ts_event"] = array["ts_recv"] = BEGIN + np.arange(n)
+    array["instrument_id"] = 1
+    return dbnfast.encode(array, header(Schema.TRADES, [1]))
+
+
+def sequences(data: bytes) -> list[int]:
+    decoder = Decoder()
+    decoder.feed(data)
+    return [r.sequence for part in decoder.read() for r in part if hasattr(r, "sequence")]
+
+
+def test_it_listens_on_this_machine_only_and_names_its_port() -> None:
+    gateway = Gateway(trades([0]), keys=KEY)
+    with pytest.raises(ValueError, match="does not run"):
+        _ = gateway.port
+    assert "stopped" in repr(gateway)
+    with gateway:
+        assert gateway.port > 0
+        assert gateway.host == "127.0.0.1"
+        assert str(gateway.port) in repr(gateway)
+        with pytest.raises(ValueError, match="runs already"):
+            gateway.start()
+        with pytest.raises(OSError, match=r".+"):
+            Gateway(trades([0]), keys=KEY, port=gateway.port).start()
+    gateway.stop()
+    assert gateway.wait_closed(0)
+
+
+def test_it_may_start_again() -> None:
+    gateway = Gateway(trades([0]), keys=KEY, at_end="close")
+    for _ in range(2):
+        with gateway, Peer(gateway) as peer:
+            peer.start()
+            assert sequences(peer.rest()) == [0]
+
+
+def test_a_stop_ends_sessions_in_every_state() -> None:
+    gateway = Gateway(many(200_000), keys=KEY).start()
+    with (
+        Peer(gateway) as silent,
+        Peer(gateway) as known,
+        Peer(gateway) as stuck,
+        Peer(gateway) as done,
+    ):
+        known.log_in()
+        stuck.start()
+        done.start()
+        done.file.read(200_000 * 48)
+        assert gateway.sessions == 4
+        assert gateway.connections == 4
+        gateway.stop()
+        for peer in (silent, known, stuck, done):
+            peer.wait_for_end()
+    assert gateway.sessions == 0
+
+
+def test_a_stuck_client_does_not_hold_up_others() -> None:
+    n = 400_000
+    with Gateway(many(n), keys=KEY, at_end="close") as gateway, Peer(gateway, small=True) as stuck:
+        stuck.start()
+        for _ in range(3):
+            with Peer(gateway) as peer:
+                peer.start()
+                assert len(peer.rest()) == 128 + 320 + 176 + n * 48
+        loop = gateway._loop
+        assert loop is not None
+        held = [sum(map(len, c.waiting)) for c in loop._connections.values()]
+        assert max(held, default=0) < 3 << 20
+        assert len(stuck.rest()) == 128 + 320 + 176 + n * 48
+
+
+def test_a_client_that_goes_away_is_forgotten() -> None:
+    with Gateway(many(400_000), keys=KEY) as gateway:
+        for reset in (False, True):
+            with Peer(gateway, small=True) as peer:
+                peer.start()
+                peer.file.read(1000)
+                if reset:
+                    linger = struct.pack("ii", 1, 0)
+                    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        wait_until(lambda: gateway.sessions == 0)
+
+
+def wait_until(true: Any) -> None:
+    pause = threading.Event()
+    for _ in range(int(PATIENCE / 0.01)):
+        if true():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not come to that")
+
+
+def test_an_unknown_peer_has_so_many_bytes_and_so_much_time() -> None:
+    clock = Clock()
+    gateway = Gateway(trades([0]), keys=KEY, clock=clock, auth_timeout_s=10)
+    with gateway, Peer(gateway) as chatty, Peer(gateway) as quiet:
+        chatty.file.readline()
+        chatty.file.readline()
+        with contextlib.suppress(ConnectionError):
+            chatty.sock.sendall(b"x" * 20_000)
+            assert chatty.file.readline().startswith(b"success=0|")
+        chatty.wait_for_end()
+        quiet.file.readline()
+        quiet.file.readline()
+        clock.seconds += 11
+        assert quiet.rest() == b""
+
+
+def test_what_is_sent_last_arrives_though_the_client_still_talks() -> None:
+    with Gateway(trades([0]), keys=KEY, at_end="close") as gateway:
+        for _ in range(20):
+            with Peer(gateway) as peer:
+                assert peer.log_in().startswith(b"success=1")
+                line = "schema=trades|stype_in=raw_symbol|symbols=SYM1"
+                peer.send(line, "start_session", *[line] * 50)
+                assert sequences(peer.rest()) == [0]
+
+
+def test_faults_on_sockets() -> None:
+    faults = {0: Refuse(), 1: Reset(200), 2: Cut(200), 3: Silence(200)}
+    with Gateway(trades([0]), keys=KEY, faults=faults) as gateway:
+        with Peer(gateway) as refused:
+            assert refused.rest() == b""
+        with Peer(gateway) as reset:
+            reset.start()
+            with pytest.raises(ConnectionResetError):
+                reset.rest()
+        with Peer(gateway) as cut:
+            cut.start()
+            assert len(cut.rest()) == 200
+        with Peer(gateway) as silent:
+            silent.start()
+            assert len(silent.file.read(200)) == 200
+            silent.sock.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                silent.sock.recv(1)
+
+
+def test_the_systems_clock() -> None:
+    file = trades([0, 20, 40])
+    with Gateway(file, keys=KEY, speed="1000x", at_end="close") as gateway, Peer(gateway) as peer:
+        peer.start(ts_out=1)
+        data = peer.rest()
+    decoder = Decoder()
+    decoder.feed(data)
+    stamps = [r.ts_out for part in decoder.read() for r in part if hasattr(r, "sequence")]
+    assert len(stamps) == 3
+    assert stamps == sorted(stamps)
+    assert stamps[2] - stamps[0] >= 39_000_000  # 40 s are 40 ms
+
+
+def test_many_clients_at_once() -> None:
+    with Gateway(many(2000), keys=KEY, at_end="close") as gateway, contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(Peer(gateway)) for _ in range(50)]
+        for peer in peers:
+            peer.start()
+        assert {len(peer.rest()) for peer in peers} == {128 + 320 + 176 + 2000 * 48}
+
+
+def test_trace_and_log() -> None:
+    said: list[tuple[int, str, str]] = []
+    gateway = Gateway(
+        trades([0]), keys=KEY, at_end="close", keep_log=True, trace=lambda *a: said.append(a)
+    )
+    with gateway, Peer(gateway) as peer:
+        peer.start(client=KEY)
+        peer.rest()
+    directions = [direction for _, direction, _ in said]
+    assert directions[:4] == ["send", "send", "recv", "send"]
+    assert said[-1][2].endswith("bytes")
+    assert [line.partition("=")[0] for _, line in gateway.log] == [
+        "auth", "schema", "start_session"
+    ]  # fmt: skip
+    assert "client=****opqrs" in gateway.log[0][1]
+    assert KEY not in repr(said) + repr(gateway.log)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"keys": []}, "keys is empty"),
+        ({"keys": ["abc"]}, "key has 3 characters"),
+        ({"speed": "fast"}, "speed is 'fast'"),
+        ({"speed": 0}, "speed is 0"),
+        ({"speed": True}, "speed is True"),
+        ({"at_end": "stop"}, "at_end is 'stop'"),
+        ({"version": 4}, "version is 4"),
+        ({"auth_timeout_s": 0}, "auth_timeout_s is 0"),
+        ({"min_heartbeat_s": 0}, "min_heartbeat_s is 0"),
+        ({"faults": {-1: Cut(1)}}, "connection is -1"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Gateway(trades([0]), **{"keys": KEY, **options})
