@@ -41,7 +41,7 @@ from dbnfast.messages import ErrorMsg, SymbolMappingMsg, SystemMsg
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from dbnfast.live.auth import ApiKey
     from dbnfast.live.requests import Subscription
@@ -215,8 +215,8 @@ class Session:
         if self._protocol is None or not self._is_in(self._protocol):
             return
         asked: tuple[Subscription, ...] = (subscription,)
-        if self._resuming and not self.started:
-            asked = resume(asked, self.progress, self._reach)
+        if not self.started:
+            asked = self._asked(asked)
             self._resumed += asked
         self._protocol.subscribe(asked)
 
@@ -448,19 +448,24 @@ class Session:
     def _authenticated(self, protocol: LiveProtocol, event: Authenticated, now: float) -> None:
         self.session_id, self.lsg_version = event.session_id, event.lsg_version
         logger.info("authenticated, session_id=%r", event.session_id)
-        subscriptions: Iterable[Subscription] = self.subscriptions
-        if self._resuming:
-            self._resumed = resume(self.subscriptions, self.progress, self._reach)
-            subscriptions = self._resumed
-        protocol.subscribe(list(subscriptions))
+        self._resumed = self._asked(self.subscriptions)
+        protocol.subscribe(self._resumed)
         if self.started:
             self._begin(protocol, now)
+
+    def _asked(self, subscriptions: Sequence[Subscription]) -> tuple[Subscription, ...]:
+        # what to send for these subscriptions over the present connection
+        if self._resuming:
+            return resume(subscriptions, self.progress, self._reach)
+        if self._reach == Reach.NONE:  # the users' own starts have aged out meanwhile
+            return tuple(sub.resumed(None, snapshot=sub.snapshot) for sub in subscriptions)
+        return tuple(subscriptions)
 
     def _begin(self, protocol: LiveProtocol, now: float) -> None:
         protocol.start()
         self._last_byte = now
         self._deadline = self.silent_at
-        if self._resuming:
+        if self._again:
             self.progress.resumed(self._resumed)
 
     def _received(self, records: Records, now: float) -> None:
@@ -515,13 +520,18 @@ class Session:
             self._tell_missed()
 
     def _tell_missed(self) -> None:
-        # connections ended before the session began: what was wanted from now on is missing
+        # connections ended before the session began: what was wanted from now on is missing, and
+        # what replay was to bring, where that has aged out meanwhile
         if self._missed is None or self._wanted_ns is None:
             return
-        live = (s.schema for s in self.subscriptions if s.start is None)
-        for schema in dict.fromkeys(live):
-            end = max(self._wanted_ns, self._wall())
-            self._add(Gap(schema, self._wanted_ns, end, False, self._missed))
+        now = self._wall()
+        missing: dict[Schema, int] = {}
+        for wanted, asked in zip(self.subscriptions, self._resumed, strict=False):
+            if asked.start is None:
+                start = self._wanted_ns if wanted.start is None else wanted.start
+                missing[wanted.schema] = min(start, missing.get(wanted.schema, start))
+        for schema, start in missing.items():
+            self._add(Gap(schema, start, max(start, now), False, self._missed))
 
     def _read_control(self, records: Records) -> None:
         # before the records are handed on: what they change of the session itself
@@ -587,10 +597,15 @@ class Session:
         self.gaps.append(gap)
         self.backlog.put(gap)
 
+    @property
+    def _again(self) -> bool:
+        # whether records were asked for over a connection before
+        return self._resuming or self._missed is not None
+
     def _refused_replay(self) -> bool:
         # whether the gateway may have refused what only resuming asked for
         return (
-            self._resuming
+            self._again
             and (self._fresh or bool(self.progress.replaying))
             and any(subscription.start is not None for subscription in self._resumed)
         )
@@ -619,7 +634,7 @@ class Session:
         asked = self._resumed
         while self._reach < Reach.NONE:
             self._reach = Reach(self._reach + 1)
-            if resume(self.subscriptions, self.progress, self._reach) != asked:
+            if self._asked(self.subscriptions) != asked:
                 return
 
     def _end(
