@@ -24,7 +24,9 @@ class Gap:
     schema : Schema
         What is missing.
     start_ns, end_ns : int
-        From the resume point on, until the new session's first records; ns since 1970-01-01 UTC.
+        ns since 1970-01-01 UTC, of the times that replay goes by. A filled one begins with the
+        latest time received; one that is not, at the resume point before that, as records that
+        were late may be missing too.
     filled : bool
         Whether replay brought the records, so that none is missing.
     reason : str

@@ -486,7 +486,7 @@ class Session:
             self._read_control(records)
         refused = self._refusal is not None and self._refused_replay() and not market
         if self._announce is not None and not refused:
-            self._tell_reconnected(now)
+            self._tell_reconnected(records, now)
         if market:
             self._fresh = False
         new = self.progress.push(records)
@@ -528,7 +528,8 @@ class Session:
         missing: dict[Schema, int] = {}
         for wanted, asked in zip(self.subscriptions, self._resumed, strict=False):
             if asked.start is None:
-                start = self._wanted_ns if wanted.start is None else wanted.start
+                start = max(0, self._wanted_ns - self.progress.overlap_ns)
+                start = start if wanted.start is None else wanted.start
                 missing[wanted.schema] = min(start, missing.get(wanted.schema, start))
         for schema, start in missing.items():
             self._add(Gap(schema, start, max(start, now), False, self._missed))
@@ -559,7 +560,7 @@ class Session:
                 if message.code == SystemCode.SLOW_READER_WARNING:
                     logger.warning("the gateway warns: %s", message.msg)
 
-    def _tell_reconnected(self, now: float) -> None:
+    def _tell_reconnected(self, first: Records, now: float) -> None:
         protocol, announce = self._protocol, self._announce
         assert protocol is not None
         assert announce is not None
@@ -580,12 +581,34 @@ class Session:
             )
         )
         for schema in lost(self.subscriptions, self._resumed, self.progress):
-            start = self.progress.highest.get(schema, self.progress.last_ns)
-            self._add(Gap(schema, start, max(start, metadata.start), False, reason))
+            # late ones may be missing too: they are older than the latest received
+            start = self.progress.points.get(schema, self.progress.last_ns)
+            self._add(Gap(schema, start, max(start, self._gateway_ns(first)), False, reason))
+        self._tell_clipped(reason)
         self._open_gaps = {
             schema: (self.progress.highest.get(schema, self.progress.last_ns), reason)
             for schema in self.progress.replaying
         }
+
+    def _gateway_ns(self, first: Records) -> int:
+        # the gateway's time; a header's start may be that of a replay
+        protocol = self._protocol
+        assert protocol is not None
+        assert protocol.metadata is not None
+        times = [r.ts_event for r in first.filter(CONTROL) if r.ts_event != UNDEF_TIMESTAMP]
+        return max(protocol.metadata.start, max(times, default=self._wall()))
+
+    def _tell_clipped(self, reason: str) -> None:
+        # Replay does not go back behind the session's beginning, as what is before it was never
+        # wanted; but late records from there, which were, may have been on their way.
+        highest, overlap = self.progress.highest, self.progress.overlap_ns
+        clipped: dict[Schema, tuple[int, int]] = {}
+        for wanted, asked in zip(self.subscriptions, self._resumed, strict=False):
+            low = max(0, highest.get(wanted.schema, self.progress.last_ns) - overlap)
+            if wanted.start is None and asked.start is not None and low < asked.start:
+                clipped[wanted.schema] = low, asked.start
+        for schema, (start, end) in clipped.items():
+            self._add(Gap(schema, start, end, False, reason))
 
     def _fill(self, schema: Schema) -> None:
         start, reason = self._open_gaps.pop(schema, (None, ""))
@@ -614,10 +637,10 @@ class Session:
         if self._refusal is not None:
             self._refused(self._refusal, now)
         elif isinstance(error, AuthenticationError):
-            self._end(error, now, retry=self._resuming and LIMIT in str(error))
+            self._end(error, now, retry=self._again and LIMIT in str(error))
         elif isinstance(error, DecodeError):
             # damage: another connection may bring what this one did not, if it ever worked
-            self._end(error, now, retry=not self._fresh or self._resuming)
+            self._end(error, now, retry=not self._fresh or self._again)
         else:
             self._end(error or SessionClosed("the gateway closed the connection"), now)
 
@@ -627,7 +650,7 @@ class Session:
             self._end(refusal, now, reach=self._reach)
             return
         limit = refusal.code == ErrorCode.CONNECTION_LIMIT_EXCEEDED
-        again = refusal.code not in FATAL or (limit and self._resuming)
+        again = refusal.code not in FATAL or (limit and self._again)
         self._end(refusal, now, retry=again)
 
     def _ask_less(self) -> None:
