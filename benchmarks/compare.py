@@ -32,6 +32,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import compare_live
 import compare_store
 import data
 import dbnfast
@@ -382,7 +383,7 @@ def main(argv: list[str] | None = None) -> int:
     groups = (
         decode, split, feed, objects, decompress, encode,
         compare_store.frames, compare_store.arrow, compare_store.parquet, compare_store.text,
-        compare_store.text_back, compare_store.symbols, import_time,
+        compare_store.text_back, compare_store.symbols, compare_live.live, import_time,
     )  # fmt: skip
     names = None if options.only is None else set(options.only.split(","))
     bench = Bench(1 if options.smoke else options.runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -24,8 +25,14 @@ NEVER: Final = 2**64 - 1  # the undefined time, and a lowest time that none reac
 TIMED: Final = 1  # the numbers are the core's
 UNTIMED: Final = 2
 PASSED: Final = 4
-LOOK_EVERY: Final = 256 << 10  # bytes: looking more often costs more than it frees
-SPILL: Final = 64 << 20  # bytes: what is kept beyond is kept as hashes
+# what comes between two looks at what can go: bytes, or batches where these are small
+LOOK_EVERY: Final = 256 << 10
+BATCHES: Final = 32
+# Smaller batches are copied, and joined when they are as much as GATHER: the garbage collector
+# looks at every object that lives long, and would stop the session for it.
+SMALL: Final = 16 << 10
+GATHER: Final = 256 << 10
+SPILL: Final = 256 << 20  # bytes: what is kept beyond is kept as hashes
 
 
 class _Batch(NamedTuple):
@@ -53,10 +60,14 @@ class Kept:
 
     def __init__(self, hashed: Iterable[int]) -> None:
         self._hashed = frozenset(hashed)
-        self._batches: list[_Batch] = []
-        self._nbytes = 0  # of the batches
-        self._unseen = 0  # bytes that came since they were looked through
-        self._left = 0  # bytes that were left then
+        self._batches: deque[_Batch] = deque()  # those looked at last are at the end
+        self._nbytes = 0  # of them and the small ones
+        self._small: list[bytes] = []
+        self._small_tops: dict[int, int] = {}
+        self._n_small = 0  # bytes
+        self._like: Records | None = None  # what the small ones are like
+        self._unseen = 0  # bytes that came since the last look
+        self._n_unseen = 0  # batches
         self._bag: Bag | None = None
         self._counts: dict[int, Counts] = {}
         self._spilled: dict[int, int] = {}  # the highest time among hashes, by rtype
@@ -83,7 +94,7 @@ class Kept:
     @property
     def due(self) -> bool:
         """Whether `trim` is worth its while."""
-        return self._unseen > max(LOOK_EVERY, self._left)
+        return self._unseen > LOOK_EVERY or self._n_unseen >= BATCHES
 
     def keep(self, records: Records, found: Peaks, lanes: Iterable[int]) -> None:
         """
@@ -106,10 +117,38 @@ class Kept:
                 tops.append((rtype, top))
             if state & UNTIMED:
                 tops.append((rtype, NEVER))  # replays may bring them whatever their start
-        if tops:
+        if not tops:
+            return
+        n = records.nbytes
+        self._nbytes += n
+        self._unseen += n
+        self._n_unseen += 1
+        if n >= SMALL:
             self._batches.append(_Batch(records, tuple(tops)))
-            self._nbytes += records.nbytes
-            self._unseen += records.nbytes
+            return
+        like = self._like
+        if like is None:
+            self._like = records
+        elif like.version != records.version or like.ts_out != records.ts_out:
+            self._gather()
+            self._like = records
+        self._small.append(bytes(records.data))
+        self._n_small += n
+        known = self._small_tops
+        for rtype, top in tops:
+            if top > known.get(rtype, -1):
+                known[rtype] = top
+        if self._n_small >= GATHER:
+            self._gather()
+
+    def _gather(self) -> None:
+        # the small batches become one
+        if self._like is not None and self._small:
+            raw = b"".join(self._small)
+            like = self._like
+            made = like._make(raw, 0, len(raw), like.version, like.metadata)
+            self._batches.append(_Batch(made, tuple(self._small_tops.items())))
+        self._small, self._small_tops, self._n_small, self._like = [], {}, 0, None
 
     def trim(self, points: Mapping[int, int]) -> None:
         """
@@ -122,35 +161,38 @@ class Kept:
             not there nothing is kept.
         """
         least = self._lowest(points)
-        left: list[_Batch] = []
-        for batch in self._batches:
-            tops = tuple(item for item in batch.tops if item[1] >= points.get(item[0], NEVER + 1))
-            if len(tops) == len(batch.tops):
-                left.append(batch)
-            elif tops:  # one rtype may be quiet for long: it must not hold all the others
-                left.append(_Batch(_cut(batch.records, least), tops))
-        self._batches = left
-        self._nbytes = sum(batch.records.nbytes for batch in left)
+        # A few each time, in turn, so that no look takes long; and twice as many as came since
+        # the last one, so that all are looked at again before as many more have come.
+        for _ in range(min(2 * self._n_unseen + BATCHES, len(self._batches))):
+            batch = self._batches.popleft()
+            tops = _needed(batch, points)
+            if len(tops) != len(batch.tops):
+                self._nbytes -= batch.records.nbytes
+                if not tops:
+                    continue
+                # one rtype may be quiet for long: it must not hold all the others
+                batch = _Batch(_cut(batch.records, least), tops)
+                self._nbytes += batch.records.nbytes
+            self._batches.append(batch)
         for rtype, top in list(self._spilled.items()):
             if top < points.get(rtype, NEVER + 1):
                 del self._counts[rtype], self._spilled[rtype]
         if self._nbytes > SPILL:
             self._spill(least)
-        self._left, self._unseen = self._nbytes, 0
+        self._unseen = self._n_unseen = 0
 
     def _spill(self, least: Times) -> None:
-        # the older half becomes hashes; while a replay is awaited they take no part in it, as
-        # what is there to be dropped was put together before
-        n = 0
-        while n < len(self._batches) and self._nbytes > SPILL // 2:
-            records, tops = self._batches[n]
+        # Those looked at longest ago become hashes, twice as many as came, so that it never takes
+        # long. While a replay is awaited they take no part in it, as what is there to be dropped
+        # was put together before.
+        limit = self._nbytes - max(2 * self._unseen, self._nbytes - SPILL)
+        while self._batches and self._nbytes > limit:
+            records, tops = self._batches.popleft()
             for rtype in sorted({rtype for rtype, _ in tops}):
                 top = max(top for other, top in tops if other == rtype)
                 self._counts_of(rtype).add(records, rtype, int(least[rtype]))
                 self._spilled[rtype] = max(top, self._spilled.get(rtype, 0))
             self._nbytes -= records.nbytes
-            n += 1
-        del self._batches[:n]
 
     def _counts_of(self, rtype: int) -> Counts:
         if rtype not in self._counts:
@@ -167,6 +209,7 @@ class Kept:
             Where the replay of each rtype begins; others have none.
         """
         self.end()
+        self._gather()
         bag = Bag(CLOCK)
         least = self._lowest(starts)
         for batch in self._batches:
@@ -239,6 +282,11 @@ class Kept:
         self._bag = None
         for counts in self._counts.values():
             counts.forget()
+
+
+def _needed(batch: _Batch, points: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+    # its rtypes that a replay may bring again
+    return tuple(item for item in batch.tops if item[1] >= points.get(item[0], NEVER + 1))
 
 
 def _part(records: Records, out: np.ndarray[tuple[int], np.dtype[np.uint8]], n: int) -> Records:

@@ -1,0 +1,142 @@
+"""
+One side of a live measurement, in a process of its own.
+
+``gateway RECORDS RATE`` serves trades and prints its port: as fast as they are taken where the
+rate is 0, else so many in a second, each with its send time. ``client WHO HOW PORT N`` takes N
+of them and prints what it saw as JSON. It ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+KEY = "db-0123456789abcdefghijklmnopqrs"
+DATASET = "GLBX.MDP3"
+CONTROL = 4  # records at most that are no trades: header, ack, mappings
+
+
+def gateway(n: int, rate: int) -> None:
+    """Serve trades until standard input ends."""
+    import dbnfast
+    from dbnfast.gateway import Gateway
+
+    array = dbnfast.empty("trades", n)
+    array["instrument_id"], array["publisher_id"], array["size"] = 1, 1, 1
+    array["action"], array["side"], array["price"] = b"T", b"A", 10**9
+    begin = 1_700_000_000 * 10**9
+    step = 10**9 // rate if rate else 1000
+    array["ts_event"] = array["ts_recv"] = begin + np.arange(n, dtype=np.uint64) * np.uint64(step)
+    array["sequence"] = np.arange(n)
+    day = np.datetime64(begin, "ns").astype("M8[D]").astype(object)
+    interval = {"start_date": day, "end_date": (np.datetime64(day) + 1).astype(object)}
+    metadata = dbnfast.Metadata(
+        DATASET, begin, "raw_symbol", schema="trades",
+        mappings={"ESZ4": [{**interval, "symbol": "1"}]},
+    )  # fmt: skip
+    stream = dbnfast.encode(array, metadata)
+    speed = "1x" if rate else "max"
+    with Gateway(stream, keys=[KEY], speed=speed, at_end="idle") as served:
+        print(served.port, flush=True)
+        sys.stdin.read()
+
+
+class Taken:
+    """Times of what a client took."""
+
+    def __init__(self, n: int, latency: bool) -> None:
+        self.n = n
+        self.seen = 0
+        self.began = self.ended = 0.0
+        self.lags: list[Any] | None = [] if latency else None
+
+    def batch(self, records: Any) -> bool:
+        """Take a batch; whether that is enough."""
+        now = time.time_ns()
+        if not self.began:
+            self.began = time.perf_counter()
+        if self.lags is not None and 0 in records.counts:
+            self.lags.append(now - records.array("trades")["ts_out"].astype(np.int64))
+        self.seen += len(records)
+        self.ended = time.perf_counter()
+        return self.seen >= self.n
+
+    def result(self) -> dict[str, Any]:
+        """What to tell."""
+        found: dict[str, Any] = {"records": self.seen, "seconds": self.ended - self.began}
+        if self.lags is not None:
+            lags = np.concatenate([np.atleast_1d(lag) for lag in self.lags])
+            lags = lags[len(lags) // 10 :]  # the beginning of a session is no steady state
+            found["p50"], found["p99"] = (np.percentile(lags, (50, 99)) / 1e9).tolist()
+        return found
+
+
+def client(who: str, how: str, port: int, n: int) -> None:
+    """Take records in one of the ways there are."""
+    latency = how.endswith("latency")
+    taken = Taken(n, latency)
+    live: Any
+    if who == "dbnfast":
+        import dbnfast
+
+        live = dbnfast.Live(KEY, "127.0.0.1", port, ts_out=latency, reconnect_policy="none")
+    else:
+        import databento
+
+        live = databento.Live(KEY, "127.0.0.1", port, ts_out=latency)
+    live.subscribe(DATASET, "trades", "ESZ4")
+    if how.startswith("batches"):
+        for records in live.batches():
+            if taken.batch(records):
+                break
+    elif how == "iteration":
+        for _ in live:
+            if not taken.seen:
+                taken.began = time.perf_counter()
+            taken.seen += 1
+            if taken.seen == n:
+                break
+        taken.ended = time.perf_counter()
+    else:
+        callback(live, taken, latency)
+    print(json.dumps(taken.result()), flush=True)
+
+
+def callback(live: Any, taken: Taken, latency: bool) -> None:
+    """Take records by a callback."""
+    lags = taken.lags
+
+    def count(record: Any) -> None:
+        if not taken.seen:
+            taken.began = time.perf_counter()
+        taken.seen += 1
+        if taken.seen == taken.n:
+            taken.ended = time.perf_counter()
+
+    def measure(record: Any) -> None:
+        if record.rtype == 0 and not taken.ended:
+            assert lags is not None
+            lags.append(time.time_ns() - record.ts_out)
+        count(record)
+
+    live.add_callback(measure if latency else count)
+    live.start()
+    end = time.monotonic() + 120
+    while not taken.ended and time.monotonic() < end:
+        time.sleep(0.01)
+    live.terminate()
+
+
+if __name__ == "__main__":
+    command, *rest = sys.argv[1:]
+    if command == "gateway":
+        gateway(int(rest[0]), int(rest[1]))
+    else:
+        client(rest[0], rest[1], int(rest[2]), int(rest[3]))
