@@ -86,6 +86,12 @@ class Bench:
         a, b = map(statistics.median, times)
         self.add(Row(work, peer, a, b, b / a, target))
 
+    def compared(
+        self, work: str, peer: str, target: float | None, ours: float, theirs: float
+    ) -> None:
+        """Keep times that were measured elsewhere."""
+        self.add(Row(work, peer, ours, theirs, theirs / ours, target))
+
     def add(self, row: Row) -> None:
         """Keep a row and show it."""
         self.rows.append(row)

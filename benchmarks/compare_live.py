@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SIDE = Path(__file__).parent / "live_side.py"
 # records that each way takes: enough for a steady rate, not too long for the slow ones
 WAYS = (
-    ("batches", "batches", "callback", 4_000_000, 400_000, 50),
+    ("batches", "batches", "callback", 8_000_000, 400_000, 50),
     ("iteration", "iteration", "iteration", 2_000_000, 200_000, 15),
     ("callback", "callback", "callback", 2_000_000, 400_000, 5),
 )
@@ -53,8 +53,6 @@ def taken(who: str, how: str, port: int, n: int) -> dict[str, Any]:
 
 def live(bench: Bench) -> None:
     """Loopback: records/s of each way to take them, and the time from send to consumer."""
-    from compare import Row
-
     smoke = data.SIZES["trades"] < 1_000_000
     runs = min(bench.runs, 3)
     scale = 50 if smoke else 1
@@ -68,8 +66,9 @@ def live(bench: Bench) -> None:
                 for side, found in zip(times, (mine, his), strict=True):
                     side.append(found["seconds"] / found["records"] * 1e6)
         a, b = map(statistics.median, times)
-        bench.add(Row(f"live {name}, time of 1 M records", f"`databento.Live` {theirs}",
-                      a, b, b / a, target))  # fmt: skip
+        bench.compared(
+            f"live {name}, time of 1 M records", f"`databento.Live` {theirs}", target, a, b
+        )
     for rate, text in RATES[:1] if smoke else RATES:
         n = rate * SECONDS
         lags: dict[str, list[tuple[float, float]]] = {"dbnfast": [], "databento": []}
@@ -80,5 +79,6 @@ def live(bench: Bench) -> None:
                 lags[who].append((found["p50"], found["p99"]))
         for i, name in enumerate(("p50", "p99")):
             a, b = (statistics.median(pair[i] for pair in lags[who]) for who in lags)
-            bench.add(Row(f"live latency at {text} records/s, {name}", "`databento.Live` callback",
-                          a, b, b / a, 1))  # fmt: skip
+            bench.compared(
+                f"live latency at {text} records/s, {name}", "`databento.Live` callback", 1, a, b
+            )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 KEY = "db-0123456789abcdefghijklmnopqrs"
 DATASET = "GLBX.MDP3"
-CONTROL = 4  # records at most that are no trades: header, ack, mappings
+MARKET = 100_000  # records in a second of the market, where they are sent as fast as they are taken
 
 
 def gateway(n: int, rate: int) -> None:
     """Serve trades until standard input ends."""
-    import dbnfast
-    from dbnfast.gateway import Gateway
-
+    dbnfast: Any = import_module("dbnfast")
+    serve: Any = import_module("dbnfast.gateway").Gateway
     array = dbnfast.empty("trades", n)
     array["instrument_id"], array["publisher_id"], array["size"] = 1, 1, 1
     array["action"], array["side"], array["price"] = b"T", b"A", 10**9
     begin = 1_700_000_000 * 10**9
-    step = 10**9 // rate if rate else 1000
+    step = 10**9 // (rate or MARKET)
     array["ts_event"] = array["ts_recv"] = begin + np.arange(n, dtype=np.uint64) * np.uint64(step)
     array["sequence"] = np.arange(n)
     day = np.datetime64(begin, "ns").astype("M8[D]").astype(object)
@@ -43,7 +43,7 @@ def gateway(n: int, rate: int) -> None:
     )  # fmt: skip
     stream = dbnfast.encode(array, metadata)
     speed = "1x" if rate else "max"
-    with Gateway(stream, keys=[KEY], speed=speed, at_end="idle") as served:
+    with serve(stream, keys=[KEY], speed=speed, at_end="idle") as served:
         print(served.port, flush=True)
         sys.stdin.read()
 
@@ -84,14 +84,13 @@ def client(who: str, how: str, port: int, n: int) -> None:
     taken = Taken(n, latency)
     live: Any
     if who == "dbnfast":
-        import dbnfast
-
-        live = dbnfast.Live(KEY, "127.0.0.1", port, ts_out=latency, reconnect_policy="none")
+        # imported here: each side is to run without the other's threads and memory
+        live = import_module("dbnfast").Live(
+            KEY, "127.0.0.1", port, ts_out=latency, reconnect_policy="none"
+        )
     else:
-        import databento
-
-        live = databento.Live(KEY, "127.0.0.1", port, ts_out=latency)
-    live.subscribe(DATASET, "trades", "ESZ4")
+        live = import_module("databento").Live(KEY, "127.0.0.1", port, ts_out=latency)
+    live.subscribe(DATASET, "trades")
     if how.startswith("batches"):
         for records in live.batches():
             if taken.batch(records):

@@ -136,7 +136,7 @@ class Decoder(Feed):
         if self._inflater is None or self._plain_lent is not None:
             if self._plain_lent is not None and self._inflater is not None:
                 return self._plain_lent
-            self._plain_lent = self._lend(min(max(sizehint, -1), INPUT_BLOCK))
+            self._plain_lent = self._lend(min(max(sizehint, -1), 2 * INPUT_BLOCK))
             return self._plain_lent
         if self._input is None:
             self._input = memoryview(np.empty(INPUT_BLOCK, np.uint8))

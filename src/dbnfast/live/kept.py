@@ -26,7 +26,7 @@ TIMED: Final = 1  # the numbers are the core's
 UNTIMED: Final = 2
 PASSED: Final = 4
 # what comes between two looks at what can go: bytes, or batches where these are small
-LOOK_EVERY: Final = 256 << 10
+LOOK_EVERY: Final = 1 << 20
 BATCHES: Final = 32
 # Smaller batches are copied, and joined when they are as much as GATHER: the garbage collector
 # looks at every object that lives long, and would stop the session for it.
@@ -163,7 +163,7 @@ class Kept:
         least = self._lowest(points)
         # A few each time, in turn, so that no look takes long; and twice as many as came since
         # the last one, so that all are looked at again before as many more have come.
-        for _ in range(min(2 * self._n_unseen + BATCHES, len(self._batches))):
+        for _ in range(min(2 * self._n_unseen + 2, len(self._batches))):
             batch = self._batches.popleft()
             tops = _needed(batch, points)
             if len(tops) != len(batch.tops):

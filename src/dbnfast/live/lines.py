@@ -41,6 +41,8 @@ class JsonStream:
         Made of the request, for no header comes.
     """
 
+    drained = False  # one read may not give all there is
+
     def __init__(
         self,
         dataset: str,

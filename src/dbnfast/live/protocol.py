@@ -150,6 +150,11 @@ class _Stream(Decoder):
     def _end(self) -> DecodeError | None:
         return None
 
+    @property
+    def drained(self) -> bool:
+        # whether one read gives all there is: no damage behind it, nothing compressed
+        return self._direct and self._fault is None
+
 
 class LiveProtocol:
     """
@@ -181,7 +186,7 @@ class LiveProtocol:
         self._trace = trace
         self._start = start
         self._lines: LineBuffer | None = LineBuffer(MAX_REPLY)
-        self._stream: Decoder | JsonStream | None = None
+        self._stream: _Stream | JsonStream | None = None
         self._lsg_version = ""
         self._out = bytearray()
         self._events: list[Authenticated | Records | Ended] = []
@@ -388,7 +393,7 @@ class LiveProtocol:
         self._events.append(Authenticated(session_id, self._lsg_version))
         self._stream = self._new_stream()
 
-    def _new_stream(self) -> Decoder | JsonStream:
+    def _new_stream(self) -> _Stream | JsonStream:
         options = self._options
         if options.encoding == Encoding.JSON:
             from dbnfast.live.lines import JsonStream  # brings what converts text
@@ -402,7 +407,7 @@ class LiveProtocol:
         return _Stream()
 
     def _read_stream(
-        self, stream: Decoder | JsonStream, events: list[Authenticated | Records | Ended]
+        self, stream: _Stream | JsonStream, events: list[Authenticated | Records | Ended]
     ) -> None:
         # until nothing is left: damage shows behind the good records, and of compressed data
         # one read makes no more than it should
@@ -420,6 +425,8 @@ class LiveProtocol:
             if self._trace is not None:
                 for records in ready:
                     self._trace.received_records(records, records.nbytes)
+            if stream.drained and not self._eof:
+                return
 
     def _trace_bytes(self, nbytes: int) -> None:
         assert self._stream is not None

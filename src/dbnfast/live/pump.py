@@ -76,7 +76,7 @@ class Pump:
                 if not session.connected:
                     self._drop()
                     return
-                buffer = session.get_buffer()
+                buffer = session.get_buffer(262144)
             n = sock.recv_into(buffer)
         except BlockingIOError:
             self._wait(sock, timeout)
