@@ -8,7 +8,7 @@ SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfas
 .PHONY: demo test bench lint docs fixtures debug sanitize clean help
 
 help:
-	@echo "make demo      decode the packaged sample and show what came out"
+	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
 	@echo "make test      run the tests"
 	@echo "make bench     measure against the peers, side by side"
 	@echo "make lint      style, types, stubs, docstrings, spelling"
@@ -39,7 +39,7 @@ demo: $(VENV)/.package
 	@$(BIN)/dbnfast demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q tests -n 2
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/compare.py $(BENCH)

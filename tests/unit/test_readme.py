@@ -16,6 +16,7 @@ import pytest
 
 import dbnfast
 from dbnfast.convert.text import write_csv, write_json
+from dbnfast.gateway import Gateway
 from dbnfast.resolving import resolver
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +83,7 @@ def test_there_are_blocks_for_a_file_and_a_socket() -> None:
 def test_the_file_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {"path": SAMPLE}
     for block in BLOCKS:
-        if "recv_into" not in block and "to_df" not in block:
+        if not any(word in block for word in ("recv_into", "to_df", "Live(")):
             run(block, namespace)
     trades = namespace["trades"]
     assert len(trades) == 581  # of fixtures/MANIFEST.json
@@ -105,6 +106,39 @@ def test_the_store_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(namespace["frame"]) == namespace["table"].num_rows == 581
     assert len(namespace["again"]) == 481
     assert len(pandas.read_parquet("trades.parquet")) == 581
+
+
+def test_the_live_block_runs() -> None:
+    (block,) = (block for block in BLOCKS if "Live(" in block)
+    namespace: dict[str, Any] = {"path": SAMPLE}
+    run(block, namespace)
+    trades = dbnfast.read(SAMPLE).filter("trades", instrument_ids=42140864).to_ndarray()
+    assert namespace["volume"] == trades["size"].sum() == 3855
+    assert namespace["live"].symbology_map == {42140864: "ESH6"}
+    assert not namespace["live"].is_connected()
+
+
+@pytest.mark.parametrize("document", [README, GUIDE], ids=lambda path: path.name)
+def test_the_live_commands_run(
+    document: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("typer")
+    pytest.importorskip("rich")
+    found = re.findall(r"dbnfast (?:live|record) [^`#\n]*", document.read_text("utf-8"))
+    lines = [line for line in found if "--dataset" in line]
+    assert len(lines) >= 2
+    monkeypatch.chdir(tmp_path)
+    key = "db-of-these-tests-00000"
+    with Gateway(SAMPLE, keys=[key], at_end="close") as gateway:
+        for line in lines:
+            where = f" --gateway 127.0.0.1 --port {gateway.port} --key {key} --no-reconnect"
+            assert run_shell(line + where) == 0, line
+            said = capfd.readouterr().err
+            assert " records in " in said
+            assert "going on" not in said
 
 
 @pytest.mark.parametrize(

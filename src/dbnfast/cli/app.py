@@ -132,7 +132,7 @@ def _common(
     del version
 
 
-@app.command("demo", help="Decode the packaged sample and measure it.")
+@app.command("demo", help="Show the packaged sample as a file, then as a live feed that breaks.")
 def _demo(context: typer.Context) -> None:
     context.obj.append(demo.run)
 
@@ -287,7 +287,9 @@ def _live(
     stype_in: StypeIn = "raw_symbol",
     start: Start = None,
     snapshot: Snapshot = False,
-    show: Annotated[Show, typer.Option(help="How records are shown.")] = Show.RECORDS,
+    show: Annotated[
+        Show | None, typer.Option(help="How records are shown; records, or none with --out.")
+    ] = None,
     out: Annotated[str | None, typer.Option("-o", "--out", help="A DBN file; - is stdout.")] = None,
     zstd: Annotated[bool, typer.Option("--zstd", help="Compress it; .zst says so too.")] = False,
     force: Force = False,
@@ -328,8 +330,8 @@ def _live(
         lasts=lasts,
         limit=limit,
     )
-    form = show.value if out is None else "none"
-    job = partial(live.run, options, form=form, out=out, zstd=zstd, force=force)
+    form = show or (Show.RECORDS if out is None else Show.NONE)
+    job = partial(live.run, options, form=form.value, out=out, zstd=zstd, force=force)
     context.obj.append(job)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,12 +14,12 @@ from dbnfast.cli.head import line_of, name_of
 from dbnfast.cli.output import explain, put, put_table
 from dbnfast.cli.sessions import events_of, summarise, tell
 from dbnfast.cli.values import Style, format_price, format_time, rows
-from dbnfast.cli.writing import output
+from dbnfast.cli.writing import STDOUT, blame, output
 from dbnfast.convert.text import write_json
 from dbnfast.encoding import Encoder
-from dbnfast.enums import RType
+from dbnfast.enums import DBN_VERSION, RType
 from dbnfast.errors import DbnError
-from dbnfast.records import Records
+from dbnfast.records import Records, empty_records
 from dbnfast.resolving import Resolver
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ TRADES: Final = (RType.MBP_0, RType.MBP_1, RType.TCBBO)
 REDRAW: Final = 0.25  # s
 COLUMNS: Final = ("symbol", "time", "bid sz", "bid", "ask", "ask sz", "last", "size", "records")
 LONGEST: Final = 30  # rows
+INTERRUPTED: Final = 130  # as a shell has it
 
 
 def run(options: SessionOptions, *, form: str, out: str | None, zstd: bool, force: bool) -> int:
@@ -63,31 +65,64 @@ def run(options: SessionOptions, *, form: str, out: str | None, zstd: bool, forc
     int
         The exit code.
     """
-    options.seconds  # a wrong duration is told before anything is opened  # noqa: B018
+    if out == STDOUT and form != "none":
+        raise ValueError(f"--out - and --show {form} both write to standard output")
     live = options.open()
-    began = time.monotonic()
+    sinks: list[Sink] = []
+    taken = Taken()
     try:
         with ExitStack() as stack, live:
-            sinks: list[Sink] = []
-            if out is not None:
-                sinks.append(_to_file(live, stack, out, zstd or out.endswith(".zst"), force))
-            if form != "none" and out != "-":
+            if form != "none":
                 sinks.append(_shower(live, stack, form))
+            if out is not None:  # it gets each record first, and is whole before all else ends
+                sinks.insert(0, _to_file(live, stack, out, zstd or out.endswith(".zst"), force))
             options.subscribe(live)
-            began = time.monotonic()
-            for item in events_of(live, options):
-                if isinstance(item, Records):
-                    for sink in sinks:
-                        sink(item)
-                else:
-                    tell(item)
-    except BrokenPipeError:
-        raise
+            return _take(live, options, sinks, taken)
     except (DbnError, OSError) as error:
-        return explain(None, error)
+        return blame(None, error)
     finally:
-        if live.session_id is not None:
-            summarise(live, began)
+        summarise(live, taken.began, taken.n_records)
+
+
+@dataclass
+class Taken:
+    """
+    What was taken of a session.
+
+    Attributes
+    ----------
+    n_records : int
+        How many records.
+    began : float
+        When, in seconds of the monotonic clock.
+    """
+
+    n_records: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
+def _take(live: Live, options: SessionOptions, sinks: list[Sink], taken: Taken) -> int:
+    # the end of a session, however it comes, is no reason to throw away what was written
+    taken.began = time.monotonic()
+    try:
+        for item in events_of(live, options):
+            if isinstance(item, Records):
+                taken.n_records += len(item)
+                for sink in sinks:
+                    sink(item)
+            else:
+                tell(item)
+    except BrokenPipeError:
+        return 0  # who closed the pipe has what he wanted
+    except KeyboardInterrupt:
+        if live.metadata is None:
+            raise
+        return INTERRUPTED
+    except DbnError as error:
+        if live.metadata is None:
+            raise
+        return explain(None, error)
+    options.check(live)
     return 0
 
 
@@ -97,14 +132,21 @@ def _to_file(live: Live, stack: ExitStack, out: str, zstd: bool, force: bool) ->
 
     def write(records: Records) -> None:
         nonlocal encoder
+        if live.metadata is None:
+            return  # nothing came yet
         if encoder is None:
-            if live.metadata is None:
-                return
             compression = "zstd" if zstd else "none"
             encoder = Encoder(file, live.metadata, compression=compression)
-            stack.callback(encoder.close)
         encoder.write(records)
+        if out == STDOUT:
+            file.flush()  # who reads it wants it now
 
+    def close() -> None:
+        write(empty_records(DBN_VERSION, live.ts_out, live.metadata))  # the header at least
+        if encoder is not None:
+            encoder.close()
+
+    stack.callback(close)
     return write
 
 
@@ -242,7 +284,8 @@ class Table:
         if self._screen is not None:
             self._screen.stop()
             self._screen = None
-        put_table(COLUMNS, iter(self.lines()), {"symbol", "time"}, self._indent)
+        if self._rows:
+            put_table(COLUMNS, iter(self.lines()), {"symbol", "time"}, self._indent)
 
     def _drawing(self) -> Any:
         from rich.table import Table as Drawing

@@ -6,9 +6,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
-from dbnfast.cli.output import explain, put, talk
+from dbnfast.cli.output import put, talk
 from dbnfast.cli.sessions import WAKE_UP, events_of, summarise, tell
-from dbnfast.cli.writing import plural
+from dbnfast.cli.writing import blame, plural
 from dbnfast.errors import DbnError
 from dbnfast.live.recorder import Recorder, recover
 from dbnfast.live.resume import Progress
@@ -85,7 +85,6 @@ def run(
     int
         The exit code.
     """
-    options.seconds  # a wrong duration is told before anything is opened  # noqa: B018
     prefix = options.dataset if prefix is None else prefix
     recorder = Recorder(
         folder,
@@ -112,15 +111,13 @@ def run(
                 elif fsync == "interval" and time.monotonic() - synced > WAKE_UP * 5:
                     recorder.flush()
                     synced = time.monotonic()
-    except BrokenPipeError:
-        raise
+            options.check(live)
     except (DbnError, OSError) as error:
-        return explain(None, error)
+        return blame(None, error)
     finally:
         for path in recorder.files:
             put(str(path))
-        if live.session_id is not None:
-            summarise(live, began)
+        summarise(live, began, recorder.n_records)
     return 0
 
 

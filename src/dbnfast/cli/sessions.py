@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from dbnfast.cli.output import talk
 from dbnfast.cli.stats import format_duration, parse_duration
 from dbnfast.cli.writing import plural
+from dbnfast.enums import Schema
+from dbnfast.errors import ConnectError, SessionClosed
 from dbnfast.live.client import Live
 from dbnfast.live.events import Gap, MarketState, Reconnected, Skipped
 from dbnfast.live.requests import subscription
@@ -111,6 +113,9 @@ class SessionOptions:
         TypeError, ValueError
             An option is not what it should be.
         """
+        self.seconds  # a wrong duration is told before anything is opened  # noqa: B018
+        if self.snapshot and Schema.MBO not in self.schemas:
+            raise ValueError("--snapshot begins mbo with the book's state: it expects -s mbo")
         trace = Trace(True, hexdump=self.hexdump) if self.trace or self.hexdump else None
         return Live(
             self.key,
@@ -133,14 +138,14 @@ class SessionOptions:
         return [
             subscription(
                 i, schema, self.symbols or None, self.stype_in, self.start,
-                self.snapshot and schema == "mbo",
+                self.snapshot and schema == Schema.MBO,
             )
             for i, schema in enumerate(self.schemas)
         ]  # fmt: skip
 
     def subscribe(self, live: Live) -> None:
         """
-        Connect and subscribe.
+        Connect and subscribe; say so where there is no connection yet.
 
         Parameters
         ----------
@@ -153,8 +158,31 @@ class SessionOptions:
                 symbols=self.symbols or None,
                 stype_in=self.stype_in,
                 start=self.start,
-                snapshot=self.snapshot and schema == "mbo",
+                snapshot=self.snapshot and schema == Schema.MBO,
             )
+        if live.session_id is None:
+            talk("no connection yet: it is tried until there is one")
+
+    def check(self, live: Live) -> None:
+        """
+        Make sure that something came, be it no more than a header.
+
+        Parameters
+        ----------
+        live : Live
+            At its end.
+
+        Raises
+        ------
+        ConnectError
+            There was no session.
+        SessionClosed
+            There was, and nothing came.
+        """
+        if live.session_id is None:
+            raise ConnectError("no connection could be made in all that time")
+        if live.metadata is None:
+            raise SessionClosed("the session ended before anything came")
 
 
 def events_of(live: Live, options: SessionOptions) -> Iterator[Records | Event]:
@@ -203,6 +231,8 @@ def describe(event: Event) -> str:
     if isinstance(event, Gap):
         state = "filled by replay" if event.filled else "NOT filled"
         return f"gap of {event.schema}, {event.start} to {event.end}: {state} ({event.reason})"
+    if isinstance(event, Reconnected) and not event.attempts:
+        return f"going on: {event.reason}"
     if isinstance(event, Reconnected):
         tries = plural(event.attempts, "attempt")
         return f"connected again after {event.down_s:.1f} s and {tries}: {event.reason}"
@@ -225,7 +255,7 @@ def tell(event: Event) -> None:
     talk(describe(event))
 
 
-def summarise(live: Live, began: float) -> None:
+def summarise(live: Live, began: float, n_records: int) -> None:
     """
     Say how a session went, on stderr.
 
@@ -235,12 +265,16 @@ def summarise(live: Live, began: float) -> None:
         The client.
     began : float
         When, in seconds of the monotonic clock.
+    n_records : int
+        Records that were shown or written: of what was received, no more than were asked for.
     """
+    if live.session_id is None:
+        return
     stats = live.stats()
     took = max(time.monotonic() - began, 1e-9)
     parts = [
-        f"{plural(stats.records, 'record')} in {format_duration(round(took * 1e9))}",
-        f"{stats.records / took:,.0f}/s",
+        f"{plural(n_records, 'record')} in {format_duration(round(took * 1e9))}",
+        f"{n_records / took:,.0f}/s",
         plural(stats.reconnects, "reconnect"),
         f"{plural(stats.gaps, 'gap')} ({stats.unfilled_gaps} unfilled)",
     ]

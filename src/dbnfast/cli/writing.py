@@ -77,14 +77,14 @@ class _Stdout(io.RawIOBase):
             raise
 
 
-def blame(name: str, error: Exception) -> int:
+def blame(name: str | None, error: Exception) -> int:
     """
     Write what went wrong to stderr, under the name of the file where the error knows it.
 
     Parameters
     ----------
-    name : str
-        The file that is at fault else.
+    name : str or None
+        The file that is at fault else; None for none.
     error : Exception
         What went wrong.
 
