@@ -66,6 +66,8 @@ class AsyncLive(LiveBase):
         ConnectError
             No connection could be made, and the policy is "none".
         """
+        if self._driver is not None:
+            self._driver.check_loop()
         wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
         session, new = self._session_for(dataset)
         if new:
@@ -191,13 +193,16 @@ class AsyncLive(LiveBase):
             )
         if not driver.session.started:
             driver.start()
+        driver.iterating = True
         try:
             while (items := await driver.take(max_wait)) is not None:
                 if not items:
-                    yield empty_records(DBN_VERSION, self.ts_out, self.metadata)
+                    yield empty_records(DBN_VERSION, self.ts_out, driver.session.metadata)
                 for item in items:
-                    if self._sinks:
-                        self._sinks.dispatch(item, self.metadata)
+                    if driver.sinks.forgotten:
+                        break
+                    if driver.sinks:
+                        driver.sinks.dispatch(item, driver.session.metadata)
                     yield item
             driver.session.check()
         finally:
@@ -217,7 +222,12 @@ class AsyncLive(LiveBase):
             self._driver.terminate()
             await asyncio.sleep(0)
 
+    def __del__(self) -> None:
+        if self._driver is not None:
+            self._driver.collected()
+
     def _any_driver(self, what: str) -> Driver:
         if self._driver is None:
             raise ValueError(f"{what} needs a session: call subscribe() first")
+        self._driver.check_loop()
         return self._driver

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import threading
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast.enums import Compression, Encoding, ReconnectPolicy, SlowReaderBehavior
@@ -115,6 +116,8 @@ class LiveBase:
         self._session: Session | None = None
         self._earlier: tuple[Progress, int] | None = None  # a session to go on with
         self._sinks = Sinks()
+        self._sinks_of: Session | None = None  # whose they are
+        self._asking = threading.RLock()  # one subscription after the other
         self._key = ApiKey(key)
         if gateway is not None and (not isinstance(gateway, str) or not gateway.strip()):
             raise ValueError(f"gateway is {gateway!r}, expected the name of a host")
@@ -276,7 +279,7 @@ class LiveBase:
         ValueError
             Either is not callable.
         """
-        self._sinks.callbacks.append(CallbackSink(record_callback, exception_callback))
+        self._own_sinks().callbacks.append(CallbackSink(record_callback, exception_callback))
         self._sinks_changed()
 
     def add_stream(
@@ -301,7 +304,7 @@ class LiveBase:
         OSError
             The path exists, or cannot be opened.
         """
-        self._sinks.streams.append(StreamSink(stream, exception_callback))
+        self._own_sinks().streams.append(StreamSink(stream, exception_callback))
         self._sinks_changed()
 
     def add_reconnect_callback(
@@ -325,7 +328,7 @@ class LiveBase:
         ValueError
             Either is not callable.
         """
-        self._sinks.reconnects.append(ReconnectSink(reconnect_callback, exception_callback))
+        self._own_sinks().reconnects.append(ReconnectSink(reconnect_callback, exception_callback))
 
     def go_on_with(self, progress: Progress, n_subscriptions: int) -> None:
         """
@@ -339,6 +342,14 @@ class LiveBase:
             How many it had: they are to be made again, in the same order.
         """
         self._earlier = (progress, n_subscriptions)
+
+    def _own_sinks(self) -> Sinks:
+        # the session before may still hand records on to its own, and then clears them
+        session = self._sinks_of
+        over = session is not None and session.ended
+        if over and (self._sinks.forgotten or (session is not None and session.started)):
+            self._sinks, self._sinks_of = Sinks(), None
+        return self._sinks
 
     def _sinks_changed(self) -> None:
         # a callback or stream was added, perhaps while the session runs
@@ -386,6 +397,8 @@ class LiveBase:
             upgrade=self._upgrade,
         )
         self._earlier = None
+        self._own_sinks()
+        self._sinks_of = self._session
         return self._session, True
 
     def _market_hours(self, dataset: str) -> Any:
@@ -401,10 +414,6 @@ class LiveBase:
     @property
     def _host(self) -> str:
         return self._gateway or host_of(self.dataset)
-
-    @property
-    def _reads_ahead(self) -> bool:
-        return self._on_slow != BLOCK
 
 
 def _checked_dataset(dataset: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dbnfast.enums import SType
@@ -79,18 +80,19 @@ class Live(LiveBase):
         ConnectError
             There is no connection, and the policy is "none"; else it is tried again later.
         """
-        wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
-        session, new = self._session_for(dataset)
-        if new:
-            self._engine = Engine(session, self._host, self._port, self._sinks)
-        engine = self._engine
-        assert engine is not None
-        with engine.lock:
-            session.subscribe(wanted)
-        if new:
-            engine.connect()
-        engine.flush()
-        return wanted.id
+        with self._asking:
+            wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
+            session, _ = self._session_for(dataset)
+            engine, new = self._engine, False
+            if engine is None or engine.session is not session:
+                engine, new = Engine(session, self._host, self._port, self._sinks), True
+                self._engine = engine
+            with engine.lock:
+                session.subscribe(wanted)
+            if new:
+                engine.connect()
+            engine.flush()
+            return wanted.id
 
     def start(self) -> None:
         """
@@ -223,19 +225,18 @@ class Live(LiveBase):
 
     def __aiter__(self) -> AsyncIterator[Record]:
         engine = self._any_engine("iteration")
-        engine.iterate()
-        engine.read_ahead()
+        engine.iterate(ahead=True)
         return records_on_loop(engine, self)
 
     def _sinks_changed(self) -> None:
         engine = self._engine
-        if engine is not None and engine.session.started and not engine.iterated:
+        if engine is not None and engine.session.started and engine.taker is None:
             engine.run_threads()
 
     def _any_engine(self, what: str) -> Engine:
-        if self._engine is None:
-            raise ValueError(f"{what} needs a session: call subscribe() first")
-        return self._engine
+        if self._engine is not None:
+            return self._engine
+        raise ValueError(f"{what} needs a session: call subscribe() first")
 
     def __enter__(self) -> Self:
         return self
@@ -245,4 +246,5 @@ class Live(LiveBase):
             self._engine.terminate()
 
     def __del__(self) -> None:
-        self.__exit__()
+        if not sys.is_finalizing():  # a lock may be held by a thread that is no more
+            self.__exit__()

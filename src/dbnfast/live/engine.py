@@ -12,7 +12,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from dbnfast.errors import SessionClosed
 from dbnfast.live.backlog import BLOCK
+from dbnfast.live.exits import watch
+from dbnfast.live.log import log
 from dbnfast.live.pump import Pump
 from dbnfast.live.sinks import Sinks
 
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     Items = list[Records | Event]
 
 PAUSE: Final = 0.5  # s: how long the reader waits for room at a time
-logger = logging.getLogger("dbnfast.live")
 
 
 class Engine:
@@ -46,8 +48,8 @@ class Engine:
 
     Attributes
     ----------
-    iterated : bool
-        Whether somebody iterates: callbacks then run in his thread.
+    taker : Thread or None
+        Who iterates: callbacks then run in his thread.
     closed : Event
         Set once the connection is closed and every record was handed on.
     """
@@ -57,7 +59,7 @@ class Engine:
         self.sinks = sinks
         self.lock = threading.RLock()
         self.closed = threading.Event()
-        self.iterated = False
+        self.taker: threading.Thread | None = None
         self.notify: Callable[[], None] | None = None  # told of new items by the reader
         self._changed = threading.Condition(self.lock)
         self._pump = Pump(session, host, port, self.lock)
@@ -65,6 +67,9 @@ class Engine:
         self._dispatcher: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._when_closed: list[Callable[[], None]] = []
+        self._handing = threading.RLock()  # held by who takes items and hands them on
+        self._finishing = False
+        watch(self)
 
     # --- what users do --------------------------------------------------------------------
 
@@ -74,8 +79,12 @@ class Engine:
         with self.lock:
             session.connect(time.monotonic())
         tried = session.attempts
-        while not session.ended and not session.authenticated and session.attempts == tried:
-            self._pump.step(None)
+        try:
+            while not session.ended and not session.authenticated and session.attempts == tried:
+                self._pump.step(None)
+        except BaseException:  # such as an interrupt: nobody has a session then
+            self.terminate()
+            raise
         if session.ended:
             self._pump.close()
             session.check()
@@ -107,6 +116,7 @@ class Engine:
         with self.lock:
             self.session.stop()
             self.session.backlog.clear()
+            self.sinks.forget()
         self.stop()
         self._pump.close()
         if self._dispatcher is None:
@@ -114,9 +124,14 @@ class Engine:
 
     # --- who takes the records ------------------------------------------------------------
 
-    def iterate(self) -> None:
+    def iterate(self, *, ahead: bool = False) -> None:
         """
         Start, if need be, for somebody who takes the records himself.
+
+        Parameters
+        ----------
+        ahead : bool
+            Whether a thread is to read.
 
         Raises
         ------
@@ -129,10 +144,10 @@ class Engine:
                 "the session's records go to its callbacks and streams since start(): "
                 "iterate without calling start()"
             )
-        self.iterated = True
+        self.taker = threading.current_thread()
         if not self.session.started:
             self.start()
-        if self.session.backlog.policy != BLOCK:
+        if ahead or self.session.backlog.policy != BLOCK:
             self.read_ahead()
 
     def run_threads(self) -> None:
@@ -146,19 +161,13 @@ class Engine:
         """Have a thread read, so that the consumer need not."""
         with self.lock:
             if self._reader is None:
-                self._reader = threading.Thread(
-                    target=self._read, name="dbnfast-live-reader", daemon=True
-                )
-                self._reader.start()
+                self._reader = _thread(self._read, "dbnfast-live-reader")
 
     def dispatch(self) -> None:
-        """Have a thread hand the records on, or drop them where nobody wants them."""
+        """Have a thread hand the records on, or drop them, unless somebody iterates."""
         with self.lock:
-            if self._dispatcher is None:
-                self._dispatcher = threading.Thread(
-                    target=self._hand_on, name="dbnfast-live", daemon=True
-                )
-                self._dispatcher.start()
+            if self._dispatcher is None and not (self._taken or self.notify is not None):
+                self._dispatcher = _thread(self._hand_on, "dbnfast-live")
 
     def take(self, timeout: float | None) -> Items | None:
         """
@@ -175,6 +184,7 @@ class Engine:
             Empty where time is up; None once nothing more will come.
         """
         session, end = self.session, None if timeout is None else time.monotonic() + timeout
+        looked = False
         while True:
             with self.lock:
                 if len(session.backlog):
@@ -186,7 +196,10 @@ class Engine:
                     break
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                return []
+                if looked:
+                    return []
+                left = 0.0  # the socket is looked at even without time to wait
+            looked = True
             if self._reader is None:
                 self._pump.step(left)
             else:
@@ -229,19 +242,33 @@ class Engine:
         bool
             Whether it has ended. Where nobody takes the records, they are dropped.
         """
-        if self._dispatcher is not None:
-            if threading.current_thread() is self._dispatcher:
-                raise RuntimeError("a callback cannot wait for the end of its own session")
-            return self.closed.wait(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         while not self.closed.is_set():
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            items = self.take(left)
-            for item in items or ():
-                self.sinks.dispatch(item, self.session.metadata)
+            if self._dispatcher is not None:
+                if threading.current_thread() is self._dispatcher:
+                    raise RuntimeError("a callback cannot wait for the end of its own session")
+                self.closed.wait(left)
+            elif self._taken or not self._take_and_dispatch(left):
+                self.closed.wait(PAUSE if left is None else min(left, PAUSE))
         return True
+
+    @property
+    def _taken(self) -> bool:
+        # whether another thread iterates, which is to get the records
+        taker = self.taker
+        return taker is not None and taker is not threading.current_thread() and taker.is_alive()
+
+    def _take_and_dispatch(self, timeout: float | None) -> bool:
+        # whether more may come; one thread at a time, for the records' order
+        with self._handing:
+            items = self.take(timeout)
+            for item in items or ():
+                if not self.sinks.forgotten:
+                    self.sinks.dispatch(item, self.session.metadata)
+        return items is not None
 
     # --- threads --------------------------------------------------------------------------
 
@@ -272,15 +299,14 @@ class Engine:
 
     def _hand_on(self) -> None:
         try:
-            while (items := self.take(None)) is not None:
-                for item in items:
-                    self.sinks.dispatch(item, self.session.metadata)
+            while self._take_and_dispatch(None):
+                pass
         except BaseException as error:
             self._broke(error)
             self._finish()
 
     def _broke(self, error: BaseException) -> None:
-        logger.error("the session's thread ended: %r", error, exc_info=error)
+        log(logging.ERROR, "the session's thread ended: %r", error, error=error)
         self._failure = error
         with self.lock:
             self.session.stop()
@@ -315,11 +341,50 @@ class Engine:
 
     def _finish(self) -> None:
         with self.lock:
-            if self.closed.is_set():
+            if self._finishing:
                 return
+            self._finishing = True
+        try:
             self._pump.close()
-            self.sinks.finish(self.session.metadata)
-            self.closed.set()
-            waiting, self._when_closed = self._when_closed, []
+            self.sinks.finish(self.session.metadata)  # without the lock, for that is users' code
+        finally:
+            with self.lock:
+                self.closed.set()
+                waiting, self._when_closed = self._when_closed, []
         for function in waiting:
             function()
+
+    def join(self, timeout: float) -> None:
+        """
+        Wait for the threads.
+
+        Parameters
+        ----------
+        timeout : float
+            Longest wait in seconds, for each.
+        """
+        for thread in (self._reader, self._dispatcher):
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(timeout)
+
+    def forked(self) -> None:
+        """End it in a new process, which has neither its threads nor a say in its connection."""
+        self.lock = threading.RLock()  # another thread may have held the one before
+        self._changed = threading.Condition(self.lock)
+        self._handing = threading.RLock()
+        self.closed = threading.Event()
+        self._reader = self._dispatcher = None
+        if not self.session.ended:
+            self.session.stop()
+            self.session.error = SessionClosed("a session does not go on in a forked process")
+        self.session.backlog.clear()
+        self._finishing = True
+        self._pump.forked(self.lock)
+        self.sinks.abandon()
+        self.closed.set()
+
+
+def _thread(work: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -36,11 +37,14 @@ def items_of(engine: Engine, owner: object, max_wait: float | None) -> Iterator[
         Until the session ends; an iterator that is closed before ends the session.
     """
     session = engine.session
+    engine.taker = threading.current_thread()
     try:
         while (items := engine.take(max_wait)) is not None:
             if not items:
                 yield empty_records(DBN_VERSION, session.options.ts_out, session.metadata)
             for item in items:
+                if engine.sinks.forgotten:
+                    break
                 if engine.sinks:
                     engine.sinks.dispatch(item, session.metadata)
                 yield item
@@ -68,6 +72,7 @@ async def records_on_loop(engine: Engine, owner: object) -> AsyncGenerator[Recor
     """
     session = engine.session
     ready = asyncio.Event()
+    engine.taker = threading.current_thread()
     engine.notify = setter(ready)
     try:
         while (items := engine.take_ready()) is not None:
@@ -75,6 +80,8 @@ async def records_on_loop(engine: Engine, owner: object) -> AsyncGenerator[Recor
                 await ready.wait()
                 ready.clear()
             for item in items:
+                if engine.sinks.forgotten:
+                    break
                 engine.sinks.dispatch(item, session.metadata)
                 if isinstance(item, Records):
                     for record in item:

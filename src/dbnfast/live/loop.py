@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-from typing import TYPE_CHECKING, cast
+import time
+from typing import TYPE_CHECKING, Final, cast
 
 from dbnfast.errors import ConnectError, LiveError
 from dbnfast.live.pump import CONNECT_TIMEOUT
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Items = list[Records | Event]
 
-logger = logging.getLogger("dbnfast.live")
+AGAIN: Final = 0.05  # s: how much later silence is looked at once more
 
 
 class _Connection(asyncio.BufferedProtocol):
@@ -78,13 +78,17 @@ class Driver:
     ----------
     closed : asyncio.Event
         Set once the connection is closed and every record was handed on.
+    dispatching : bool
+        Whether records go to the callbacks and streams as they come.
+    iterating : bool
+        Whether somebody iterates, who is to get them.
     """
 
     def __init__(self, session: Session, host: str, port: int, sinks: Sinks) -> None:
         self.session = session
         self.sinks = sinks
         self.closed = asyncio.Event()
-        self.dispatching = False
+        self.dispatching = self.iterating = False
         self._host = host
         self._port = port
         self._loop = asyncio.get_running_loop()
@@ -94,13 +98,16 @@ class Driver:
         self._timer_at = 0.0
         self._connecting: asyncio.Task[None] | None = None
         self._paused = False
+        self._suspected = False  # whether silence was seen once, and is looked at again
 
     async def connect(self) -> None:
         """Connect and authenticate; what can be tried again later is."""
         session = self.session
-        session.connect(self._loop.time())
+        session.connect(time.monotonic())
         tried = session.attempts
-        await self._connect()
+        self._connecting = self._loop.create_task(self._connect())
+        # neither does what ends the session cancel the caller, nor is there a second attempt
+        await asyncio.wait([self._connecting])
         while not session.ended and not session.authenticated and session.attempts == tried:
             self._ready.clear()
             await self._ready.wait()
@@ -108,7 +115,7 @@ class Driver:
 
     def start(self) -> None:
         """Have the records begin."""
-        self.session.start(self._loop.time())
+        self.session.start(time.monotonic())
         self._settle()
 
     def stop(self) -> None:
@@ -120,8 +127,33 @@ class Driver:
         """End the session and forget what was received."""
         self.session.stop()
         self.session.backlog.clear()
+        self.sinks.forget()
         if not self._loop.is_closed():
             self._settle()
+        self._finish()
+
+    def collected(self) -> None:
+        """End the session as nobody holds the client any more; from any thread."""
+        if self.session.ended:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self.terminate)
+        except RuntimeError:  # the loop is closed
+            self.terminate()
+
+    def check_loop(self) -> None:
+        """
+        Refuse to go on in another event loop; where the session's own was closed, end it.
+
+        Raises
+        ------
+        ValueError
+            Another loop runs.
+        """
+        if self._loop.is_closed():
+            self.terminate()
+        elif self._loop is not asyncio.get_running_loop() and not self.session.ended:
+            raise ValueError("the session belongs to another event loop, which is still open")
 
     def flush(self) -> None:
         """Send what the session wants sent."""
@@ -131,9 +163,10 @@ class Driver:
             connection.transport.write(data)
 
     def dispatch(self) -> None:
-        """Hand records to the callbacks and streams from now on."""
-        self.dispatching = True
-        self._settle()
+        """Hand records to the callbacks and streams from now on, unless somebody iterates."""
+        if not self.iterating:
+            self.dispatching = True
+            self._settle()
 
     async def take(self, timeout: float | None) -> Items | None:
         """
@@ -150,11 +183,13 @@ class Driver:
             Empty where time is up; None once nothing more will come.
         """
         backlog = self.session.backlog
-        while not len(backlog) and not self.session.ended:
-            self._ready.clear()
-            try:
-                await asyncio.wait_for(self._ready.wait(), timeout)
-            except TimeoutError:
+        try:
+            async with asyncio.timeout(timeout):
+                while not len(backlog) and not self.session.ended:
+                    self._ready.clear()
+                    await self._ready.wait()
+        except TimeoutError:
+            if not len(backlog):
                 return []
         items = backlog.take()
         self._resume()
@@ -173,7 +208,8 @@ class Driver:
             How many were written to the buffer lent.
         """
         if self.session.connected:
-            self.session.buffer_updated(nbytes, self._loop.time())
+            self._suspected = False
+            self.session.buffer_updated(nbytes, time.monotonic())
         self._settle()
 
     def lost(self, error: Exception | None) -> None:
@@ -186,7 +222,7 @@ class Driver:
             What the system says.
         """
         self._connection = None
-        self.session.connection_lost(error, self._loop.time())
+        self.session.connection_lost(error, time.monotonic())
         self._settle()
 
     def _settle(self) -> None:
@@ -218,7 +254,7 @@ class Driver:
             connection = self._connection
             if connection is not None and connection.transport is not None:
                 connection.transport.resume_reading()
-                self.session.alive(self._loop.time())
+                self.session.alive(time.monotonic())
 
     def _set_timer(self) -> None:
         # one timer, which is not moved for every batch: it looks again when it fires
@@ -237,19 +273,26 @@ class Driver:
             if self._timer_at <= when:
                 return
             self._timer.cancel()
-        self._timer, self._timer_at = self._loop.call_at(when, self._on_timer), when
+        # the clock is read anew, for a loop may keep the time at which its turn began
+        delay = max(0.0, when - time.monotonic())
+        self._timer, self._timer_at = self._loop.call_later(delay, self._on_timer), when
 
     def _on_timer(self) -> None:
         self._timer = None
-        now, session = self._loop.time(), self.session
+        now, session = time.monotonic(), self.session
         if not session.connected:
             if session.retry_at is not None and now >= session.retry_at:
                 self._connecting = self._loop.create_task(self._connect())
                 return
-        elif not self._paused and session.deadline is not None and now >= session.deadline:
-            session.tick(now)
         elif self._paused:
             session.alive(now)
+        elif session.deadline is not None and now >= session.deadline:
+            if now >= session.silent_at and not self._suspected:
+                # a loop that was held up may run timers before it reads what has come meanwhile
+                self._suspected, self._timer_at = True, now + AGAIN
+                self._timer = self._loop.call_later(AGAIN, self._on_timer)
+                return
+            session.tick(now)
         self._settle()
 
     def made(self, connection: _Connection) -> None:
@@ -264,8 +307,8 @@ class Driver:
         if self.session.ended:
             connection.forget()
             return
-        self._connection, self._paused = connection, False
-        self.session.connection_made(self._loop.time())
+        self._connection, self._paused, self._suspected = connection, False, False
+        self.session.connection_made(time.monotonic())
         self._settle()
 
     async def _connect(self) -> None:
@@ -276,13 +319,13 @@ class Driver:
             failure = error
         self._connecting = None
         if failure is not None:
-            self.session.connection_lost(failure, self._loop.time())
+            self.session.connection_lost(failure, time.monotonic())
         self._settle()
 
     async def _reach(self) -> None:
         try:
             found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
             raise ConnectError(f"no address of {self._host}: {error}") from error
         failure: Exception = ConnectError(f"{self._host} has no address")
         for i, (family, _, _, _, address) in enumerate(found):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dbnfast.live.session import Session
 
 CONNECT_TIMEOUT: Final = 10.0  # s for each address
+ASIDE: Final = 0.005  # s: how long a thread waits while another reads
 LONGEST_WAIT: Final = 3600.0  # s; poll takes no more than its int holds
 UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1))
 
@@ -39,7 +40,9 @@ class Pump:
 
     Notes
     -----
-    `step` is for one thread at a time; `flush`, `wake` and `close` for any.
+    Any thread may call any method; of several that `step` one does, the others wait for it. The
+    sockets are closed by whoever steps, or by `close` where nobody does: a descriptor that is
+    closed while it is waited for or read may be another file's by then.
     """
 
     def __init__(self, session: Session, host: str, port: int, lock: Any) -> None:
@@ -51,6 +54,7 @@ class Pump:
         self._unsent = b""
         self._waiter = _Waiter()
         self._closed = False
+        self._stepper: object | None = None  # which call of `step` is under way
 
     def step(self, timeout: float | None) -> None:
         """
@@ -61,6 +65,23 @@ class Pump:
         timeout : float or None
             Longest wait in seconds; None for as long as it takes.
         """
+        me = object()
+        try:
+            with self._lock:
+                if self._stepper is None and not self._closed:
+                    self._stepper = me
+            if self._stepper is me:
+                self._step(timeout)
+            elif not self._closed:  # another thread reads, for this one too
+                time.sleep(ASIDE if timeout is None else min(timeout, ASIDE))
+        finally:
+            if self._stepper is me:
+                with self._lock:
+                    self._stepper = None
+                    if self._closed:
+                        self._release()
+
+    def _step(self, timeout: float | None) -> None:
         session = self._session
         if session.ended:
             self._drop()
@@ -116,12 +137,29 @@ class Pump:
         self._waiter.wake()
 
     def close(self) -> None:
-        """Close the socket, and have a wait end; a second call does nothing."""
+        """Have a wait end, and the sockets closed; a second call does nothing."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._drop()
-                self._waiter.close()
+            self._closed = True
+            self._waiter.wake()
+            if self._stepper is None:  # else it is done by who steps, when he has
+                self._release()
+
+    def forked(self, lock: Any) -> None:
+        """
+        Close this process's copies of the sockets.
+
+        Parameters
+        ----------
+        lock : RLock
+            In place of the one that another process may hold.
+        """
+        self._lock, self._stepper, self._closed = lock, None, True
+        self._waiter.forked()
+        self._release()
+
+    def _release(self) -> None:
+        self._drop()
+        self._waiter.close()
 
     def _stay_away(self, timeout: float | None) -> None:
         # there is no connection: make one, if it is time
@@ -147,7 +185,7 @@ class Pump:
     def _connect(self) -> tuple[socket.socket | None, Exception | None]:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
             return None, ConnectError(f"no address of {self._host}: {error}")
         failure: Exception = ConnectError(f"{self._host} has no address")
         for i, (family, kind, proto, _, address) in enumerate(found):
@@ -155,17 +193,18 @@ class Pump:
                 self._waiter.wait(None, False, SPACING)
             if self._session.ended:
                 break
-            sock = socket.socket(family, kind, proto)
+            sock = None
             try:
+                sock = socket.socket(family, kind, proto)
                 self._reach(sock, address)
                 return sock, None
-            except OSError as error:
-                sock.close()
+            except BaseException as error:
+                if sock is not None:
+                    sock.close()
+                if not isinstance(error, OSError):
+                    raise
                 where = f"{address[0]!s}:{address[1]!s}"
                 failure = ConnectError(f"no connection to {self._host} ({where}): {error}")
-            except BaseException:
-                sock.close()
-                raise
         return None, failure
 
     def _reach(self, sock: socket.socket, address: Any) -> None:
@@ -219,7 +258,7 @@ class _Waiter:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come in between
         self._closed = False
 
     def wait(self, sock: socket.socket | None, write: bool, timeout: float) -> bool:
@@ -239,8 +278,10 @@ class _Waiter:
                 with suppress(OSError):  # it is full: the wait will end
                     self._writer.send(b"\0")
 
+    def forked(self) -> None:
+        self._lock = threading.RLock()
+
     def close(self) -> None:
-        self.wake()
         with self._lock:
             self._closed = True
             self._reader.close()

@@ -34,6 +34,7 @@ from dbnfast.errors import (
 )
 from dbnfast.live.backlog import Backlog
 from dbnfast.live.events import ErrorEvent, Gap, Reconnected
+from dbnfast.live.log import log
 from dbnfast.live.protocol import Authenticated, LiveProtocol, Options, State
 from dbnfast.live.resume import Progress, Reach, lost, resume
 from dbnfast.live.stats import Counts
@@ -75,8 +76,6 @@ HARMLESS: Final = frozenset(
 LIMIT: Final = "connection limit"  # in the words of a refusal that a closing connection causes
 
 Message = TypeVar("Message", ErrorMsg, SymbolMappingMsg, SystemMsg)
-logger = logging.getLogger("dbnfast.live")
-logging.getLogger("dbnfast").addHandler(logging.NullHandler())  # silent until somebody listens
 
 
 def _of(records: Records, rtype: RType, kind: type[Message]) -> Iterator[Message]:
@@ -312,7 +311,7 @@ class Session:
             The time.
         """
         protocol = self._protocol
-        if protocol is None:  # stopped meanwhile
+        if protocol is None or self.stopping:  # while these bytes were read
             return
         self._last_byte = now
         self.counts.wire_bytes += nbytes
@@ -447,7 +446,7 @@ class Session:
 
     def _authenticated(self, protocol: LiveProtocol, event: Authenticated, now: float) -> None:
         self.session_id, self.lsg_version = event.session_id, event.lsg_version
-        logger.info("authenticated, session_id=%r", event.session_id)
+        log(logging.INFO, "authenticated, session_id=%r", event.session_id)
         self._resumed = self._asked(self.subscriptions)
         protocol.subscribe(self._resumed)
         if self.started:
@@ -551,14 +550,14 @@ class Session:
             for error in _of(records, RType.ERROR, ErrorMsg):
                 fatal = error.code in ENDING and not self._refused_replay()
                 text = self._key.hide(error.err)
-                logger.warning("the gateway reports error %s: %s", error.code, text)
+                log(logging.WARNING, "the gateway reports error %s: %s", error.code, text)
                 self.backlog.put(ErrorEvent(error.code, text, fatal))
         for schema in self.progress.completed():
             self._fill(schema)
         if RType.SYSTEM in counts:
             for message in _of(records, RType.SYSTEM, SystemMsg):
                 if message.code == SystemCode.SLOW_READER_WARNING:
-                    logger.warning("the gateway warns: %s", message.msg)
+                    log(logging.WARNING, "the gateway warns: %s", message.msg)
 
     def _tell_reconnected(self, first: Records, now: float) -> None:
         protocol, announce = self._protocol, self._announce
@@ -698,7 +697,7 @@ class Session:
         self.retry_at = now + delay
         if self._announce is None and self.metadata is not None:
             self._announce = (str(error), now)
-        logger.warning("%s; connecting again in %.1f s", error, delay)
+        log(logging.WARNING, "%s; connecting again in %.1f s", error, delay)
         if self.trace is not None:
             self.trace.note(f"connecting again in {delay:.1f} s")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dbnfast.live.events import Reconnected
+from dbnfast.live.log import log
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     ReconnectCallback = Callable[[np.datetime64, np.datetime64], object]
 
 MAX_WARNINGS: Final = 10  # of one callback or stream
-logger = logging.getLogger("dbnfast.live")
 
 
 class _Guarded:
@@ -38,22 +39,32 @@ class _Guarded:
         self._n_warnings = 0
 
     def _failed(self, error: Exception) -> None:
-        logger.error("%s raised %r", self._name, error, exc_info=error)
+        shown = _shown(error)
+        log(logging.ERROR, "%s raised %s", self._name, shown, error=error)
         if self._on_error is None:
-            self._warn(f"{self._name} raised {error!r}, and there is no exception callback")
+            self._warn(f"{self._name} raised {shown}, and there is no exception callback")
             return
         try:
             self._on_error(error)
         except Exception as again:
-            logger.error("the exception callback raised %r", again, exc_info=again)
-            self._warn(f"the exception callback of {self._name} raised {again!r}")
+            shown = _shown(again)
+            log(logging.ERROR, "the exception callback raised %s", shown, error=again)
+            self._warn(f"the exception callback of {self._name} raised {shown}")
 
     def _warn(self, text: str) -> None:
         self._n_warnings += 1
         if self._n_warnings <= MAX_WARNINGS:
             last = "; no more such warnings follow" if self._n_warnings == MAX_WARNINGS else ""
-            with suppress(RuntimeWarning):  # where warnings are errors the session goes on too
+            with suppress(Exception):  # where warnings are errors the session goes on too
                 warnings.warn(text + last, RuntimeWarning, stacklevel=2)
+
+
+def _shown(error: Exception) -> str:
+    # exceptions are users' own classes, too
+    try:
+        return repr(error)
+    except Exception:
+        return type(error).__name__
 
 
 class CallbackSink(_Guarded):
@@ -78,6 +89,7 @@ class CallbackSink(_Guarded):
             raise ValueError(f"{function!r} is not callable")
         super().__init__(function, on_error)
         self.function = function
+        self._waiting: Iterator[Record] = iter(())
 
     def dispatch(self, records: Records) -> None:
         """
@@ -88,7 +100,7 @@ class CallbackSink(_Guarded):
         records : Records
             In order.
         """
-        waiting = iter(records)
+        waiting = self._waiting = iter(records)
         function = self.function
         while True:
             try:
@@ -97,6 +109,11 @@ class CallbackSink(_Guarded):
                 return
             except Exception as error:
                 self._failed(error)
+
+    def forget(self) -> None:
+        """Leave out what is left of the records that it is being called for."""
+        with suppress(ValueError):  # its next record is just being made, for the last call
+            deque(self._waiting, maxlen=0)
 
     def call(self, record: Record) -> None:
         """
@@ -142,7 +159,8 @@ class StreamSink(_Guarded):
         self._started = False
         target: Any = stream
         if isinstance(stream, str | os.PathLike):
-            target = open(stream, "xb")  # noqa: SIM115  # closed with the session
+            # without a buffer: what was handed on is in the file, and a fork has nothing of it
+            target = open(stream, "xb", buffering=0)  # noqa: SIM115  # closed with the session
         elif not hasattr(stream, "write"):
             raise ValueError(f"{type(stream).__name__} has no write()")
         elif not getattr(stream, "writable", lambda: True)():
@@ -239,12 +257,20 @@ class ReconnectSink(_Guarded):
 
 
 class Sinks:
-    """All the callbacks and streams of a session."""
+    """
+    All the callbacks and streams of a session.
+
+    Attributes
+    ----------
+    forgotten : bool
+        Whether what is left is not to be handed on.
+    """
 
     def __init__(self) -> None:
         self.callbacks: list[CallbackSink] = []
         self.streams: list[StreamSink] = []
         self.reconnects: list[ReconnectSink] = []
+        self.forgotten = False
 
     def __bool__(self) -> bool:
         return bool(self.callbacks or self.streams or self.reconnects)
@@ -280,6 +306,17 @@ class Sinks:
         elif isinstance(item, Reconnected):
             for sink in list(self.reconnects):
                 sink.dispatch(item)
+
+    def forget(self) -> None:
+        """Hand nothing on any more: from a callback not even the rest of the batch."""
+        self.forgotten = True
+        for callback in list(self.callbacks):
+            callback.forget()
+        self.callbacks.clear()
+
+    def abandon(self) -> None:
+        """Forget the callbacks and streams: they belong to the process this one was forked from."""
+        self.callbacks, self.streams, self.reconnects = [], [], []
 
     def finish(self, metadata: Metadata | None) -> None:
         """

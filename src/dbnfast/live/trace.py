@@ -159,7 +159,7 @@ class Trace:
             if not self._warned:
                 self._warned = True
                 # where warnings are errors, this one is none either
-                with contextlib.suppress(Warning):
+                with contextlib.suppress(Exception):
                     warnings.warn(
                         f"the trace cannot be written: {self._hidden(str(error))}",
                         RuntimeWarning,

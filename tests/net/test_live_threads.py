@@ -1,0 +1,475 @@
+"""The blocking client among threads, signals, and ends of its process."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dbnfast
+import peers
+import streams
+from dbnfast import Live, Records
+from dbnfast.live import pump, session
+from peers import KEY, Peer, Talk, serving
+
+TRADES = [streams.trade(i) for i in range(50)]
+BODY = b"".join(TRADES)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Retries without the wait; afterwards no thread of a session is left."""
+    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(session, "SPACING", 0.01)
+    yield
+    end = time.monotonic() + 10
+    while any(t.name.startswith("dbnfast-live") for t in threading.enumerate()):
+        assert time.monotonic() < end, threading.enumerate()
+        time.sleep(0.01)
+
+
+def subscribed(peer: Peer, **options: Any) -> Live:
+    options.setdefault("reconnect_policy", "none")
+    live = Live(KEY, "127.0.0.1", peer.port, **options)
+    live.subscribe("GLBX.MDP3", "trades", "ES.FUT", "parent")
+    return live
+
+
+def paced(n: int, seconds: float) -> Any:
+    """A script that sends trades one by one."""
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header())
+        for i in range(n):
+            talk.send(streams.trade(i))
+            time.sleep(seconds)
+
+    return script
+
+
+def flood(talk: Talk) -> None:
+    talk.greet()
+    talk.until_start()
+    talk.send(peers.live_header())
+    while True:
+        talk.send(BODY)
+
+
+def numbers_of(batches: Any) -> list[int]:
+    return [record.sequence for records in batches for record in records]
+
+
+# --- one thread reads -------------------------------------------------------------------------
+
+
+def test_who_waits_takes_nothing_from_who_iterates() -> None:
+    got: list[int] = []
+    with Peer(paced(40, 0.01)) as peer:
+        live = subscribed(peer)
+        begun = threading.Event()
+
+        def iterate() -> None:
+            for records in live.batches():
+                got.extend(record.sequence for record in records)
+                begun.set()
+
+        thread = threading.Thread(target=iterate)
+        thread.start()
+        assert begun.wait(peers.TIMEOUT)
+        live.block_for_close(peers.TIMEOUT)
+        thread.join(peers.TIMEOUT)
+    assert got == list(range(40))
+
+
+def test_threads_that_iterate_together_share_the_records() -> None:
+    got: list[list[int]] = [[], [], []]
+    with Peer(paced(300, 0.001)) as peer:
+        live = subscribed(peer)
+        iterators = [live.batches() for _ in got]
+        threads = [
+            threading.Thread(target=lambda i=i: got[i].extend(numbers_of(iterators[i])))
+            for i in range(len(got))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(peers.TIMEOUT)
+    assert sorted(sum(got, [])) == list(range(300))
+    assert all(part == sorted(part) for part in got)
+
+
+def test_callbacks_added_while_another_thread_waits_get_records_in_order() -> None:
+    got: list[int] = []
+    with Peer(paced(200, 0.002)) as peer:
+        live = subscribed(peer)
+        live.start()
+        waiting = threading.Thread(target=live.block_for_close)
+        waiting.start()
+        time.sleep(0.05)
+        live.add_callback(lambda record: got.append(record.sequence))
+        waiting.join(peers.TIMEOUT)
+        assert not waiting.is_alive()
+    assert got == list(range(got[0], 200))
+
+
+def test_time_of_zero_still_reads() -> None:
+    with Peer(serving(BODY)) as peer:
+        end = time.monotonic() + peers.TIMEOUT
+        got: list[int] = []
+        for records in subscribed(peer).batches(max_wait=0):
+            got += [record.sequence for record in records]
+            assert time.monotonic() < end
+    assert got == list(range(50))
+
+
+# --- the end from elsewhere -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["stop", "terminate"])
+def test_the_end_between_a_look_and_a_wait(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # another thread ends the session when this one is about to wait for its socket: that must not
+    # be closed under it, for its number may be another file's by then
+    seen = []
+    poll = pump._poll
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        batches = live.batches()
+        assert len(next(batches))
+
+        def stop_before(wake: Any, sock: Any, *rest: Any) -> Any:
+            thread = threading.Thread(target=getattr(live, how))
+            thread.start()
+            thread.join(peers.TIMEOUT)
+            seen.append((wake.fileno(), sock.fileno()))
+            return poll(wake, sock, *rest)
+
+        monkeypatch.setattr(pump, "_poll", stop_before)
+        assert sum(map(len, batches)) <= 50
+        assert peer.talks[0].was_ended()
+    assert seen
+    assert all(number >= 0 for pair in seen for number in pair)
+
+
+@pytest.mark.parametrize("how", ["stop", "terminate"])
+def test_the_end_at_any_moment(how: str) -> None:
+    with Peer(flood) as peer:
+        for i in range(30):
+            live = subscribed(peer)
+            failures: list[BaseException] = []
+
+            def iterate(live: Live = live, failures: list[BaseException] = failures) -> None:
+                try:
+                    for _ in live.batches():
+                        pass
+                except BaseException as failure:
+                    failures.append(failure)
+
+            batches = threading.Thread(target=iterate)
+            batches.start()
+            time.sleep(0.001 * (i % 7))
+            getattr(live, how)()
+            batches.join(peers.TIMEOUT)
+            assert not batches.is_alive()
+            # stopped before it began, there is nothing to iterate over
+            assert all("has not ended" in str(failure) for failure in failures), failures
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers of signals")
+def test_stop_in_a_signal_handler() -> None:
+    with Peer(flood) as peer:
+        for i in range(20):
+            live = subscribed(peer)
+            before = signal.signal(signal.SIGALRM, lambda *_, live=live: live.stop())
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.0007 * i)
+                assert sum(map(len, live.batches())) >= 0
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            assert not live.is_connected()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers of signals")
+def test_interrupts_at_any_moment() -> None:
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupt
+
+    with Peer(flood) as peer:
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            for i in range(30):
+                live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+                with pytest.raises(Interrupt):
+                    signal.setitimer(signal.ITIMER_REAL, 0.0003 * (i + 1))
+                    live.subscribe("GLBX.MDP3", "trades")
+                    for _ in live.batches():
+                        pass
+                live.__exit__()
+                assert not live.is_connected()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_an_interrupted_subscription_leaves_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(talk: Talk) -> None:
+        talk.wait_for_end()
+
+    poll, calls = pump._poll, []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return poll(*arguments[:3], min(arguments[3], 0.1))
+
+    with Peer(silent, serving(BODY)) as peer:
+        live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        monkeypatch.setattr(pump, "_poll", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            live.subscribe("GLBX.MDP3", "trades")
+        assert not live.is_connected()
+        assert peer.talks[0].was_ended()
+        got: list[Any] = []
+        live.add_callback(got.append)
+        assert live.subscribe("GLBX.MDP3", "trades") == 0
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert len(got) == 50
+
+
+# --- callbacks --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_callbacks", [1, 2])
+@pytest.mark.parametrize(("how", "n_expected"), [("terminate", 3), ("stop", 50)])
+def test_the_end_inside_a_callback(how: str, n_expected: int, n_callbacks: int) -> None:
+    got: list[Any] = []
+
+    def end_at_third(record: Any) -> None:
+        got.append(record)
+        if len(got) == 3:
+            getattr(live, how)()
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        live.add_callback(end_at_third)
+        for _ in range(n_callbacks - 1):
+            live.add_callback(lambda record: None)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+        assert peer.talks[0].was_ended()
+    assert len(got) == n_expected
+
+
+def test_terminate_forgets_what_an_iterator_has_not_given() -> None:
+    with Peer(serving(peers.system(), BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        events = live.events()
+        assert isinstance(next(events), Records)
+        live.terminate()
+        assert list(events) == []
+
+
+def test_callbacks_of_the_next_session_outlive_the_one_before() -> None:
+    gate, first, second = threading.Event(), [], []
+
+    def slow(record: Any) -> None:
+        first.append(record)
+        gate.wait(peers.TIMEOUT)
+
+    with Peer(serving(BODY, stay=True), serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(slow)
+        live.start()
+        while not first:
+            time.sleep(0.005)
+        live.stop()
+        live.add_callback(second.append)  # while the first session hands on what it received
+        live.subscribe("GLBX.MDP3", "trades")
+        gate.set()
+        assert peer.talks[0].was_ended()
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert len(first) == len(second) == 50
+
+
+def test_the_lock_is_not_held_while_streams_end() -> None:
+    users, inside = threading.Lock(), threading.Event()
+    got: list[bool] = []
+
+    class Full(io.BytesIO):
+        def flush(self) -> None:
+            raise OSError("no space")
+
+    def failed(error: Exception) -> None:
+        inside.set()
+        got.append(users.acquire(timeout=peers.TIMEOUT))
+        users.release()
+
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_stream(Full(), failed)
+        with users:
+            live.start()
+            assert inside.wait(peers.TIMEOUT)
+            stopping = threading.Thread(target=live.stop)
+            stopping.start()
+            stopping.join(peers.TIMEOUT)
+            assert not stopping.is_alive()
+        live.block_for_close(peers.TIMEOUT)
+    assert got == [True]
+
+
+def test_an_exception_that_cannot_be_shown() -> None:
+    class Shy(Exception):
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+        __str__ = __repr__
+
+    got: list[Any] = []
+
+    def fail(record: Any) -> None:
+        got.append(record)
+        raise Shy
+
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(fail, lambda error: None)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert len(got) == 50
+
+
+def test_a_handler_of_the_log_that_raises_ends_nothing() -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("no disk")
+
+    logger, handler = logging.getLogger("dbnfast.live"), Broken()
+    logger.addHandler(handler)
+    try:
+        with Peer(serving(*TRADES[:20]), serving(*TRADES, stay=True)) as peer:
+            live = subscribed(peer, reconnect_policy="reconnect")
+            got: list[int] = []
+            for records in live.batches():
+                got += numbers_of([records])
+                if len(got) >= 50:
+                    break
+    finally:
+        logger.removeHandler(handler)
+    assert set(got) == set(range(50))
+
+
+# --- the process ------------------------------------------------------------------------------
+
+SCRIPT = """
+import os, sys, threading, time
+from dbnfast import Live
+
+live = Live(sys.argv[2], "127.0.0.1", int(sys.argv[1]), **eval(sys.argv[3]))
+live.subscribe("GLBX.MDP3", "trades")
+seen = threading.Event()
+"""
+WITH_CALLBACK = """
+live.add_callback(lambda record: seen.set())
+live.start()
+seen.wait(20)
+"""
+AHEAD = """
+live.start()
+while not live.stats().records:
+    time.sleep(0.01)
+"""
+STREAM = """
+live.add_stream("out.dbn")
+live.start()
+while not live.stats().records:
+    time.sleep(0.01)
+"""
+FORK = """
+child = os.fork()
+if not child:
+    assert not live.is_connected()
+    live.stop()
+    try:
+        live.block_for_close()
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+    sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+seen.clear()
+assert seen.wait(20)
+assert live.is_connected()
+print("goes on")
+"""
+
+
+def run_script(text: str, peer: Peer, folder: Path, **options: Any) -> str:
+    """Run a script to its end; it may neither hang nor complain."""
+    src = str(Path(dbnfast.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT + text, str(peer.port), KEY, repr(options)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": src},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (WITH_CALLBACK, {}),
+        (AHEAD, {"on_slow": "drop_oldest", "max_buffer": 1 << 16}),
+        (STREAM, {}),
+        (WITH_CALLBACK.replace("seen.set()", "(seen.set(), time.sleep(100))"), {}),
+    ],
+    ids=["callback", "ahead", "stream", "stuck"],
+)
+def test_the_interpreter_ends_while_a_session_runs(
+    text: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    with Peer(flood) as peer:
+        run_script(text, peer, tmp_path, **options)
+        if text == STREAM:
+            found = dbnfast.read(tmp_path / "out.dbn").records()
+            assert bytes(found[:50]) == BODY
+
+
+def test_the_interpreter_ends_while_a_thread_holds_the_lock(tmp_path: Path) -> None:
+    # what traces a session runs with the lock held, and is asleep most of the time
+    text = "live._session.trace = trace_of(lambda text: time.sleep(0.02))\n" + AHEAD
+    text = "from dbnfast.live.trace import trace_of\n" + text.replace(
+        "trace = ", "trace = live._session._protocol._trace = "
+    )
+    with Peer(paced(100_000, 0.0001)) as peer:
+        run_script(text, peer, tmp_path, on_slow="latest")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork")
+def test_a_forked_process_has_no_part_in_the_session(tmp_path: Path) -> None:
+    with Peer(flood) as peer:
+        out = run_script(WITH_CALLBACK + FORK, peer, tmp_path)
+    assert out.split() == ["SessionClosed", "goes", "on"]
