@@ -71,6 +71,8 @@ class Talk:
         """Let the client in; the line that it authenticated with."""
         self.send(b"lsg_version=0.9.4\ncram=" + CHALLENGE.encode() + b"\n")
         auth = self.line()
+        if not auth:
+            raise ConnectionAbortedError("the client ended the connection")
         answer = auth.split(b"|")[0].removeprefix(b"auth=").decode()
         assert matching_key(CHALLENGE, answer, [KEY]) == KEY
         self.send(

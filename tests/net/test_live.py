@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import logging
+import os
+import signal
 import threading
 import time
 import weakref
@@ -336,13 +338,49 @@ def test_keyboard_interrupt_while_waiting(monkeypatch: pytest.MonkeyPatch) -> No
         live = subscribed(peer)
         batches = live.batches()
         n = len(next(batches))
-        monkeypatch.setattr(pump, "_poll", interrupted)
+        monkeypatch.setattr(pump, "_receive", interrupted)
         rest: list[Records] = []
         with pytest.raises(KeyboardInterrupt):
             rest.extend(batches)
         monkeypatch.undo()
         assert n + sum(len(records) for records in rest) == len(TRADES)
         assert peer.talks[0].was_ended()
+
+
+def test_an_interrupt_while_reading_blocks() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        batches = subscribed(peer).batches()
+        n = len(next(batches))
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        rest: list[Records] = []
+        with pytest.raises(KeyboardInterrupt):
+            rest.extend(batches)
+        timer.join()
+        assert n + sum(len(records) for records in rest) == len(TRADES)
+        assert peer.talks[0].was_ended()
+
+
+@pytest.mark.parametrize("how", ["stop", "terminate"])
+def test_without_reads_that_block(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # as on systems where a read cannot be given a limit
+    monkeypatch.setattr(pump, "BLOCKS", False)
+    with Peer(serving(BODY)) as peer:
+        assert len(list(subscribed(peer))) == len(TRADES)
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        timer = threading.Timer(0.1, getattr(live, how))
+        timer.start()
+        assert len(list(live)) == len(TRADES)
+        timer.join()
+        assert peer.talks[0].was_ended()
+
+
+def test_the_header_is_there_before_the_first_record() -> None:
+    with Peer(serving()) as peer:
+        live = subscribed(peer)
+        assert list(live) == []
+        assert live.metadata is not None
 
 
 @pytest.mark.parametrize("how", ["stop", "terminate"])

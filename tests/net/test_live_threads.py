@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
+import operator
 import os
 import signal
 import subprocess
@@ -107,7 +109,7 @@ def test_threads_that_iterate_together_share_the_records() -> None:
             thread.start()
         for thread in threads:
             thread.join(peers.TIMEOUT)
-    assert sorted(sum(got, [])) == list(range(300))
+    assert sorted(functools.reduce(operator.iadd, got, [])) == list(range(300))
     assert all(part == sorted(part) for part in got)
 
 
@@ -156,6 +158,7 @@ def test_the_end_between_a_look_and_a_wait(how: str, monkeypatch: pytest.MonkeyP
             seen.append((wake.fileno(), sock.fileno()))
             return poll(wake, sock, *rest)
 
+        monkeypatch.setattr(pump, "BLOCKS", False)
         monkeypatch.setattr(pump, "_poll", stop_before)
         assert sum(map(len, batches)) <= 50
         assert peer.talks[0].was_ended()
@@ -241,6 +244,7 @@ def test_an_interrupted_subscription_leaves_no_session(monkeypatch: pytest.Monke
 
     with Peer(silent, serving(BODY)) as peer:
         live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        monkeypatch.setattr(pump, "BLOCKS", False)
         monkeypatch.setattr(pump, "_poll", interrupted)
         with pytest.raises(KeyboardInterrupt):
             live.subscribe("GLBX.MDP3", "trades")

@@ -26,6 +26,7 @@ WRITE: Final = 256 << 10  # bytes written at a time: larger ones make nothing qu
 LINGER_S: Final = 5.0  # how long a peer may take to hear that a session ended
 POLL_S: Final = 0.005  # how often a clock that is not the system's is looked at
 LONGEST_S: Final = 60.0
+FINE_S: Final = 0.002  # shorter waits are slept, deaf to clients
 REST_S: Final = 0.1  # after a connection could not be taken
 MAX_CONNECTIONS: Final = 4096
 
@@ -100,7 +101,13 @@ class Loop:
                 sock.close()
 
     def _turn(self) -> None:
-        for key, events in self._selector.select(self._patience()):
+        patience = self._patience()
+        if 0 < patience < FINE_S:
+            time.sleep(
+                patience
+            )  # a selector rounds up to whole ms, and records would come in lumps
+            patience = 0.0
+        for key, events in self._selector.select(patience):
             if key.fileobj is self._listener:
                 self._accept()
             elif key.data is not None:

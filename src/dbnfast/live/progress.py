@@ -137,6 +137,27 @@ class Progress:
                 lane.go_live()
         self._settle()
 
+    def takes_all(self, records: Records) -> bool:
+        """
+        Tell whether `push` would give these very records, and nothing else depends on them.
+
+        Parameters
+        ----------
+        records : Records
+            The next ones.
+
+        Returns
+        -------
+        bool
+            False also where nobody knows without looking. They may be pushed later, but before
+            anything else is done here.
+        """
+        plain = self._plain
+        for rtype, _, _ in records._groups:
+            if rtype not in plain:
+                return False
+        return bool(records._groups)
+
     def push(self, records: Records) -> Records:
         """
         Take the next records of the stream.

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import socket
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from dbnfast.live.session import Session
 
 CONNECT_TIMEOUT: Final = 10.0  # s for each address
+BLOCK: Final = 256 << 10  # bytes: what is read at once
+DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+BLOCKS: Final = bool(DONT_WAIT) and hasattr(socket, "SO_RCVTIMEO")  # else poll and recv
+SHORTEST: Final = 1e-4  # s; no time at all would be no limit
+LOOK_UP: Final = 0.5  # s: how long a read may wait, for what other threads could not send
 ASIDE: Final = 0.005  # s: how long a thread waits while another reads
 LONGEST_WAIT: Final = 3600.0  # s; poll takes no more than its int holds
 UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1))
@@ -97,11 +103,14 @@ class Pump:
                 if not session.connected:
                     self._drop()
                     return
-                buffer = session.get_buffer(262144)
-            n = sock.recv_into(buffer)
-        except BlockingIOError:
-            self._wait(sock, timeout)
-            return
+                buffer = session.get_buffer(BLOCK)
+            try:
+                n = sock.recv_into(buffer, 0, DONT_WAIT)
+            except BlockingIOError:
+                received = self._wait(sock, buffer, timeout)
+                if received is None:
+                    return
+                n = received
         except OSError as error:
             self._lost(error)
             return
@@ -125,7 +134,7 @@ class Pump:
             if sock is None or not data:
                 return
             try:
-                sent = sock.send(data)
+                sent = sock.send(data, DONT_WAIT)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -133,14 +142,18 @@ class Pump:
             self._unsent = data[sent:]
 
     def wake(self) -> None:
-        """Have a wait end."""
+        """Have a wait end: at once where the session has ended, else before long."""
         self._waiter.wake()
+        with self._lock:
+            if self._sock is not None and (self._closed or self._session.ended):
+                with suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Have a wait end, and the sockets closed; a second call does nothing."""
         with self._lock:
             self._closed = True
-            self._waiter.wake()
+            self.wake()
             if self._stepper is None:  # else it is done by who steps, when he has
                 self._release()
 
@@ -220,11 +233,12 @@ class Pump:
                 if self._waiter.wait(sock, True, left):
                     break
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        sock.setblocking(BLOCKS)
         if code:
             raise OSError(code, os.strerror(code))
 
-    def _wait(self, sock: socket.socket, timeout: float | None) -> None:
-        # everything that had arrived was read
+    def _wait(self, sock: socket.socket, buffer: memoryview, timeout: float | None) -> int | None:
+        # everything that had arrived was read; how much came, or None for nothing yet
         now = time.monotonic()
         with self._lock:
             deadline = self._session.deadline
@@ -232,11 +246,17 @@ class Pump:
                 self._session.tick(now)
                 if not self._session.connected:
                     self._drop()
-                return
+                return None
         wait = LONGEST_WAIT if deadline is None else deadline - now
         if timeout is not None:
             wait = min(wait, timeout)
-        self._waiter.wait(sock, bool(self._unsent), wait)
+        if self._unsent or not BLOCKS:
+            self._waiter.wait(sock, bool(self._unsent), wait)
+            return None
+        try:
+            return _receive(sock, buffer, min(max(wait, SHORTEST), LOOK_UP))
+        except BlockingIOError:
+            return None
 
     def _lost(self, error: Exception | None) -> None:
         self._drop()
@@ -249,6 +269,14 @@ class Pump:
             self._unsent = b""
             if sock is not None:
                 sock.close()
+
+
+def _receive(sock: socket.socket, buffer: memoryview, seconds: float) -> int:
+    # waits in recv itself, which is back sooner than one that a poll comes before
+    whole = int(seconds)
+    limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    return sock.recv_into(buffer)
 
 
 class _Waiter:

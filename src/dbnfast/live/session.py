@@ -181,6 +181,7 @@ class Session:
         self._announce: tuple[str, float | None] | None = None
         if self._resuming:
             self._announce = ("an earlier session ended", None)
+        self._unnoted: list[Records] = []
         # replays under way: since when records were missing, and why
         self._open_gaps: dict[Schema, tuple[int, str]] = {}
         self._refusal: GatewayError | None = None  # the error record that ends the connection
@@ -208,6 +209,7 @@ class Session:
                 f"start is {subscription.start}, expected None: the session has begun, and the "
                 "gateway replays for earlier subscriptions only"
             )
+        self._note()
         self.subscriptions.append(subscription)
         if subscription.id >= self._known:
             self.progress.subscribed(subscription)
@@ -296,6 +298,8 @@ class Session:
         -------
         memoryview
         """
+        if self._unnoted:
+            self._note()
         assert self._protocol is not None
         return self._protocol.get_buffer(sizehint)
 
@@ -442,6 +446,8 @@ class Session:
             else:
                 self._finished(event.error or failure, now)
                 return
+        if self.metadata is None and self.options.encoding == Encoding.DBN:
+            self._header(protocol.metadata, None)  # it came before any record
         self._deadline = self.silent_at if self._protocol is protocol else None
 
     def _authenticated(self, protocol: LiveProtocol, event: Authenticated, now: float) -> None:
@@ -468,6 +474,21 @@ class Session:
             self.progress.resumed(self._resumed)
 
     def _received(self, records: Records, now: float) -> None:
+        if self._unnoted:
+            self._note()
+        current = records.version == DBN_VERSION or not self._upgrade
+        if current and self._announce is None and self.progress.takes_all(records):
+            # The usual case, on the shortest way: nothing of it can be dropped, nor can it tell
+            # anything, so that what it means for resuming is noted once it was handed on.
+            self._refusal, self._fresh = None, False
+            self.counts.received(records, records, True)
+            if self._silence is not None:
+                opened = self._silence.received(now, True)
+                if opened is not None:
+                    self.backlog.put(opened)
+            self.backlog.put(records)
+            self._unnoted.append(records)
+            return
         protocol = self._protocol
         assert protocol is not None
         if self.metadata is None or self._announce is not None:
@@ -502,12 +523,18 @@ class Session:
         if refusal is not None and refusal.code in ENDING:
             self._refused(refusal, now)  # not every gateway closes the connection then
 
-    def _header(self, header: Metadata | None, first: Records) -> None:
+    def _note(self) -> None:
+        # what was handed on before it was noted for resuming
+        unnoted, self._unnoted = self._unnoted, []
+        for records in unnoted:
+            self.progress.push(records)
+
+    def _header(self, header: Metadata | None, first: Records | None) -> None:
         if header is None:
             return
         header = header.upgrade() if self._upgrade else header
         start = header.start
-        if self.options.encoding == Encoding.JSON:
+        if self.options.encoding == Encoding.JSON and first is not None:
             # no header came; the gateway's own records have its time
             own = [
                 r.ts_event for r in first if r.rtype in CONTROL and r.ts_event != UNDEF_TIMESTAMP
@@ -670,6 +697,7 @@ class Session:
         # the connection is over; the session too, or there will be another one
         protocol, self._protocol = self._protocol, None
         self._deadline = None
+        self._note()
         if self.ended:
             return
         if self.trace is not None:
