@@ -404,3 +404,197 @@ def test_wait_for_close_on_the_blocking_client(run: Runner) -> None:
 
     with Peer(serving(BODY), serving(BODY, stay=True)) as peer:
         run(work())
+
+
+# --- tasks, loops and time --------------------------------------------------------------------
+
+
+def paced(n: int, seconds: float) -> Any:
+    """A script that sends trades one by one."""
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header())
+        for i in range(n):
+            talk.send(streams.trade(i))
+            time.sleep(seconds)
+
+    return script
+
+
+@pytest.mark.parametrize("max_wait", [0, 1.5])
+def test_max_wait_is_not_begun_anew_by_what_is_no_record(run: Runner, max_wait: float) -> None:
+    # a session looks at the time each second, which is no news for who waits
+    async def work() -> None:
+        async with client(peer) as live:
+            await live.subscribe("GLBX.MDP3", "trades")
+            n = 0
+            async for records in live.batches(max_wait=max_wait):
+                n += len(records)
+                if n == 50 and not len(records):
+                    break
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        run(asyncio.wait_for(work(), peers.TIMEOUT / 2))
+
+
+@pytest.mark.parametrize("kind", [AsyncLive, Live])
+def test_who_waits_takes_nothing_from_who_iterates(run: Runner, kind: Any) -> None:
+    async def work() -> list[int]:
+        live = kind(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        asked = live.subscribe("GLBX.MDP3", "trades")
+        if asked != 0:
+            await asked
+        got: list[int] = []
+
+        async def iterate() -> None:
+            async for record in live:
+                got.append(record.sequence)
+
+        task = asyncio.create_task(iterate())
+        while not got:
+            await asyncio.sleep(0.01)
+        await live.wait_for_close(peers.TIMEOUT)
+        await task
+        return got
+
+    with Peer(paced(40, 0.01)) as peer:
+        assert run(work()) == list(range(40))
+
+
+def test_terminate_inside_a_callback(run: Runner) -> None:
+    async def work() -> int:
+        got = []
+
+        def end_at_third(record: Any) -> None:
+            got.append(record)
+            if len(got) == 3:
+                live.terminate()
+
+        live = await subscribed(peer)
+        live.add_callback(end_at_third)
+        await live.start()
+        await live.wait_for_close(peers.TIMEOUT)
+        return len(got)
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        assert run(work()) == 3
+        assert peer.talks[0].was_ended()
+
+
+def test_a_client_that_is_collected_ends_its_session(run: Runner) -> None:
+    async def work() -> None:
+        live = await subscribed(peer)
+        live.add_callback(lambda record: None)
+        await live.start()
+        del live
+        gc.collect()
+        assert await asyncio.to_thread(peer.talks[0].was_ended)
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        run(work())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the loop that leaves the transport
+def test_a_client_outlives_its_loop(run: Runner) -> None:
+    async def begin() -> None:
+        await live.subscribe("GLBX.MDP3", "trades")
+
+    async def again() -> list[Any]:
+        assert await live.subscribe("GLBX.MDP3", "trades") == 0
+        return [record async for record in live]
+
+    with Peer(serving(BODY, stay=True), serving(BODY)) as peer:
+        live = client(peer)
+        run(begin())
+        assert len(run(again())) == 50
+        gc.collect()
+
+
+def test_another_loop_is_refused() -> None:
+    async def begin() -> None:
+        await live.subscribe("GLBX.MDP3", "trades")
+
+    async def use() -> None:
+        with pytest.raises(ValueError, match="another event loop"):
+            await live.subscribe("GLBX.MDP3", "trades")
+        with pytest.raises(ValueError, match="another event loop"):
+            await live.start()
+
+    async def end() -> None:
+        await live.stop()
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = client(peer)
+        with asyncio.Runner() as runner:
+            runner.run(begin())
+            thread = threading.Thread(target=lambda: asyncio.run(use()))
+            thread.start()
+            thread.join(peers.TIMEOUT)
+            runner.run(end())
+
+
+def test_one_connection_though_the_session_starts_while_it_connects() -> None:
+    async def work() -> int:
+        loop = asyncio.get_running_loop()
+        resolve = loop.getaddrinfo
+
+        async def slowly(*arguments: Any, **options: Any) -> Any:
+            await asyncio.sleep(0.2)
+            return await resolve(*arguments, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            live = client(peer)
+            patch.setattr(loop, "getaddrinfo", slowly)
+            asked = asyncio.create_task(live.subscribe("GLBX.MDP3", "trades"))
+            await asyncio.sleep(0.05)
+            await live.start()
+            await asked
+            return len([record async for record in live])
+
+    with Peer(serving(BODY)) as peer:
+        assert asyncio.run(work()) == 50
+        assert len(peer.talks) == 1
+
+
+def test_terminate_while_it_connects(run: Runner) -> None:
+    async def work() -> None:
+        live = client(peer)
+        asked = asyncio.create_task(live.subscribe("GLBX.MDP3", "trades"))
+        while not peer.talks:
+            await asyncio.sleep(0.01)
+        live.terminate()
+        await asyncio.wait_for(asked, peers.TIMEOUT)
+        assert not live.is_connected()
+
+    with Peer(Talk.wait_for_end) as peer:
+        run(work())
+
+
+def test_a_name_that_cannot_be_one(run: Runner) -> None:
+    async def work() -> None:
+        live = AsyncLive(KEY, "a" * 80, 13_000, reconnect_policy="none")
+        with pytest.raises(ConnectError, match="no address of a"):
+            await live.subscribe("GLBX.MDP3", "trades")
+
+    run(work())
+
+
+def test_a_loop_that_was_held_up_judges_no_silence(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MARGIN", 0.0)
+    monkeypatch.setattr(session.Session, "interval", 1)
+
+    async def work() -> int:
+        live = await subscribed(peer)
+        n = 0
+        async for records in live.batches():
+            n += len(records)
+            if n in (3, 12):
+                time.sleep(1.3)  # longer than silence may be; meanwhile records come
+        return n
+
+    with Peer(paced(30, 0.1)) as peer:
+        assert run(work()) == 30

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import functools
+import errno
 import io
+import linecache
 import logging
-import operator
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,7 @@ def test_threads_that_iterate_together_share_the_records() -> None:
             thread.start()
         for thread in threads:
             thread.join(peers.TIMEOUT)
-    assert sorted(functools.reduce(operator.iadd, got, [])) == list(range(300))
+    assert sorted(number for part in got for number in part) == list(range(300))
     assert all(part == sorted(part) for part in got)
 
 
@@ -177,8 +179,8 @@ def test_the_end_at_any_moment(how: str) -> None:
                 try:
                     for _ in live.batches():
                         pass
-                except BaseException as failure:
-                    failures.append(failure)
+                except BaseException as error:
+                    failures.append(error)
 
             batches = threading.Thread(target=iterate)
             batches.start()
@@ -205,29 +207,60 @@ def test_stop_in_a_signal_handler() -> None:
             assert not live.is_connected()
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers of signals")
-def test_interrupts_at_any_moment() -> None:
-    class Interrupt(BaseException):
-        pass
+FILES = ("client", "engine", "pump", "iteration", "session", "base")
+# a trace may raise where no signal is looked at: as a lock is about to be released, and in what
+# then cleans up
+SPARED = ("step", "__exit__", "terminate", "close")
 
-    def interrupt(*_: Any) -> None:
-        raise Interrupt
 
-    with Peer(flood) as peer:
-        before = signal.signal(signal.SIGALRM, interrupt)
-        try:
-            for i in range(30):
-                live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
-                with pytest.raises(Interrupt):
-                    signal.setitimer(signal.ITIMER_REAL, 0.0003 * (i + 1))
-                    live.subscribe("GLBX.MDP3", "trades")
-                    for _ in live.batches():
-                        pass
-                live.__exit__()
-                assert not live.is_connected()
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+def interrupted(live: Live, at: int) -> bool:
+    """Use a session, and raise at one of the lines that this takes; whether there was that line."""
+    lines = 0
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal lines
+        code = frame.f_code
+        path = Path(code.co_filename)
+        if path.parent.name != "live" or path.stem not in FILES or code.co_name in SPARED:
+            return None
+        if event == "line" and "with " not in linecache.getline(code.co_filename, frame.f_lineno):
+            lines += 1
+            if lines == at:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        live.subscribe("GLBX.MDP3", "trades")
+        events = live.events()
+        next(events)
+        sys.settrace(before)
+        del events
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # between socket() and its assignment
+def test_an_interrupt_at_any_line_leaves_no_session() -> None:
+    def script(talk: Talk) -> None:
+        with suppress(AssertionError):
+            serving(BODY, stay=True)(talk)
+
+    with Peer(script) as peer:
+        at = 1
+        while True:
+            live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+            found = interrupted(live, at)
+            live.__exit__()
+            assert not live.is_connected(), at
+            if not found:
+                break
+            at += 7
+        assert at > 100
 
 
 def test_an_interrupted_subscription_leaves_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +289,46 @@ def test_an_interrupted_subscription_leaves_no_session(monkeypatch: pytest.Monke
         live.start()
         live.block_for_close(peers.TIMEOUT)
     assert len(got) == 50
+
+
+# --- no more files ----------------------------------------------------------------------------
+
+
+def test_a_subscription_without_a_file_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Peer(serving(BODY)) as peer:
+        live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        with monkeypatch.context() as patch:
+            patch.setattr(pump.socket, "socketpair", fail)
+            with pytest.raises(OSError, match="Too many"):
+                live.subscribe("GLBX.MDP3", "trades")
+        assert not live.is_connected()
+        live.subscribe("GLBX.MDP3", "trades")
+        assert len(list(live)) == 50
+
+
+def test_a_new_connection_without_a_file_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = []
+
+    class Scarce(socket.socket):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            if len(failures) < 2 and threading.current_thread() is threading.main_thread():
+                failures.append(arguments)
+                raise OSError(errno.EMFILE, "Too many open files")
+            super().__init__(*arguments, **named)
+
+    with Peer(serving(*TRADES[:20]), serving(*TRADES, stay=True)) as peer:
+        live = subscribed(peer, reconnect_policy="reconnect")
+        with monkeypatch.context() as patch:
+            patch.setattr(pump.socket, "socket", Scarce)
+            got: set[int] = set()
+            for records in live.batches():
+                got.update(numbers_of([records]))
+                if len(got) == 50:
+                    break
+    assert len(failures) == 2
 
 
 # --- callbacks --------------------------------------------------------------------------------

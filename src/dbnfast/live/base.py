@@ -229,7 +229,8 @@ class LiveBase:
         bool
             Also between two connections of one session.
         """
-        return self._session is not None and not self._session.ended
+        session = self._session
+        return session is not None and not session.ended and bool(session.subscriptions)
 
     def stats(self) -> Stats:
         """
@@ -375,7 +376,8 @@ class LiveBase:
         if not wanted:
             raise ValueError("dataset is missing: give it here or to the constructor")
         session = self._session
-        if session is not None and not session.ended:
+        # one without a subscription was being made when an interrupt came
+        if session is not None and not session.ended and session.subscriptions:
             if session.options.dataset != wanted:
                 raise ValueError(
                     f"dataset is {wanted!r}, the session is of {session.options.dataset!r}: "

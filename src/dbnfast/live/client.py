@@ -82,16 +82,15 @@ class Live(LiveBase):
         """
         with self._asking:
             wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
-            session, _ = self._session_for(dataset)
-            engine, new = self._engine, False
-            if engine is None or engine.session is not session:
-                engine, new = Engine(session, self._host, self._port, self._sinks), True
-                self._engine = engine
-            with engine.lock:
-                session.subscribe(wanted)
-            if new:
-                engine.connect()
-            engine.flush()
+            session, new = self._session_for(dataset)
+            try:
+                if new:
+                    self._engine = Engine(session, self._host, self._port, self._sinks)
+                self._any_engine("subscribe()").subscribe(wanted, connect=new)
+            except BaseException:  # an interrupt too: there is no half a session
+                if new:
+                    session.stop()
+                raise
             return wanted.id
 
     def start(self) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbnfast.live.events import Event
+    from dbnfast.live.requests import Subscription
     from dbnfast.live.session import Session
     from dbnfast.records import Records
 
@@ -72,6 +73,23 @@ class Engine:
         watch(self)
 
     # --- what users do --------------------------------------------------------------------
+
+    def subscribe(self, subscription: Subscription, *, connect: bool) -> None:
+        """
+        Ask for records.
+
+        Parameters
+        ----------
+        subscription : Subscription
+            With the next id.
+        connect : bool
+            Whether it is the first.
+        """
+        with self.lock:
+            self.session.subscribe(subscription)
+        if connect:
+            self.connect()
+        self.flush()
 
     def connect(self) -> None:
         """Connect and authenticate in this thread; what can be tried again later is."""
