@@ -58,3 +58,19 @@ def _no_ignored_exceptions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "unraisablehook", hook)
     yield
     assert not ignored, f"exceptions were ignored: {ignored}"
+
+
+@pytest.fixture(autouse=True)
+def _official_dtypes() -> Iterator[None]:
+    """
+    Take back what the official package's `to_ndarray` leaves behind.
+
+    Of data with ts_out it appends that field to the dtypes of its own record classes, and every
+    later call in the process reads wrong rows.
+    """
+    yield
+    official = sys.modules.get("databento_dbn")
+    for name in dir(official) if official is not None else ():
+        dtypes = getattr(getattr(official, name), "_dtypes", None)
+        while isinstance(dtypes, list) and dtypes and dtypes[-1][0] == "ts_out":
+            dtypes.pop()
