@@ -244,6 +244,21 @@ def test_a_key_that_is_refused_later_ends_the_session(run: Run) -> None:
         run.session.check()
 
 
+def test_what_was_missed_is_told_before_the_first_records() -> None:
+    run = Run(wall=lambda: T0 + 5 * SECOND)
+    run.session.start(run.now)
+    run.connect()
+    run.lost()  # asked for, and nothing came
+    run.connect()
+    run.begin(trade(T0 + 7 * SECOND))  # the header and market data alone, in one read
+    gap, records = run.take()
+    assert isinstance(gap, Gap)
+    assert not gap.filled
+    assert (gap.start_ns, gap.end_ns) == (T0 + 3 * SECOND, T0 + 5 * SECOND)
+    assert bytes(records) == trade(T0 + 7 * SECOND)
+    assert run.session.progress.begun
+
+
 def test_subscriptions_made_while_there_is_no_connection(run: Run) -> None:
     run.lost()
     run.session.subscribe(subscription(1, "mbp-1", "B"))

@@ -476,8 +476,9 @@ class Session:
     def _received(self, records: Records, now: float) -> None:
         if self._unnoted:
             self._note()
+        begun = self.metadata is not None and self._announce is None
         current = records.version == DBN_VERSION or not self._upgrade
-        if current and self._announce is None and self.progress.takes_all(records):
+        if begun and current and self.progress.takes_all(records):
             # The usual case, on the shortest way: nothing of it can be dropped, nor can it tell
             # anything, so that what it means for resuming is noted once it was handed on.
             self._refusal, self._fresh = None, False
