@@ -36,6 +36,7 @@ from dbnfast import (
     SystemMsg,
     TradeMsg,
 )
+from dbnfast.compression import zstd
 from dbnfast.live import base, pump, session
 from peers import KEY, Peer, Talk, serving
 
@@ -903,3 +904,26 @@ def test_the_key_is_nowhere(caplog: pytest.LogCaptureFixture) -> None:
         assert "****opqrs" in repr(live)
         assert KEY not in shown
         assert live.key == KEY
+
+
+@pytest.mark.parametrize("on_slow", ["block", "drop_oldest"])
+def test_what_a_little_inflates_to_is_bounded(on_slow: str) -> None:
+    n = 3_000_000  # 144 MB of records in a few kB
+    packed = zstd().compress(peers.live_header() + TRADES[0] * n)
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(packed)
+
+    with Peer(script) as peer:
+        live = subscribed(peer, compression="zstd", on_slow=on_slow, max_buffer=1 << 20)
+        found, most = 0, 0
+        for item in live.events():
+            if isinstance(item, Records):
+                found += len(item)
+            elif isinstance(item, Skipped):
+                found += item.n_records
+            most = max(most, live.stats().backlog_bytes)
+        assert found == n
+        assert most < 40 << 20

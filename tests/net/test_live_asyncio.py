@@ -25,6 +25,7 @@ from dbnfast import (
     SessionClosed,
     Skipped,
 )
+from dbnfast.compression import zstd
 from dbnfast.live import session
 from peers import KEY, Peer, Talk, serving
 
@@ -598,3 +599,27 @@ def test_a_loop_that_was_held_up_judges_no_silence(
 
     with Peer(paced(30, 0.1)) as peer:
         assert run(work()) == 30
+
+
+def test_what_a_little_inflates_to_is_bounded(run: Runner) -> None:
+    n = 3_000_000  # 144 MB of records in a few kB
+    packed = zstd().compress(peers.live_header() + TRADES[0] * n)
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(packed)
+
+    async def work() -> tuple[int, int]:
+        live = await subscribed(peer, compression="zstd", max_buffer=1 << 20)
+        found, most = 0, 0
+        async for records in live.batches():
+            found += len(records)
+            most = max(most, live.stats().backlog_bytes)
+            await asyncio.sleep(0)  # the loop may read on meanwhile
+        return found, most
+
+    with Peer(script) as peer:
+        found, most = run(work())
+    assert found == n
+    assert most < 40 << 20

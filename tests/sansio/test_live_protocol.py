@@ -348,3 +348,31 @@ def test_a_hexdump_does_not_disturb() -> None:
         at += n
     assert joined(events) == peers.system() + b"".join(TRADES)
     assert "44424e" in out.getvalue().replace(" ", "")
+
+
+@pytest.mark.parametrize("encoding", ["dbn", "json"])
+def test_a_little_that_is_very_much_comes_a_bit_at_a_time(encoding: str) -> None:
+    n = 1_500_000
+    line = b'{"hd":{"ts_event":"1","rtype":23,"publisher_id":0,"instrument_id":0},"msg":"x"}\n'
+    if encoding == "dbn":
+        packed = zstd.compress(peers.live_header() + TRADES[0] * n)
+    else:
+        n //= 10
+        packed = zstd.compress(line * n)
+    assert len(packed) < 100_000
+    live = protocol(encoding=Encoding(encoding), compression=Compression.ZSTD)
+    feed(live, GREETING + WELCOME)
+    events = feed(live, packed)
+    live.eof_received()
+    found = rounds = 0
+    while not (events and isinstance(events[-1], Ended)):
+        made = sum(event.nbytes for event in events if isinstance(event, Records))
+        assert made < 40 << 20
+        found += sum(len(event) for event in events if isinstance(event, Records))
+        events = live.events()
+        rounds += 1
+    found += sum(len(event) for event in events if isinstance(event, Records))
+    assert found == n
+    assert rounds > 1
+    assert not live.more
+    assert events[-1] == Ended(None)

@@ -103,17 +103,11 @@ class JsonStream:
         """
         if self._inflater is None:
             self._push(bytes(data))
-            return
-        self._inflater.push(bytes(data))
-        try:
-            while self._error is None and (piece := self._inflater.pull(PIECE)):
-                self._push(piece)
-        except DecodeError as error:
-            self._error = error
+        else:
+            self._inflater.push(bytes(data))
 
     def feed_eof(self) -> None:
         """Tell that the stream has ended; a line that is not whole is left out."""
-        self._held.clear()
 
     def read(self) -> list[Records]:
         """
@@ -122,12 +116,22 @@ class JsonStream:
         Returns
         -------
         list of Records
+            Of compressed data what a MiB of text holds, as a rule: call it until it is empty.
 
         Raises
         ------
         DecodeError
             A line cannot be read; what came before it was handed out by the calls before.
         """
+        while not self._ready and self._error is None and self._inflater is not None:
+            try:
+                piece = self._inflater.pull(PIECE)
+            except DecodeError as error:
+                self._error = error
+                break
+            if not piece:
+                break
+            self._push(piece)
         ready, self._ready = self._ready, []
         if not ready and self._error is not None:
             raise self._error.with_traceback(None)

@@ -96,6 +96,7 @@ class Driver:
         self._connection: _Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._going_on: asyncio.Handle | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._paused = False
         self._suspected = False  # whether silence was seen once, and is looked at again
@@ -244,11 +245,23 @@ class Driver:
             assert self._connection.transport is not None
             self._connection.transport.pause_reading()
             self._paused = True
+        self._go_on()
         if len(backlog) or session.ended or session.authenticated or not session.connected:
             self._ready.set()
         self._set_timer()
 
+    def _go_on(self) -> None:
+        # read on in what was received, in a turn of its own, unless that is to wait too
+        if self.session.more and self._going_on is None and not self.session.backlog.full:
+            self._going_on = self._loop.call_soon(self._read_more)
+
+    def _read_more(self) -> None:
+        self._going_on = None
+        self.session.read_more(time.monotonic())
+        self._settle()
+
     def _resume(self) -> None:
+        self._go_on()
         if self._paused and not self.session.backlog.full:
             self._paused = False
             connection = self._connection

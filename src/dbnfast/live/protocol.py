@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dbnfast.metadata import Metadata
     from dbnfast.records import Records
 
+LIMIT: Final = 16 << 20  # bytes of records that one call of `events` makes of compressed data
 CLIENT: Final = f"dbnfast/{__version__} Python/{platform.python_version()}"
 
 
@@ -175,12 +176,16 @@ class LiveProtocol:
     ----------
     state : State
         How far it is.
+    more : bool
+        Whether `events` has more to tell without another byte, as a little that is compressed
+        may be very much: ask again before reading on.
     """
 
     def __init__(
         self, key: ApiKey, options: Options, *, trace: Trace | None = None, start: int = 0
     ) -> None:
         self.state = State.GREETING
+        self.more = False
         self._key = key
         self._options = options
         self._trace = trace
@@ -264,8 +269,8 @@ class LiveProtocol:
         Returns
         -------
         list
-            Records in the stream's order, each batch as it was received. `Ended` comes last and
-            once, behind every good record.
+            Records in the stream's order, each batch as it was received, about 16 MiB at most.
+            `Ended` comes last and once, behind every good record.
         """
         events, self._events = self._events, []
         if self._stream is not None and not self._ended:
@@ -409,8 +414,8 @@ class LiveProtocol:
     def _read_stream(
         self, stream: _Stream | JsonStream, events: list[Authenticated | Records | Ended]
     ) -> None:
-        # until nothing is left: damage shows behind the good records, and of compressed data
-        # one read makes no more than it should
+        # until nothing is left, as damage shows behind the good records, or it is enough for once
+        made, self.more = 0, False
         while not self._ended:
             try:
                 ready: list[Any] = stream.read()
@@ -425,7 +430,13 @@ class LiveProtocol:
             if self._trace is not None:
                 for records in ready:
                     self._trace.received_records(records, records.nbytes)
-            if stream.drained and not self._eof:
+            if stream.drained:
+                if not self._eof:
+                    return
+                continue
+            made += sum(records.nbytes for records in ready)
+            if made >= LIMIT:
+                self.more = True
                 return
 
     def _trace_bytes(self, nbytes: int) -> None:

@@ -92,6 +92,13 @@ class Pump:
         if session.ended:
             self._drop()
             return
+        if session.more:
+            with self._lock:
+                session.read_more(time.monotonic())
+                over = not session.connected
+            if over:
+                self._drop()
+            return
         sock = self._sock
         if sock is None:
             self._stay_away(timeout)

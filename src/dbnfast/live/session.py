@@ -185,6 +185,7 @@ class Session:
         # replays under way: since when records were missing, and why
         self._open_gaps: dict[Schema, tuple[int, str]] = {}
         self._refusal: GatewayError | None = None  # the error record that ends the connection
+        self._failure: LiveError | None = None  # how the connection ended that is still read from
         self._connected_at = 0.0
         self._last_byte = 0.0
 
@@ -283,7 +284,7 @@ class Session:
         self.retry_at = None
         self._connected_at = self._last_byte = now
         self._deadline = now + AUTH_TIMEOUT
-        self._fresh, self._refusal = True, None
+        self._fresh, self._refusal, self._failure = True, None, None
 
     def get_buffer(self, sizehint: int = -1) -> memoryview:
         """
@@ -320,7 +321,28 @@ class Session:
         self._last_byte = now
         self.counts.wire_bytes += nbytes
         protocol.buffer_updated(nbytes)
-        self._read(protocol, now)
+        if not protocol.more:  # else `read_more` is called anyhow
+            self._read(protocol, now)
+
+    @property
+    def more(self) -> bool:
+        """Whether `read_more` would give something: to be called before anything else is read."""
+        return self._protocol is not None and self._protocol.more and not self.stopping
+
+    def read_more(self, now: float) -> None:
+        """
+        Read on in what was received, where that was too much for once.
+
+        Parameters
+        ----------
+        now : float
+            The time.
+        """
+        protocol = self._protocol
+        if protocol is not None and not self.stopping:
+            if self._unnoted:
+                self._note()
+            self._read(protocol, now)
 
     @property
     def wants_to_send(self) -> bool:
@@ -362,8 +384,10 @@ class Session:
         if protocol is None:
             self._end(failure, now)
             return
+        self._failure = failure
         protocol.eof_received()
-        self._read(protocol, now, failure)
+        if not protocol.more:
+            self._read(protocol, now)
 
     @property
     def deadline(self) -> float | None:
@@ -424,7 +448,7 @@ class Session:
     def silent_at(self) -> float:
         """When silence has lasted too long; never before records were asked for."""
         protocol = self._protocol
-        if protocol is None or protocol.state is State.READY:
+        if protocol is None or protocol.more or protocol.state is State.READY:
             return float("inf")
         if protocol.state is State.STARTED:
             return self._last_byte + self.interval + MARGIN
@@ -435,7 +459,7 @@ class Session:
     def _is_in(self, protocol: LiveProtocol) -> bool:
         return protocol.state in (State.READY, State.STARTED)
 
-    def _read(self, protocol: LiveProtocol, now: float, failure: LiveError | None = None) -> None:
+    def _read(self, protocol: LiveProtocol, now: float) -> None:
         for event in protocol.events():
             if isinstance(event, Records):
                 self._received(event, now)
@@ -444,7 +468,7 @@ class Session:
             elif isinstance(event, Authenticated):
                 self._authenticated(protocol, event, now)
             else:
-                self._finished(event.error or failure, now)
+                self._finished(event.error or self._failure, now)
                 return
         if self.metadata is None and self.options.encoding == Encoding.DBN:
             self._header(protocol.metadata, None)  # it came before any record
