@@ -85,7 +85,7 @@ class Live(LiveBase):
             session, new = self._session_for(dataset)
             try:
                 if new:
-                    self._engine = Engine(session, self._host, self._port, self._sinks)
+                    self._engine = Engine(session, self._host, self._port, self._sinks, self._poll)
                 self._any_engine("subscribe()").subscribe(wanted, connect=new)
             except BaseException:  # an interrupt too: there is no half a session
                 if new:

@@ -16,7 +16,7 @@ from dbnfast.errors import SessionClosed
 from dbnfast.live.backlog import BLOCK
 from dbnfast.live.exits import watch
 from dbnfast.live.log import log
-from dbnfast.live.pump import Pump
+from dbnfast.live.pump import BUSY_POLL, Pump
 from dbnfast.live.sinks import Sinks
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Engine:
         And its port.
     sinks : Sinks
         The callbacks and streams.
+    busy_poll : float
+        How long, in seconds, the socket is looked at before the thread that reads sleeps.
 
     Attributes
     ----------
@@ -55,7 +57,9 @@ class Engine:
         Set once the connection is closed and every record was handed on.
     """
 
-    def __init__(self, session: Session, host: str, port: int, sinks: Sinks) -> None:
+    def __init__(
+        self, session: Session, host: str, port: int, sinks: Sinks, busy_poll: float = BUSY_POLL
+    ) -> None:
         self.session = session
         self.sinks = sinks
         self.lock = threading.RLock()
@@ -63,7 +67,7 @@ class Engine:
         self.taker: threading.Thread | None = None
         self.notify: Callable[[], None] | None = None  # told of new items by the reader
         self._changed = threading.Condition(self.lock)
-        self._pump = Pump(session, host, port, self.lock)
+        self._pump = Pump(session, host, port, self.lock, busy_poll)
         self._reader: threading.Thread | None = None
         self._dispatcher: threading.Thread | None = None
         self._failure: BaseException | None = None

@@ -25,6 +25,7 @@ BLOCKS: Final = bool(DONT_WAIT) and hasattr(socket, "SO_RCVTIMEO")  # else poll 
 SHORTEST: Final = 1e-4  # s; no time at all would be no limit
 LOOK_UP: Final = 0.5  # s: how long a read may wait, for what other threads could not send
 ASIDE: Final = 0.005  # s: how long a thread waits while another reads
+BUSY_POLL: Final = 150e-6  # s: how long to look for bytes that are expected at once
 LONGEST_WAIT: Final = 3600.0  # s; poll takes no more than its int holds
 UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1))
 
@@ -43,6 +44,9 @@ class Pump:
         And which port.
     lock : RLock
         Held while the session changes, never while the socket waits.
+    busy_poll : float
+        How long, in seconds, the socket is looked at again and again before this thread sleeps,
+        where the wait before was shorter than that; 0 to sleep at once.
 
     Notes
     -----
@@ -51,7 +55,9 @@ class Pump:
     closed while it is waited for or read may be another file's by then.
     """
 
-    def __init__(self, session: Session, host: str, port: int, lock: Any) -> None:
+    def __init__(
+        self, session: Session, host: str, port: int, lock: Any, busy_poll: float = BUSY_POLL
+    ) -> None:
         self._session = session
         self._host = host
         self._port = port
@@ -61,6 +67,10 @@ class Pump:
         self._waiter = _Waiter()
         self._closed = False
         self._stepper: object | None = None  # which call of `step` is under way
+        self._busy_poll = busy_poll if _cpus() > 1 else 0.0  # else the sender may want the one
+        self._empty_since: float | None = None  # when the socket was found to hold nothing
+        self._dense = False  # bytes came within `busy_poll` the last time
+        self._limit = b""  # of waiting in recv, as the socket has it
 
     def step(self, timeout: float | None) -> None:
         """
@@ -111,26 +121,47 @@ class Pump:
                     self._drop()
                     return
                 buffer = session.get_buffer(BLOCK)
-            try:
-                n = sock.recv_into(buffer, 0, DONT_WAIT)
-            except BlockingIOError:
+            received = self._look(sock, buffer, timeout)
+            if received is None:
                 received = self._wait(sock, buffer, timeout)
-                if received is None:
-                    return
-                n = received
+            if received is None:
+                return
+            n = received
         except OSError as error:
             self._lost(error)
             return
         if n == 0:
             self._lost(None)
             return
+        now = time.monotonic()
+        if self._empty_since is not None:
+            self._dense = now - self._empty_since < self._busy_poll
+            self._empty_since = None
         with self._lock:
-            session.buffer_updated(n, time.monotonic())
+            session.buffer_updated(n, now)
             over = not session.connected
         if over:
             self._drop()
         elif session.wants_to_send:
             self.flush()
+
+    def _look(self, sock: socket.socket, buffer: memoryview, timeout: float | None) -> int | None:
+        # Read what is there, or what is there in a moment where bytes come densely: to sleep and
+        # be woken takes as long as waiting for them, and now and then milliseconds.
+        try:
+            return sock.recv_into(buffer, 0, DONT_WAIT)
+        except BlockingIOError:
+            if self._empty_since is None:
+                self._empty_since = time.monotonic()
+        if not self._dense or self._unsent:
+            return None
+        self._dense = False
+        wait = self._busy_poll if timeout is None else min(timeout, self._busy_poll)
+        end = self._empty_since + wait
+        while time.monotonic() < end:
+            with suppress(BlockingIOError):
+                return sock.recv_into(buffer, 0, DONT_WAIT)
+        return None
 
     def flush(self) -> None:
         """Send what the session wants sent, as far as the socket takes it now."""
@@ -199,7 +230,7 @@ class Pump:
             elif sock is None:
                 self._session.connection_lost(error, now)
             else:
-                self._sock, self._unsent = sock, b""
+                self._sock, self._unsent, self._limit = sock, b"", b""
                 self._session.connection_made(now)
 
     def _connect(self) -> tuple[socket.socket | None, Exception | None]:
@@ -260,8 +291,12 @@ class Pump:
         if self._unsent or not BLOCKS:
             self._waiter.wait(sock, bool(self._unsent), wait)
             return None
+        limit = _limit(min(max(wait, SHORTEST), LOOK_UP))
+        if limit != self._limit:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._limit = limit
         try:
-            return _receive(sock, buffer, min(max(wait, SHORTEST), LOOK_UP))
+            return _receive(sock, buffer)
         except BlockingIOError:
             return None
 
@@ -278,12 +313,20 @@ class Pump:
                 sock.close()
 
 
-def _receive(sock: socket.socket, buffer: memoryview, seconds: float) -> int:
+def _receive(sock: socket.socket, buffer: memoryview) -> int:
     # waits in recv itself, which is back sooner than one that a poll comes before
-    whole = int(seconds)
-    limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     return sock.recv_into(buffer)
+
+
+def _limit(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("ll", whole, int((seconds - whole) * 1e6))
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _Waiter:
