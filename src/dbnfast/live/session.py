@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.enums import (
     DBN_VERSION,
@@ -19,9 +19,6 @@ from dbnfast.enums import (
     Encoding,
     ErrorCode,
     ReconnectPolicy,
-    RType,
-    Schema,
-    SystemCode,
 )
 from dbnfast.errors import (
     AuthenticationError,
@@ -33,18 +30,29 @@ from dbnfast.errors import (
     SessionClosed,
 )
 from dbnfast.live.backlog import Backlog
-from dbnfast.live.events import ErrorEvent, Gap, Reconnected
+from dbnfast.live.controls import (
+    CONTROL,
+    ENDING,
+    FATAL,
+    HARMLESS,
+    errors_in,
+    kinds_in,
+    mappings_in,
+    warnings_in,
+)
+from dbnfast.live.events import ErrorEvent
 from dbnfast.live.log import log
 from dbnfast.live.protocol import Authenticated, LiveProtocol, Options, State
-from dbnfast.live.resume import Progress, Reach, lost, resume
+from dbnfast.live.reporting import Report
+from dbnfast.live.resume import Progress, Reach, resume
 from dbnfast.live.stats import Counts
-from dbnfast.messages import ErrorMsg, SymbolMappingMsg, SystemMsg
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from dbnfast.live.auth import ApiKey
+    from dbnfast.live.events import Gap
     from dbnfast.live.requests import Subscription
     from dbnfast.live.silence import Silence
     from dbnfast.live.trace import Trace
@@ -57,30 +65,7 @@ FIRST_RETRY: Final = 1.0  # s
 MAX_RETRY: Final = 60.0
 SPACING: Final = 0.2  # s between connections: a gateway takes five in a second
 STEADY: Final = 30.0  # s of a connection after which the retries begin anew
-CONTROL: Final = (RType.ERROR, RType.SYMBOL_MAPPING, RType.SYSTEM)
-# what no new connection mends
-FATAL: Final = frozenset(
-    (
-        ErrorCode.AUTH_FAILED,
-        ErrorCode.API_KEY_DEACTIVATED,
-        ErrorCode.CONNECTION_LIMIT_EXCEEDED,
-        ErrorCode.INVALID_SUBSCRIPTION,
-        ErrorCode.REPLAY_DATA_AGED_OUT,
-    )
-)
-# what ends the connection, though another may do better
-ENDING: Final = FATAL | {ErrorCode.INTERNAL_ERROR}
-HARMLESS: Final = frozenset(
-    (ErrorCode.SYMBOL_RESOLUTION_FAILED, ErrorCode.SKIPPED_RECORDS_AFTER_SLOW_READING)
-)
 LIMIT: Final = "connection limit"  # in the words of a refusal that a closing connection causes
-
-Message = TypeVar("Message", ErrorMsg, SymbolMappingMsg, SystemMsg)
-
-
-def _of(records: Records, rtype: RType, kind: type[Message]) -> Iterator[Message]:
-    # the records of one type as objects, older ones upgraded
-    return (record for record in records.filter(rtype) if isinstance(record, kind))
 
 
 class Session:
@@ -150,7 +135,6 @@ class Session:
         self.trace = trace
         self.subscriptions: list[Subscription] = []
         self.symbology_map: dict[int, str | int] = {}
-        self.gaps: list[Gap] = []
         self.metadata: Metadata | None = None
         self.session_id: str | None = None
         self.lsg_version = ""
@@ -167,9 +151,6 @@ class Session:
         self._upgrade = upgrade
         self._jitter = jitter
         self._wall = wall
-        # since when records were wanted that a connection before the first good one did not bring
-        self._wanted_ns: int | None = None
-        self._missed: str | None = None
         self._resuming = progress is not None  # whether the next connection goes on with another
         self.progress = Progress(overlap_ns=round(overlap * 1e9)) if progress is None else progress
         self._protocol: LiveProtocol | None = None
@@ -177,17 +158,19 @@ class Session:
         self._reach = Reach.FULL
         self._resumed: tuple[Subscription, ...] = ()
         self._fresh = True  # whether no market data came over this connection yet
-        # why and when the connection before ended, until the next one brought records
-        self._announce: tuple[str, float | None] | None = None
+        self._report = Report(self.backlog, self.progress, wall)
         if self._resuming:
-            self._announce = ("an earlier session ended", None)
+            self._report.announce = ("an earlier session ended", None)
         self._unnoted: list[Records] = []
-        # replays under way: since when records were missing, and why
-        self._open_gaps: dict[Schema, tuple[int, str]] = {}
         self._refusal: GatewayError | None = None  # the error record that ends the connection
         self._failure: LiveError | None = None  # how the connection ended that is still read from
         self._connected_at = 0.0
         self._last_byte = 0.0
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """The gaps reported so far, filled ones too; the same list."""
+        return self._report.gaps
 
     # --- what the user wants --------------------------------------------------------------
 
@@ -232,7 +215,7 @@ class Session:
             The time.
         """
         self.started = True
-        self._wanted_ns = self._wall()
+        self._report.wanted_ns = self._wall()
         if self._protocol is not None and self._protocol.state is State.READY:
             self._begin(self._protocol, now)
 
@@ -500,7 +483,7 @@ class Session:
     def _received(self, records: Records, now: float) -> None:
         if self._unnoted:
             self._note()
-        begun = self.metadata is not None and self._announce is None
+        begun = self.metadata is not None and self._report.announce is None
         current = records.version == DBN_VERSION or not self._upgrade
         if begun and current and self.progress.takes_all(records):
             # The usual case, on the shortest way: nothing of it can be dropped, nor can it tell
@@ -516,21 +499,16 @@ class Session:
             return
         protocol = self._protocol
         assert protocol is not None
-        if self.metadata is None or self._announce is not None:
+        if self.metadata is None or self._report.announce is not None:
             self._header(protocol.metadata, records)
         if self._upgrade and records.version != DBN_VERSION:
             records = records.upgrade()
-        control = market = False
-        for rtype, _, _ in records._groups:
-            if rtype in CONTROL:
-                control = True
-            else:
-                market = True
+        control, market = kinds_in(records)
         self._refusal = None  # one that no end of the connection followed was none
         if control:
             self._read_control(records)
         refused = self._refusal is not None and self._refused_replay() and not market
-        if self._announce is not None and not refused:
+        if self._report.announce is not None and not refused:
             self._tell_reconnected(records, now)
         if market:
             self._fresh = False
@@ -568,113 +546,43 @@ class Session:
         self.progress.started(start)
         if self.metadata is None:
             self.metadata = header
-            self._tell_missed()
-
-    def _tell_missed(self) -> None:
-        # connections ended before the session began: what was wanted from now on is missing, and
-        # what replay was to bring, where that has aged out meanwhile
-        if self._missed is None or self._wanted_ns is None:
-            return
-        now = self._wall()
-        missing: dict[Schema, int] = {}
-        for wanted, asked in zip(self.subscriptions, self._resumed, strict=False):
-            if asked.start is None:
-                start = max(0, self._wanted_ns - self.progress.overlap_ns)
-                start = start if wanted.start is None else wanted.start
-                missing[wanted.schema] = min(start, missing.get(wanted.schema, start))
-        for schema, start in missing.items():
-            self._add(Gap(schema, start, max(start, now), False, self._missed))
+            self._report.begun(self.subscriptions, self._resumed)
 
     def _read_control(self, records: Records) -> None:
         # before the records are handed on: what they change of the session itself
-        counts = records.counts
-        if RType.SYMBOL_MAPPING in counts:
-            for mapping in _of(records, RType.SYMBOL_MAPPING, SymbolMappingMsg):
-                self.symbology_map[mapping.instrument_id] = mapping.stype_out_symbol
-        if RType.ERROR in counts:
-            for error in _of(records, RType.ERROR, ErrorMsg):
-                if error.code not in HARMLESS:
-                    self._refusal = GatewayError(self._key.hide(error.err), error.code)
+        for mapping in mappings_in(records):
+            self.symbology_map[mapping.instrument_id] = mapping.stype_out_symbol
+        for error in errors_in(records):
+            if error.code not in HARMLESS:
+                self._refusal = GatewayError(self._key.hide(error.err), error.code)
 
     def _tell_control(self, records: Records) -> None:
-        counts = records.counts
-        if RType.ERROR in counts:
-            for error in _of(records, RType.ERROR, ErrorMsg):
-                fatal = error.code in ENDING and not self._refused_replay()
-                text = self._key.hide(error.err)
-                log(logging.WARNING, "the gateway reports error %s: %s", error.code, text)
-                self.backlog.put(ErrorEvent(error.code, text, fatal))
+        for error in errors_in(records):
+            fatal = error.code in ENDING and not self._refused_replay()
+            text = self._key.hide(error.err)
+            log(logging.WARNING, "the gateway reports error %s: %s", error.code, text)
+            self.backlog.put(ErrorEvent(error.code, text, fatal))
         for schema in self.progress.completed():
-            self._fill(schema)
-        if RType.SYSTEM in counts:
-            for message in _of(records, RType.SYSTEM, SystemMsg):
-                if message.code == SystemCode.SLOW_READER_WARNING:
-                    log(logging.WARNING, "the gateway warns: %s", message.msg)
+            self._report.filled(schema)
+        for warning in warnings_in(records):
+            log(logging.WARNING, "the gateway warns: %s", warning)
 
     def _tell_reconnected(self, first: Records, now: float) -> None:
-        protocol, announce = self._protocol, self._announce
-        assert protocol is not None
-        assert announce is not None
-        metadata = protocol.metadata
-        if metadata is None:
-            return
-        self._announce = None
-        reason, ended_at = announce
-        self.counts.reconnects += 1
-        self.backlog.put(
-            Reconnected(
-                reason,
-                self.attempts,
-                0.0 if ended_at is None else now - ended_at,
-                self.session_id or "",
-                metadata,
-                self.progress.last_ns,
-            )
-        )
-        for schema in lost(self.subscriptions, self._resumed, self.progress):
-            # late ones may be missing too: they are older than the latest received
-            start = self.progress.points.get(schema, self.progress.last_ns)
-            self._add(Gap(schema, start, max(start, self._gateway_ns(first)), False, reason))
-        self._tell_clipped(reason)
-        self._open_gaps = {
-            schema: (self.progress.highest.get(schema, self.progress.last_ns), reason)
-            for schema in self.progress.replaying
-        }
-
-    def _gateway_ns(self, first: Records) -> int:
-        # the gateway's time; a header's start may be that of a replay
         protocol = self._protocol
         assert protocol is not None
-        assert protocol.metadata is not None
-        times = [r.ts_event for r in first.filter(CONTROL) if r.ts_event != UNDEF_TIMESTAMP]
-        return max(protocol.metadata.start, max(times, default=self._wall()))
-
-    def _tell_clipped(self, reason: str) -> None:
-        # Replay does not go back behind the session's beginning, as what is before it was never
-        # wanted; but late records from there, which were, may have been on their way.
-        highest, overlap = self.progress.highest, self.progress.overlap_ns
-        clipped: dict[Schema, tuple[int, int]] = {}
-        for wanted, asked in zip(self.subscriptions, self._resumed, strict=False):
-            low = max(0, highest.get(wanted.schema, self.progress.last_ns) - overlap)
-            if wanted.start is None and asked.start is not None and low < asked.start:
-                clipped[wanted.schema] = low, asked.start
-        for schema, (start, end) in clipped.items():
-            self._add(Gap(schema, start, end, False, reason))
-
-    def _fill(self, schema: Schema) -> None:
-        start, reason = self._open_gaps.pop(schema, (None, ""))
-        if start is not None:
-            end = self.progress.highest.get(schema, start)
-            self._add(Gap(schema, start, max(start, end), True, reason))
-
-    def _add(self, gap: Gap) -> None:
-        self.gaps.append(gap)
-        self.backlog.put(gap)
+        if protocol.metadata is None:
+            return
+        self.counts.reconnects += 1
+        self._report.reconnected(
+            self.subscriptions, self._resumed,
+            attempts=self.attempts, session_id=self.session_id, metadata=protocol.metadata,
+            first=first, now=now,
+        )  # fmt: skip
 
     @property
     def _again(self) -> bool:
         # whether records were asked for over a connection before
-        return self._resuming or self._missed is not None
+        return self._resuming or self._report.missed is not None
 
     def _refused_replay(self) -> bool:
         # whether the gateway may have refused what only resuming asked for
@@ -727,12 +635,12 @@ class Session:
             return
         if self.trace is not None:
             self.trace.note(f"ended: {error}")
-        if self.started and self.metadata is None and self._missed is None:
-            self._missed = str(error)
+        if self.started and self.metadata is None and self._report.missed is None:
+            self._report.missed = str(error)
         if protocol is not None and self.started:
             self.progress.disconnected()
             self._resuming = self._resuming or self.metadata is not None
-            self._open_gaps = {}
+            self._report.disconnected()
         if self.policy == ReconnectPolicy.NONE or not retry:
             self.ended = True
             # with this policy an end of file is an end like any other
@@ -748,8 +656,8 @@ class Session:
         delay = self._delay()
         self.attempts += 1
         self.retry_at = now + delay
-        if self._announce is None and self.metadata is not None:
-            self._announce = (str(error), now)
+        if self._report.announce is None and self.metadata is not None:
+            self._report.announce = (str(error), now)
         log(logging.WARNING, "%s; connecting again in %.1f s", error, delay)
         if self.trace is not None:
             self.trace.note(f"connecting again in {delay:.1f} s")
