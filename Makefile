@@ -5,12 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test bench lint docs fixtures debug sanitize clean help
+.PHONY: demo test bench bench-report lint docs fixtures debug sanitize clean help
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
 	@echo "make test      run the tests"
 	@echo "make bench     measure against the peers, side by side"
+	@echo "make bench-report  all of it, and write docs/benchmarks.md; REPORT=--smoke for a look"
 	@echo "make lint      style, types, stubs, docstrings, spelling"
 	@echo "make docs      write what follows from the table of layouts"
 	@echo "make fixtures  make the golden files again, with the official encoder"
@@ -44,6 +45,9 @@ test: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/compare.py $(BENCH)
 
+bench-report: $(VENV)/.test
+	$(BIN)/python benchmarks/report.py $(REPORT)
+
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,7 +74,8 @@ debug: $(VENV)/.test
 # what runs commands as processes and talks over sockets reaches no compiled code that the other
 # tests do not, and takes long under the sanitizers
 PLAIN_ONLY = tests/net tests/unit/test_cli.py tests/unit/test_cli_files.py \
-	tests/unit/test_cli_live.py tests/unit/test_gateway_cli.py tests/unit/test_readme.py
+	tests/unit/test_cli_live.py tests/unit/test_gateway_cli.py tests/unit/test_readme.py \
+	tests/unit/test_bench_report.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import data
+import dbnfast
+from measure import Road, say, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from compare import Bench
+    from measure import Bench
 
 SIDE = Path(__file__).parent / "live_side.py"
 # records that each way takes: enough for a steady rate, not too long for the slow ones
@@ -24,8 +24,16 @@ WAYS = (
     ("iteration", "iteration", "iteration", 2_000_000, 200_000, 15),
     ("callback", "callback", "callback", 2_000_000, 400_000, 5),
 )
-RATES = ((10_000, "10 k"), (100_000, "100 k"), (1_000_000, "1 M"))
-SECONDS = 3
+MILLION = 1_000_000
+RATES = (1_000, 10_000, 100_000, 300_000, MILLION)
+IN_ROWS = {10_000: "10 k", 100_000: "100 k", MILLION: "1 M"}
+SECONDS = 3  # of each rate
+SECONDS_SLOW = 6  # of those with less than SLOW records in a second
+SLOW = 10_000
+PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.99)
+CLIENTS = {
+    "dbnfast": "batches-latency", "databento": "callback-latency", "socket": "socket-latency",
+}  # fmt: skip
 
 
 @contextmanager
@@ -37,48 +45,77 @@ def gateway(n: int, rate: int) -> Iterator[int]:
     ) as peer:
         assert peer.stdout is not None
         assert peer.stdin is not None
-        yield int(peer.stdout.readline())
-        peer.stdin.close()
-        peer.wait(30)
+        try:
+            yield int(peer.stdout.readline())
+        finally:
+            peer.stdin.close()
+            try:
+                peer.wait(30)
+            except subprocess.TimeoutExpired:
+                peer.kill()
+                raise
 
 
 def taken(who: str, how: str, port: int, n: int) -> dict[str, Any]:
     """Run a client; what it saw."""
-    command = [sys.executable, str(SIDE), "client", who, how, str(port), str(n)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    percentiles = ",".join(map(str, PERCENTILES))
+    command = [sys.executable, str(SIDE), "client", who, how, str(port), str(n), percentiles]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert found["records"] >= n, found
     return found
 
 
 def live(bench: Bench) -> None:
-    """Loopback: records/s of each way to take them, and the time from send to consumer."""
-    smoke = data.SIZES["trades"] < 1_000_000
-    runs = min(bench.runs, 3)
-    scale = 50 if smoke else 1
+    """Loopback: records/s of each way to take them."""
+    scale = 50 if bench.smoke else 1
+    size = MILLION * dbnfast.dtype("trades").itemsize
     for name, ours, theirs, n, n_official, target in WAYS:
         n, n_official = n // scale, n_official // scale
         times: tuple[list[float], list[float]] = ([], [])
         with gateway(n, 0) as port:
-            for _ in range(runs):
+            for _ in range(min(bench.runs, 3)):
                 mine = taken("dbnfast", ours, port, n)
                 his = taken("databento", theirs, port, n_official)
                 for side, found in zip(times, (mine, his), strict=True):
-                    side.append(found["seconds"] / found["records"] * 1e6)
-        a, b = map(statistics.median, times)
+                    side.append(found["seconds"] / found["records"] * MILLION)
         bench.compared(
-            f"live {name}, time of 1 M records", f"`databento.Live` {theirs}", target, a, b
-        )
-    for rate, text in RATES[:1] if smoke else RATES:
-        n = rate * SECONDS
-        lags: dict[str, list[tuple[float, float]]] = {"dbnfast": [], "databento": []}
-        for _ in range(runs):
-            for who, how in (("dbnfast", "batches-latency"), ("databento", "callback-latency")):
+            f"live {name}, time of 1 M records", f"`databento.Live` {theirs}", target, *times,
+            road=Road(f"live {name}", MILLION, size),
+        )  # fmt: skip
+
+
+def latency(bench: Bench) -> None:
+    """Loopback: the time from send to consumer, as the rate grows."""
+    for rate in (SLOW, 100_000) if bench.smoke else RATES:
+        n = round(rate * seconds_of(rate, bench))
+        runs: dict[str, list[list[float]]] = {who: [] for who in CLIENTS}
+        for _ in range(min(bench.runs, 3)):
+            for who, how in CLIENTS.items():
                 with gateway(n, rate) as port:
-                    found = taken(who, how, port, n)
-                lags[who].append((found["p50"], found["p99"]))
-        for i, name in enumerate(("p50", "p99")):
-            a, b = (statistics.median(pair[i] for pair in lags[who]) for who in lags)
+                    runs[who].append(taken(who, how, port, n)["lags"])
+        for who, lags in runs.items():
+            kept = [shortened(run) for run in lags]
+            bench.keep("latency", who=who, rate=rate, records=n, runs=kept)
+        p50s = {who: shown(lags, 50) for who, lags in runs.items()}
+        say(f"latency at {rate:,} records/s, p50 of each run in us: {p50s}")
+        if rate not in IN_ROWS:
+            continue
+        for p in (50, 99):
+            a, b = ([run[PERCENTILES.index(p)] for run in runs[who]] for who in list(CLIENTS)[:2])
             bench.compared(
-                f"live latency at {text} records/s, {name}", "`databento.Live` callback", 1, a, b
-            )
+                f"live latency at {IN_ROWS[rate]} records/s, p{p}", "`databento.Live` callback", 1,
+                a, b,
+            )  # fmt: skip
+
+
+def seconds_of(rate: int, bench: Bench) -> float:
+    """Tell how long a rate is held."""
+    if bench.smoke:
+        return 0.2
+    return SECONDS_SLOW if rate < SLOW else SECONDS
+
+
+def shown(lags: list[list[float]], percentile: float) -> list[int]:
+    """Take one percentile of each run, in us."""
+    return [round(run[PERCENTILES.index(percentile)] * 1e6) for run in lags]

@@ -22,11 +22,11 @@ from databento.common.symbology import InstrumentMap
 
 import data
 import dbnfast
+from measure import MIB, PIECE, Road
 
 if TYPE_CHECKING:
-    from compare import Bench
+    from measure import Bench
 
-PIECE = 64 << 10
 PART = 3 << 20  # bytes of a stream whose outputs are compared before they are measured
 
 
@@ -37,6 +37,11 @@ def quiet_frame(store: Any, **options: Any) -> Any:
         return store.to_df(**options)
 
 
+def road_of(name: str, schema: str, stream: bytes) -> Road | None:
+    """Give the road of a row; trades stand for all."""
+    return Road(name, data.SIZES[schema], len(stream)) if schema == "trades" else None
+
+
 def frames(bench: Bench) -> None:
     """A frame with all columns and symbols, equal to the official one."""
     for schema, target in (("trades", 80), ("mbo", 80), ("tbbo", 60), ("mbp-10", 25)):
@@ -44,7 +49,8 @@ def frames(bench: Bench) -> None:
         ours, theirs = dbnfast.Store.from_bytes(stream), databento.DBNStore.from_bytes(stream)
         pd.testing.assert_frame_equal(ours.to_df(), quiet_frame(theirs))
         bench.pair(f"to_df {schema}", "`DBNStore.to_df`", target, ours.to_df,
-                   lambda theirs=theirs: quiet_frame(theirs), runs=min(bench.runs, 3))  # fmt: skip
+                   lambda theirs=theirs: quiet_frame(theirs), runs=min(bench.runs, 3),
+                   road=road_of("to_df", schema, stream))  # fmt: skip
     two = dbnfast.Store.from_bytes(data.stream("mbo"))
     bench.pair("to_df mbo, `categorical=True`", "`to_df` with text", None,
                lambda: two.to_df(categorical=True), two.to_df)  # fmt: skip
@@ -60,7 +66,8 @@ def arrow(bench: Bench) -> None:
         bench.pair(f"to_arrow {schema}", "`pyarrow.Table.from_pandas(DBNStore.to_df())`", None,
                    ours.to_arrow,
                    lambda theirs=theirs: pa.Table.from_pandas(quiet_frame(theirs)),
-                   runs=min(bench.runs, 3))  # fmt: skip
+                   runs=min(bench.runs, 3),
+                   road=road_of("to_arrow", schema, stream))  # fmt: skip
 
 
 def parquet(bench: Bench) -> None:
@@ -82,7 +89,8 @@ def parquet(bench: Bench) -> None:
             assert size <= 1.1, f"{schema}: {size:.3f} times the size"
             bench.pair(f"to_parquet {schema}, {size:.2f}x the size", "`DBNStore.to_parquet`", 6,
                        lambda ours=ours: ours.to_parquet(a), official,
-                       runs=min(bench.runs, 3))  # fmt: skip
+                       runs=min(bench.runs, 3),
+                       road=road_of("to_parquet", schema, stream))  # fmt: skip
 
 
 class Discard(io.RawIOBase):
@@ -129,7 +137,8 @@ def text(bench: Bench) -> None:
                        lambda stream=stream, encoding=encoding: transcode(
                            stream, encoding, Discard()
                        ),
-                       runs=min(bench.runs, 3))  # fmt: skip
+                       runs=min(bench.runs, 3),
+                       road=road_of(f"to_{name}", schema, stream))  # fmt: skip
 
 
 def text_back(bench: Bench) -> None:
@@ -139,21 +148,24 @@ def text_back(bench: Bench) -> None:
     made = io.BytesIO()
     dbnfast.Store.from_bytes(stream).to_csv(made)
     rows = made.getvalue()
+    size = len(stream)
     bench.pair(f"from_csv, {n:,} trades", "`csv.reader`, no values", None,
                lambda: dbnfast.from_csv(rows),
-               lambda: sum(1 for _ in csv.reader(io.StringIO(rows.decode()))), runs=3)  # fmt: skip
+               lambda: sum(1 for _ in csv.reader(io.StringIO(rows.decode()))), runs=3,
+               road=Road("from_csv", n, size, official=False))  # fmt: skip
     made = io.BytesIO()
     dbnfast.Store.from_bytes(stream).to_json(made)
     lines = made.getvalue()
     decoder = msgspec.json.Decoder()
     bench.pair(f"from_json, {n:,} trades", "`msgspec` to dicts, no values", None,
                lambda: dbnfast.from_json(lines),
-               lambda: decoder.decode_lines(lines), runs=3)  # fmt: skip
+               lambda: decoder.decode_lines(lines), runs=3,
+               road=Road("from_json", n, size, official=False))  # fmt: skip
 
 
 def symbols(bench: Bench) -> None:
     """The mappings of an option chain, and the symbols of a million records."""
-    n, n_rows = 13_000, 1_000_000 if bench.runs != 1 else 50_000
+    n, n_rows = 13_000, 50_000 if bench.smoke else 1_000_000
     first, last = datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)
     header = data.metadata("trades").replace(
         symbols=["ES.OPT"],
@@ -182,8 +194,8 @@ def symbols(bench: Bench) -> None:
 
     names = dbnfast.SymbolMap.from_metadata(dbnfast.Metadata.decode(raw)).symbols
     assert [names[code] for code in ours()[:1000]] == list(theirs()[:1000])
-    bench.pair(f"13,000 mappings, {n_rows:,} records (target: 50 ms)",
-               "`InstrumentMap.resolve_many`", None, ours, theirs, runs=3)  # fmt: skip
+    bench.pair(f"{n:,} mappings, {n_rows:,} records", "`InstrumentMap.resolve_many`", None,
+               ours, theirs, runs=3, most=0.050)  # fmt: skip
 
 
 CONVERSIONS = {
@@ -204,31 +216,27 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
 
 
-def converters_memory(smoke: bool) -> list[str]:
+def converters_memory(bench: Bench) -> None:
     """Peak memory of whole processes as their input grows."""
     stream = data.stream("mbo")
     head = dbnfast.scan(stream).metadata.encode()  # type: ignore[union-attr]
     size = dbnfast.dtype("mbo").itemsize
     block = stream[len(head) : len(head) + size * 20_000]
-    lines: list[str] = []
     if not Path("/proc/self/status").exists():
-        return lines  # the peak of a process that began as a copy of this one is told there only
-    totals = (4 << 20, 16 << 20) if smoke else (100 << 20, 2000 << 20)
+        return  # the peak of a process that began as a copy of this one is told there only
+    totals = (4, 16) if bench.smoke else (100, 2000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input.dbn"
         peaks: dict[str, list[float]] = {name: [] for name in CONVERSIONS}
         for total in totals:
             with path.open("wb") as file:
                 file.write(head)
-                for _ in range(total // len(block)):
+                for _ in range(total * MIB // len(block)):
                     file.write(block)
             for name, work in CONVERSIONS.items():
                 program = PROGRAM.format(work=work)
                 command = [sys.executable, "-c", program, str(path), str(path) + ".out"]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
-                peaks[name].append(int(done.stdout) / 1024)
-    sizes = " and ".join(f"{total >> 20} MiB" for total in totals)
+                peaks[name].append(round(int(done.stdout) / 1024))
     for name, found in peaks.items():
-        shown = " and ".join(f"{peak:.0f}" for peak in found)
-        lines.append(f"| {name} of {sizes}, process peak | {shown} MiB |")
-    return lines
+        bench.keep("memory", what=name, seen="process", sizes=list(totals), peaks=found)

@@ -17,6 +17,10 @@ SIZES = {"trades": 4_000_000, "tbbo": 2_000_000, "mbo": 2_000_000, "mbp-10": 500
 MIXED = 1_500_000
 START = 1_767_225_600_000_000_000  # 2026-01-01 UTC
 INSTRUMENTS = 40
+# of a mixed stream
+SHARES = {
+    "trades": 0.3, "mbp-1": 0.25, "mbo": 0.3, "mbp-10": 0.05, "ohlcv-1s": 0.05, "statistics": 0.05,
+}  # fmt: skip
 
 
 def shrink(factor: int) -> None:
@@ -90,14 +94,10 @@ def stream(schema: str) -> bytes:
 @functools.cache
 def mixed(n: int) -> bytes:
     """Make a mixed stream: trades, mbp-1, mbo, mbp-10, ohlcv-1s and statistics, shuffled."""
-    shares = {
-        "trades": 0.3, "mbp-1": 0.25, "mbo": 0.3, "mbp-10": 0.05, "ohlcv-1s": 0.05,
-        "statistics": 0.05,
-    }  # fmt: skip
     rng = np.random.default_rng(2)
-    order = rng.choice(len(shares), n, p=list(shares.values()))
+    order = rng.choice(len(SHARES), n, p=list(SHARES.values()))
     parts: list[bytes] = [b""] * n
-    for kind, schema in enumerate(shares):
+    for kind, schema in enumerate(SHARES):
         positions = np.flatnonzero(order == kind)
         raw = records(schema, len(positions)).tobytes()
         size = dbnfast.dtype(schema).itemsize

@@ -2,13 +2,16 @@
 One side of a live measurement, in a process of its own.
 
 ``gateway RECORDS RATE`` serves trades and prints its port: as fast as they are taken where the
-rate is 0, else so many in a second, each with its send time. ``client WHO HOW PORT N`` takes N
-of them and prints what it saw as JSON. It ends with its standard input.
+rate is 0, else so many in a second, each with its send time. ``client WHO HOW PORT N PERCENTILES``
+takes N of them and prints what it saw as JSON; WHO is also ``socket``: what reads a bare socket,
+which is what the gateway, the kernel and the machine leave to any client. It ends with its
+standard input.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from importlib import import_module
@@ -21,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 KEY = "db-0123456789abcdefghijklmnopqrs"
 DATASET = "GLBX.MDP3"
+UNSTEADY = 10  # one in so many lags is dropped: the beginning of a session is no steady state
 MARKET = 100_000  # records in a second of the market, where they are sent as fast as they are taken
 
 
@@ -51,15 +55,16 @@ def gateway(n: int, rate: int) -> None:
 class Taken:
     """Times of what a client took."""
 
-    def __init__(self, n: int, latency: bool) -> None:
+    def __init__(self, n: int, percentiles: list[float] | None) -> None:
         self.n = n
+        self.percentiles = percentiles
         self.seen = 0
         self.began = self.ended = 0.0
-        self.lags: list[Any] | None = [] if latency else None
+        self.lags: list[Any] | None = None if percentiles is None else []
 
-    def batch(self, records: Any) -> bool:
+    def batch(self, records: Any, now: int = 0) -> bool:
         """Take a batch; whether that is enough."""
-        now = time.time_ns()
+        now = now or time.time_ns()
         if not self.began:
             self.began = time.perf_counter()
         if self.lags is not None and 0 in records.counts:
@@ -73,16 +78,38 @@ class Taken:
         found: dict[str, Any] = {"records": self.seen, "seconds": self.ended - self.began}
         if self.lags is not None:
             lags = np.concatenate([np.atleast_1d(lag) for lag in self.lags])
-            lags = lags[len(lags) // 10 :]  # the beginning of a session is no steady state
-            found["p50"], found["p99"] = (np.percentile(lags, (50, 99)) / 1e9).tolist()
+            lags = lags[len(lags) // UNSTEADY :]
+            found["lags"] = (np.percentile(lags, self.percentiles) / 1e9).tolist()
         return found
 
 
-def client(who: str, how: str, port: int, n: int) -> None:
+def bare(port: int, taken: Taken) -> None:
+    """Read a socket; decoding comes after the time is taken."""
+    auth: Any = import_module("dbnfast.live.auth")
+    decoder = import_module("dbnfast").Decoder()
+    with socket.create_connection(("127.0.0.1", port)) as sock, sock.makefile("rb", 0) as lines:
+        lines.readline()
+        answer = auth.cram_response(lines.readline().decode().strip().split("=", 1)[1], KEY)
+        sock.sendall(f"auth={answer}|dataset={DATASET}|encoding=dbn|ts_out=1\n".encode())
+        lines.readline()
+        sock.sendall(b"schema=trades|stype_in=raw_symbol|symbols=ALL_SYMBOLS\nstart_session=0\n")
+        while n := sock.recv_into(decoder.get_buffer()):
+            now = time.time_ns()
+            decoder.buffer_updated(n)
+            for records in decoder.read():
+                if taken.batch(records, now):
+                    return
+
+
+def client(who: str, how: str, port: int, n: int, percentiles: list[float]) -> None:
     """Take records in one of the ways there are."""
     latency = how.endswith("latency")
-    taken = Taken(n, latency)
+    taken = Taken(n, percentiles if latency else None)
     live: Any
+    if who == "socket":
+        bare(port, taken)
+        print(json.dumps(taken.result()), flush=True)
+        return
     if who == "dbnfast":
         # imported here: each side is to run without the other's threads and memory
         live = import_module("dbnfast").Live(
@@ -138,4 +165,4 @@ if __name__ == "__main__":
     if command == "gateway":
         gateway(int(rest[0]), int(rest[1]))
     else:
-        client(rest[0], rest[1], int(rest[2]), int(rest[3]))
+        client(rest[0], rest[1], int(rest[2]), int(rest[3]), [*map(float, rest[4].split(","))])
