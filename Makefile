@@ -1,8 +1,15 @@
 # The commands of the project. Everything is set up in .venv on first use.
 
+ifeq ($(OS),Windows_NT) # a virtual environment has another shape there
+PYTHON ?= python
+BIN = $(VENV)/Scripts
+else
 PYTHON ?= python3
+BIN = $(VENV)/bin
+endif
 VENV ?= .venv
-BIN := $(VENV)/bin
+# what `make test` installs: "everywhere" leaves out what has no build for every Python
+TEST_GROUP ?= bench
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
 .PHONY: demo test bench bench-report lint docs fixtures debug sanitize clean help
@@ -12,7 +19,7 @@ help:
 	@echo "make test      run the tests"
 	@echo "make bench     measure against the peers, side by side"
 	@echo "make bench-report  all of it, and write docs/benchmarks.md; REPORT=--smoke for a look"
-	@echo "make lint      style, types, stubs, docstrings, spelling"
+	@echo "make lint      every gate: style, types, stubs, docstrings, spelling, packaging, workflows"
 	@echo "make docs      write what follows from the table of layouts"
 	@echo "make fixtures  make the golden files again, with the official encoder"
 	@echo "make debug     run the tests with bounds checks compiled in"
@@ -20,7 +27,7 @@ help:
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	touch $@
 
 # each stamp says what is installed: the package with its command line, and the groups' tools
@@ -29,7 +36,7 @@ $(VENV)/.package: $(VENV)/.made $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.package
-	$(BIN)/pip install --quiet --group bench
+	$(BIN)/pip install --quiet --group $(TEST_GROUP)
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
@@ -48,17 +55,63 @@ bench: $(VENV)/.test
 bench-report: $(VENV)/.test
 	$(BIN)/python benchmarks/report.py $(REPORT)
 
+# The gates, the slowest first: each is a target of its own, and a hook in .pre-commit-config.yaml.
+GATES := hints types packaging typing stubs cython docstrings workflows ruff format spelling \
+	tables fixtures
+LINT_JOBS ?= 2
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) # make 3.81 has none
+
+.PHONY: $(GATES:%=lint-%)
+
 lint: $(VENV)/.lint
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(LINT_JOBS) $(SYNC) $(GATES:%=lint-%)
+
+lint-ruff: $(VENV)/.lint
 	$(BIN)/ruff check .
+
+lint-format: $(VENV)/.lint
 	$(BIN)/ruff format --check .
+
+lint-cython: $(VENV)/.lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint src/dbnfast/_core  # it calls pycodestyle by name
+
+lint-types: $(VENV)/.lint
 	$(BIN)/mypy
+
+lint-stubs: $(VENV)/.lint
 	MYPYPATH=src $(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml \
 		--allowlist tests/typing/stubtest-allowlist.txt dbnfast._core dbnfast.messages
+
+# mypy reads the same examples, by lint-types
+lint-typing: $(VENV)/.lint
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+lint-docstrings: $(VENV)/.lint
 	$(BIN)/numpydoc lint $$(git ls-files 'src/dbnfast/*.py')
-	$(BIN)/codespell src tests docs benchmarks fixtures README.md CHANGELOG.md CONTRIBUTING.md
+
+lint-spelling: $(VENV)/.lint
+	$(BIN)/codespell src tests docs benchmarks fixtures .ci .github README.md CHANGELOG.md \
+		CONTRIBUTING.md Makefile pyproject.toml setup.py
+
+lint-tables: $(VENV)/.lint
 	$(BIN)/python docs/generate.py --check
+
+lint-hints: $(VENV)/.lint
 	$(BIN)/python tests/hints.py
+
+lint-fixtures: $(VENV)/.lint
+	$(BIN)/python fixtures/generate.py --check
+
+lint-packaging: $(VENV)/.lint
+	$(BIN)/python -m pytest -q tests/packaging tests/unit/test_imports.py
+
+# nothing of this asks the network
+lint-workflows: $(VENV)/.lint
+	$(BIN)/actionlint .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/pre-commit validate-config .pre-commit-config.yaml
 
 docs: $(VENV)/.package
 	$(BIN)/python docs/generate.py

@@ -53,7 +53,7 @@ def header(schema: Schema | None, ids: list[int], **fields: Any) -> Metadata:
 
 
 def _day(n: int) -> Any:
-    return (np.datetime64(BEGIN, "ns").astype("M8[D]") + n).astype(object)
+    return (np.datetime64(BEGIN, "ns").astype("M8[D]") + np.timedelta64(n, "D")).astype(object)
 
 
 class Peer:

@@ -732,6 +732,7 @@ def test_an_id_of_the_metadata_is_known_to_mapping_records(one_day: SymbolMap) -
 
 
 def test_single_mapping_records_of_both_packages() -> None:
+    pytest.importorskip("databento_dbn")
     raws = [
         mapping(7, b"A", start=100, end=200),
         mapping(8, b"123", b"ES.c.0", old=True),
