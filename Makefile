@@ -12,7 +12,7 @@ VENV ?= .venv
 TEST_GROUP ?= bench
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test bench bench-report lint docs fixtures debug sanitize clean help
+.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize clean help
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
@@ -20,7 +20,8 @@ help:
 	@echo "make bench     measure against the peers, side by side"
 	@echo "make bench-report  all of it, and write docs/benchmarks.md; REPORT=--smoke for a look"
 	@echo "make lint      every gate: style, types, stubs, docstrings, spelling, packaging, workflows"
-	@echo "make docs      write what follows from the table of layouts"
+	@echo "make docs      build the documentation site into build/site"
+	@echo "make tables    write what follows from the table of layouts and from the command line"
 	@echo "make fixtures  make the golden files again, with the official encoder"
 	@echo "make debug     run the tests with bounds checks compiled in"
 	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
@@ -41,6 +42,10 @@ $(VENV)/.test: $(VENV)/.package
 
 $(VENV)/.lint: $(VENV)/.test
 	$(BIN)/pip install --quiet --group lint
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.package
+	$(BIN)/pip install --quiet --group docs
 	touch $@
 
 demo: $(VENV)/.package
@@ -113,7 +118,11 @@ lint-workflows: $(VENV)/.lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/pre-commit validate-config .pre-commit-config.yaml
 
-docs: $(VENV)/.package
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs build/site
+	@echo "the site is build/site/index.html"
+
+tables: $(VENV)/.package
 	$(BIN)/python docs/generate.py
 
 fixtures: $(VENV)/.test
@@ -128,7 +137,8 @@ debug: $(VENV)/.test
 # tests do not, and takes long under the sanitizers
 PLAIN_ONLY = tests/net tests/unit/test_cli.py tests/unit/test_cli_files.py \
 	tests/unit/test_cli_live.py tests/unit/test_gateway_cli.py tests/unit/test_readme.py \
-	tests/unit/test_bench_report.py
+	tests/unit/test_bench_report.py \
+	tests/unit/test_pages.py tests/unit/test_site.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
 

@@ -1,8 +1,10 @@
 """
-Write what follows from the table of layouts: ``docs/records.md`` and ``messages.pyi``.
+Write what follows from the code: pages, or parts of them, and the stub of the record classes.
 
-``python docs/generate.py`` writes both; ``--check`` only compares, and exits with 1 where a
-file is not what the table says.
+The table of layouts gives ``docs/records.md`` and ``messages.pyi``, the enumerations
+``docs/codes.md``, the command line the tables of options in ``docs/guide/cli.md``. ``python
+docs/generate.py``, or ``make tables``, writes them; ``--check`` only compares, and exits with 1
+where a file is not what the code says.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from page_codes import codes_page
+from page_commands import commands_page
 
 from dbnfast.enums import CharEnum, TriState
 from dbnfast.layout_types import CHAR, CSTR, PRICE, RESERVED, TIMESTAMP, Field, Layout
@@ -223,16 +227,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args(argv).check
+    commands = ROOT / "docs" / "guide" / "cli.md"
     wrong = 0
     for path, text in (
         (ROOT / "docs" / "records.md", document()),
+        (ROOT / "docs" / "codes.md", codes_page()),
+        (commands, commands_page(commands.read_text("utf-8"))),
         (ROOT / "src" / "dbnfast" / "messages.pyi", stub()),
     ):
-        if check and (not path.exists() or path.read_text() != text):
-            print(f"{path.relative_to(ROOT)} is not what the table says: run {COMMAND}")
+        if check and (not path.exists() or path.read_text("utf-8") != text):
+            print(f"{path.relative_to(ROOT)} is not what the code says: run {COMMAND}")
             wrong += 1
         elif not check:
-            path.write_text(text)
+            path.write_text(text, "utf-8")
     return 1 if wrong else 0
 
 

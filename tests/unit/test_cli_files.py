@@ -150,6 +150,8 @@ def test_stats_is_readable(capsys: Out) -> None:
     assert ["type", "records", "bytes", "share"] in lines_of(out)
     assert ["symbol", "instrument_id", "records", "share"] in lines_of(out)
     assert "  and 3 instruments more\n" in out
+    assert main(["stats", str(SAMPLE), "--top", "3"]) == 0
+    assert "  and 1 instrument more\n" in capsys.readouterr().out
     assert main(["stats", str(FIXTURES / "metadata-only.v3.dbn")]) == 0
     assert "  records   0\n" in capsys.readouterr().out
 

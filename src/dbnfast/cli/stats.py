@@ -10,7 +10,7 @@ import numpy as np
 from dbnfast.arrays import rtype_key
 from dbnfast.cli.output import explain, put, put_heading, put_json, put_table
 from dbnfast.cli.values import format_time, printable
-from dbnfast.cli.writing import Progress
+from dbnfast.cli.writing import Progress, plural
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import DbnError
 from dbnfast.merging import index_times, instrument_ids
@@ -266,7 +266,7 @@ def _put(found: dict[str, Any], gap: str) -> None:
         put_table(("symbol", "instrument_id", "records", "share"), rows, {"symbol"}, "  ")
     more = found["n_instruments"] - len(found["instruments"])
     if more:
-        put(f"  and {more:,} instruments more")
+        put(f"  and {plural(more, 'instrument')} more")
     put("")
     _put_gaps(found, gap)
 

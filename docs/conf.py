@@ -1,0 +1,71 @@
+"""The site: Markdown pages, and the API from the docstrings; `make docs` builds it."""
+
+from typing import Any
+
+import dbnfast
+
+project = "dbnfast"
+author = "The dbnfast developers"
+project_copyright = "The dbnfast developers"
+version = release = dbnfast.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "numpydoc",
+    "sphinx_copybutton",
+]
+nitpicky = True
+default_role = "py:obj"
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+maximum_signature_line_length = 80
+
+myst_enable_extensions = ["attrs_inline"]
+myst_heading_anchors = 3
+
+# types stand in the docstrings, in words
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+# single backquotes in docstrings are names of the API, but for these parameters and attributes
+PARAMETERS = """
+    asyncio.BufferedProtocol buffer data directory force fsync_interval_s latest max_buffer mode n
+    n_records offset on_slow on_truncated quiet_after_s writable
+"""
+nitpick_ignore = [("py:obj", name) for name in PARAMETERS.split()]
+
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+
+html_theme = "furo"
+html_title = f"dbnfast {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_theme_options = {"top_of_page_buttons": []}
+
+
+def _links(app: Any, name: str, source: list[str]) -> None:
+    # the pages link to files beside docs/ as they stand in the repository; here these are pages too
+    up = "../" * (name.count("/") + 1)
+    for file, page in (("CONTRIBUTING.md", "contributing.md"), ("CHANGELOG.md", "changelog.md")):
+        source[0] = source[0].replace(f"]({up}{file})", f"](/{page})")
+
+
+def _names(app: Any, env: Any, node: Any, content: Any) -> Any:
+    # a docstring of a module below says `scan` and means dbnfast.scan
+    if node.get("reftype") != "obj" or node.get("reftarget", "").startswith("dbnfast."):
+        return None
+    domain, page = env.get_domain("py"), node.get("refdoc", env.docname)
+    target = f"dbnfast.{node['reftarget']}"
+    return domain.resolve_xref(env, page, app.builder, "obj", target, node, content)
+
+
+def setup(app: Any) -> None:
+    """Have links rewritten as pages are read, and short names found."""
+    app.connect("source-read", _links)
+    app.connect("missing-reference", _names)
