@@ -12,7 +12,8 @@ VENV ?= .venv
 TEST_GROUP ?= bench
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize clean help
+.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize sdist wheels minimum \
+	clean help
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
@@ -23,6 +24,9 @@ help:
 	@echo "make docs      build the documentation site into build/site"
 	@echo "make tables    write what follows from the table of layouts and from the command line"
 	@echo "make fixtures  make the golden files again, with the official encoder"
+	@echo "make sdist     the source distribution, in dist"
+	@echo "make wheels    a wheel from it for every Python here, each tested as installed"
+	@echo "make minimum   run the tests with the lowest versions that are allowed"
 	@echo "make debug     run the tests with bounds checks compiled in"
 	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 
@@ -46,6 +50,10 @@ $(VENV)/.lint: $(VENV)/.test
 
 $(VENV)/.docs: $(VENV)/.package
 	$(BIN)/pip install --quiet --group docs
+	touch $@
+
+$(VENV)/.wheels: $(VENV)/.made $(SOURCES)
+	$(BIN)/pip install --quiet --group wheels
 	touch $@
 
 demo: $(VENV)/.package
@@ -148,6 +156,17 @@ sanitize: $(VENV)/.test
 		UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/site-san DBNFAST_EXPECT=site-san \
 		$(BIN)/python -m pytest -q tests -n 2 -p no:cacheprovider -p no:faulthandler \
 		$(addprefix --ignore=,$(PLAIN_ONLY))
+
+sdist: $(VENV)/.wheels
+	rm -rf dist
+	$(BIN)/python -m build --sdist
+	$(BIN)/python -m twine check --strict dist/*
+
+wheels: $(VENV)/.wheels
+	$(BIN)/python tests/packaging/wheels.py
+
+minimum: $(VENV)/.wheels
+	$(BIN)/python tests/packaging/minimum.py
 
 clean:
 	rm -rf build dist src/*.egg-info

@@ -10,7 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("DBNFAST_DEBUG") == "1"
@@ -24,6 +23,9 @@ link_args: list[str] = []
 if sys.platform != "win32":
     compile_args += ["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     compile_args += ["-Wno-missing-field-initializers", "-Wno-cast-function-type"]
+if not (DEBUG or SANITIZE or TRACE) and sys.platform != "win32":
+    compile_args += ["-g0"]  # Python's own flags ask for debug information: most of a wheel
+    link_args += ["-Wl,-s"] if sys.platform == "linux" else []
 if SANITIZE:
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     compile_args += [*flags, "-O1", "-g", "-fno-omit-frame-pointer"]
@@ -53,8 +55,12 @@ extensions.append(
     )
 )
 
-setup(
-    ext_modules=cythonize(
+
+def translated() -> list[Extension]:
+    """Have Cython write the C files."""
+    from Cython.Build import cythonize  # noqa: PLC0415 - an sdist is made without it
+
+    found: list[Extension] = cythonize(
         extensions,
         build_dir=build_dir,
         include_path=["src"],
@@ -73,7 +79,14 @@ setup(
             "auto_pickle": False,
             "linetrace": TRACE,
         },
-    ),
+    )
+    return found
+
+
+# an sdist, and metadata, need no C files
+compiles = not {"sdist", "egg_info", "dist_info"} & set(sys.argv[1:])
+setup(
+    ext_modules=translated() if compiles else extensions,
     # objects of one kind of build are never taken for another's
     options={"build": {"build_base": f"build/objects{kind}"}},
 )

@@ -152,8 +152,9 @@ def _date(raw_symbol: str, name: str, value: Any) -> datetime.date:
 def _days(numbers: Any) -> Column:
     # YYYYMMDD as days since 1970
     number = np.array(numbers, np.int64)
-    months = (number // 10000 - 1970).astype("M8[Y]").astype("M8[M]") + (number // 100 % 100 - 1)
-    return (months.astype("M8[D]") + (number % 100 - 1)).astype(np.int64)
+    months = (number // 10000 - 1970).astype("M8[Y]").astype("M8[M]")
+    months = months + (number // 100 % 100 - 1).astype("m8[M]")
+    return (months.astype("M8[D]") + (number % 100 - 1).astype("m8[D]")).astype(np.int64)
 
 
 def midnights(days: Column) -> Column:

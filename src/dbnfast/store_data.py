@@ -448,9 +448,9 @@ class StoreData:
     def _resolver(self, map_symbols: bool, text: bool = False) -> Resolver | None:
         if not map_symbols:
             return None
-        if self._map is None:
-            self._map = self.symbol_map()
         known = self._map
+        if known is None:
+            known = self._map = self.symbol_map()
         if self.schema is not None:
             return Resolver(known, live=False)  # without mappings, nothing has a symbol
         return Resolver(known, live=True, text=text)

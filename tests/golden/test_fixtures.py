@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from places import SAMPLE_NAME, golden
+
 dbn = pytest.importorskip("databento_dbn")
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -54,7 +56,7 @@ def official_records(name: str) -> tuple[Any, list[Any]]:
         upgrade_policy=dbn.VersionUpgradePolicy.AS_IS,
         compression=dbn.Compression.ZSTD if compressed else dbn.Compression.NONE,
     )
-    decoder.write((FIXTURES / name).read_bytes())
+    decoder.write(golden(name).read_bytes())
     found = decoder.decode()
     assert decoder.buffer() == b""
     if fragment:
@@ -63,7 +65,8 @@ def official_records(name: str) -> tuple[Any, list[Any]]:
 
 
 def test_generator_makes_the_files(generator: ModuleType) -> None:
-    assert list(generator.differences()) == []
+    there = (FIXTURES / SAMPLE_NAME).is_file()  # not beside the tests of an installed wheel
+    assert list(generator.differences()) == ([] if there else [f"{SAMPLE_NAME}: missing"])
 
 
 def test_generator_names_a_file_that_differs(generator: ModuleType, tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ def test_generator_accepts_other_compression(generator: ModuleType, tmp_path: Pa
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_sha256_is_of_the_content(generator: ModuleType, name: str) -> None:
-    content = generator.content_of(name, (FIXTURES / name).read_bytes())
+    content = generator.content_of(name, golden(name).read_bytes())
     assert hashlib.sha256(content).hexdigest() == FILES[name]["sha256"]
 
 
@@ -128,7 +131,7 @@ PANICS = {"bad/length-100.v3.dbn", "bad/length-103.v3.dbn"}
 )
 def test_official_decoder_refuses_damaged_metadata(name: str) -> None:
     with pytest.raises(dbn.DBNError):
-        dbn.Metadata.decode((FIXTURES / name).read_bytes())
+        dbn.Metadata.decode(golden(name).read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,7 @@ def test_official_decoder_delivers_what_is_before_a_cut(name: str) -> None:
         upgrade_policy=dbn.VersionUpgradePolicy.AS_IS,
         compression=dbn.Compression.ZSTD if compressed else dbn.Compression.NONE,
     )
-    decoder.write((FIXTURES / name).read_bytes())
+    decoder.write(golden(name).read_bytes())
     assert len(decoder.decode()) - 1 == entry["expect"]["good"]
 
 
@@ -170,7 +173,7 @@ def test_folder_is_small() -> None:
 
 def test_sample_is_small_ordered_and_mixed() -> None:
     name = next(name for name in FILES if name.endswith("sample.dbn.zst"))
-    assert (FIXTURES / name).stat().st_size < 150_000
+    assert golden(name).stat().st_size < 150_000
     _, records = official_records(name)
     assert 3_000 <= len(records) <= 6_000
     times = [record.ts_index for record in records]

@@ -13,6 +13,7 @@ import pytest
 import dbnfast
 import streams
 from dbnfast import DecodeError, Records, TruncatedWarning
+from places import golden
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():
@@ -46,7 +47,7 @@ def options(entry: dict[str, Any]) -> dict[str, Any]:
 
 def content(name: str) -> tuple[bytes, bytes]:
     """A file, and the bytes of its good records, decompressed without the package."""
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     entry = FILES[name]
     if entry["format"] == "dbz":
         behind = 8 + int.from_bytes(data[4:8], "little")
@@ -160,7 +161,7 @@ UNWRITABLE = [name for name in SOUND if name.startswith(("metadata-symbol-full",
 
 @pytest.mark.parametrize("name", UNWRITABLE)
 def test_encode_refuses_texts_that_writers_refuse(name: str) -> None:
-    records = dbnfast.scan((FIXTURES / name).read_bytes())
+    records = dbnfast.scan(golden(name).read_bytes())
     with pytest.raises(dbnfast.EncodeError):
         dbnfast.encode(records, records.metadata)
 
@@ -191,7 +192,7 @@ def check_error(error: DecodeError, name: str, expect: dict[str, Any]) -> None:
             assert error.available == expect["offset"]
         assert error.record_index is None
     elif expect["error"] == "DecompressionError":
-        frames = len((FIXTURES / name).read_bytes())
+        frames = len(golden(name).read_bytes())
         assert error.offset is not None
         assert 0 < error.offset < frames
     else:
@@ -202,7 +203,7 @@ def check_error(error: DecodeError, name: str, expect: dict[str, Any]) -> None:
 def good_records(name: str) -> bytes:
     """The bytes of the records before the damage."""
     entry = FILES[name]
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     if entry["records_offset"] is None:
         return b""
     if entry["compression"] == "zstd":
@@ -234,7 +235,7 @@ def test_every_damaged_file_is_of_one_kind() -> None:
 
 @pytest.mark.parametrize("name", OPEN)
 def test_scan_refuses_damaged_metadata(name: str) -> None:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedWarning)
         with pytest.raises(DecodeError) as caught:
@@ -245,7 +246,7 @@ def test_scan_refuses_damaged_metadata(name: str) -> None:
 @pytest.mark.parametrize("name", OPEN)
 @pytest.mark.parametrize("piecewise", [False, True], ids=["whole", "byte-by-byte"])
 def test_decoder_refuses_damaged_metadata_for_ever(name: str, piecewise: bool) -> None:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     pieces = streams.byte_by_byte(data) if piecewise else [data]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedWarning)
@@ -265,7 +266,7 @@ def test_decoder_refuses_damaged_metadata_for_ever(name: str, piecewise: bool) -
 @pytest.mark.parametrize("name", OPEN)
 def test_iter_decode_refuses_damaged_metadata(name: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        dbnfast.iter_decode(FIXTURES / name)
+        dbnfast.iter_decode(golden(name))
     check_error(caught.value, name, FILES[name]["expect"])
 
 
@@ -273,7 +274,7 @@ def test_iter_decode_refuses_damaged_metadata(name: str) -> None:
 def test_scan_names_the_damaged_record(name: str) -> None:
     entry = FILES[name]
     with pytest.raises(DecodeError) as caught:
-        dbnfast.scan((FIXTURES / name).read_bytes())
+        dbnfast.scan(golden(name).read_bytes())
     check_error(caught.value, name, entry["expect"])
     good = caught.value.good  # type: ignore[attr-defined]
     check_records(good, entry, good_records(name))
@@ -282,7 +283,7 @@ def test_scan_names_the_damaged_record(name: str) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("piecewise", [False, True], ids=["whole", "byte-by-byte"])
 def test_decoder_gives_good_records_then_the_error_for_ever(name: str, piecewise: bool) -> None:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     expect = FILES[name]["expect"]
     got = streams.run(streams.byte_by_byte(data) if piecewise else [data])
     assert got.error is not None
@@ -304,7 +305,7 @@ def test_decoder_gives_good_records_then_the_error_for_ever(name: str, piecewise
 @pytest.mark.parametrize("max_bytes", [1020, 64 << 20], ids=["small", "default"])
 def test_iter_decode_gives_good_records_then_the_error(name: str, max_bytes: int) -> None:
     entry = FILES[name]
-    found, error = streams.read_blocks(dbnfast.iter_decode(FIXTURES / name, max_bytes=max_bytes))
+    found, error = streams.read_blocks(dbnfast.iter_decode(golden(name), max_bytes=max_bytes))
     assert error is not None
     check_error(error, name, entry["expect"])
     assert found == good_records(name)
@@ -317,7 +318,7 @@ def check_cut(error: dbnfast.TruncatedError, name: str) -> None:
 
 @pytest.mark.parametrize("name", CUT)
 def test_scan_warns_of_a_cut_and_delivers_the_rest(name: str) -> None:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     with pytest.warns(TruncatedWarning) as caught:
         records = dbnfast.scan(data)
     assert len(caught) == 1
@@ -331,7 +332,7 @@ def test_scan_warns_of_a_cut_and_delivers_the_rest(name: str) -> None:
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("piecewise", [False, True], ids=["whole", "byte-by-byte"])
 def test_decoder_warns_of_a_cut_once(name: str, piecewise: bool) -> None:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     with pytest.warns(TruncatedWarning) as caught:
         got = streams.run(streams.byte_by_byte(data) if piecewise else [data], eof=True)
     assert len(caught) == 1
@@ -343,18 +344,18 @@ def test_decoder_warns_of_a_cut_once(name: str, piecewise: bool) -> None:
 @pytest.mark.parametrize("name", CUT)
 def test_iter_decode_warns_of_a_cut(name: str) -> None:
     with pytest.warns(TruncatedWarning) as caught:
-        blocks = list(dbnfast.iter_decode(FIXTURES / name, max_bytes=1020))
+        blocks = list(dbnfast.iter_decode(golden(name), max_bytes=1020))
     assert len(caught) == 1
     assert b"".join(block.tobytes() for block in blocks) == good_records(name)
     with pytest.raises(dbnfast.TruncatedError) as raised:
-        list(dbnfast.iter_decode(FIXTURES / name, max_bytes=1020, on_truncated="raise"))
+        list(dbnfast.iter_decode(golden(name), max_bytes=1020, on_truncated="raise"))
     check_cut(raised.value, name)
 
 
 @pytest.mark.parametrize("name", LATE)
 def test_a_damaged_list_raises_when_asked_for(name: str) -> None:
     entry = FILES[name]
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     records = dbnfast.scan(data)
     check_records(records, entry, good_records(name))
     metadata = records.metadata

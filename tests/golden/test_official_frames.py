@@ -16,6 +16,7 @@ import pytest
 import dbnfast
 import streams
 from dbnfast.enums import SCHEMA_RTYPES
+from places import golden
 
 pd = pytest.importorskip("pandas")
 databento = pytest.importorskip("databento")
@@ -55,7 +56,7 @@ TS_OUT_AT = {1: 60, 2: 52, 3: 52}
 
 
 def read(name: str) -> bytes:
-    path = FIXTURES / name if name in FILES else REAL / name
+    path = golden(name) if name in FILES else REAL / name
     return path.read_bytes()
 
 

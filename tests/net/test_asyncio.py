@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import random
-import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -61,14 +62,15 @@ async def send(data: bytes, seed: int) -> Receiver:
     return receiver
 
 
+NEEDS_UVLOOP = pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+
+
 def asyncio_run(main: Any) -> Any:
     return asyncio.run(main)
 
 
 def uvloop_run(main: Any) -> Any:
-    if sys.platform == "win32":
-        pytest.skip("uvloop has no Windows")
-    uvloop = pytest.importorskip("uvloop")
+    uvloop = importlib.import_module("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
@@ -84,7 +86,7 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize("run", [asyncio_run, uvloop_run], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("run", [asyncio_run, pytest.param(uvloop_run, marks=NEEDS_UVLOOP)])
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_loop_drives_the_decoder(run: Callable[[Any], Receiver], kind: str) -> None:
     receiver = run(send(STREAMS[kind], seed=len(kind)))

@@ -846,6 +846,7 @@ def test_older_streams_become_version_3(version: int) -> None:
 
 
 def test_json_session() -> None:
+    pytest.importorskip("msgspec")
     line = (
         b'{"hd":{"ts_event":"1769176693139629181","rtype":22,"publisher_id":0,"instrument_id":5},'
         b'"stype_in_symbol":"ES.FUT","stype_out_symbol":"ESZ4","start_ts":"18446744073709551615",'

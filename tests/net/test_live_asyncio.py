@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def plain(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def on_uvloop(work: Coroutine[Any, Any, Any]) -> Any:
-    uvloop = pytest.importorskip("uvloop")
+    uvloop = import_module("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
@@ -47,6 +48,9 @@ def on_uvloop(work: Coroutine[Any, Any, Any]) -> Any:
 @pytest.fixture(params=[plain, on_uvloop], ids=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Runner:
     """Runs a coroutine; nothing of it may be left running."""
+
+    if request.param is on_uvloop:
+        pytest.importorskip("uvloop")  # before there is a coroutine that nobody awaits
 
     async def checked(work: Coroutine[Any, Any, Any]) -> Any:
         result = await asyncio.wait_for(work, peers.TIMEOUT)

@@ -289,6 +289,7 @@ def test_what_this_side_may_not_do() -> None:
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 @pytest.mark.parametrize("step", [1, 13, 1 << 20])
 def test_json_becomes_the_same_records(step: int, compression: str) -> None:
+    pytest.importorskip("msgspec")
     lines = (
         b'{"hd":{"ts_event":"1769176693139629181","rtype":23,"publisher_id":0,"instrument_id":0},'
         b'"msg":"Heartbeat"}\n'
@@ -308,6 +309,7 @@ def test_json_becomes_the_same_records(step: int, compression: str) -> None:
 
 
 def test_json_that_is_none() -> None:
+    pytest.importorskip("msgspec")
     live = protocol(encoding=Encoding.JSON)
     good = b'{"hd":{"ts_event":"1","rtype":23,"publisher_id":0,"instrument_id":0},"msg":"x"}\n'
     events = feed(live, GREETING + WELCOME + good + b"nonsense\n")
@@ -352,6 +354,8 @@ def test_a_hexdump_does_not_disturb() -> None:
 
 @pytest.mark.parametrize("encoding", ["dbn", "json"])
 def test_a_little_that_is_very_much_comes_a_bit_at_a_time(encoding: str) -> None:
+    if encoding == "json":
+        pytest.importorskip("msgspec")
     n = 1_500_000
     line = b'{"hd":{"ts_event":"1","rtype":23,"publisher_id":0,"instrument_id":0},"msg":"x"}\n'
     if encoding == "dbn":

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import dbnfast
+from places import SAMPLE, SAMPLE_NAME, golden
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -36,7 +37,6 @@ if not (FIXTURES / "MANIFEST.json").is_file():
 FILES: dict[str, dict[str, Any]] = json.loads((FIXTURES / "MANIFEST.json").read_text())["files"]
 SOUND = sorted(name for name, entry in FILES.items() if "expect" not in entry)
 DAMAGED = sorted(name for name, entry in FILES.items() if "expect" in entry)
-SAMPLE = "../src/dbnfast/data/sample.dbn.zst"
 
 
 def options(name: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_times_are_exact() -> None:
 def test_info_counts_are_those_of_the_manifest(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, entry = str(FIXTURES / name), FILES[name]
+    path, entry = str(golden(name)), FILES[name]
     assert main(["info", "--json", path, *options(name)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -118,7 +118,7 @@ def test_info_counts_are_those_of_the_manifest(
     assert found["records"] == entry["n_records"]
     assert {key: one["count"] for key, one in found["types"].items()} == entry["counts"]
     assert {key: one["sizes"] for key, one in found["types"].items()} == entry["sizes"]
-    assert found["file_bytes"] == (FIXTURES / name).stat().st_size
+    assert found["file_bytes"] == golden(name).stat().st_size
     if entry["format"] != "dbz":
         assert found["stream_bytes"] == entry["nbytes"]
     if entry["format"] == "dbn":
@@ -129,7 +129,7 @@ def test_info_counts_are_those_of_the_manifest(
 
 @pytest.mark.parametrize("name", SOUND)
 def test_every_sound_file_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path, n = str(FIXTURES / name), FILES[name]["n_records"]
+    path, n = str(golden(name)), FILES[name]["n_records"]
     for command in (["info"], ["head"], ["head", "--raw"], ["head", "--json", "-n", str(n + 1)]):
         assert main([*command, path, *options(name)]) == 0
         out, err = capsys.readouterr()
@@ -141,7 +141,7 @@ def test_every_sound_file_is_shown(name: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damage_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path, expect = str(FIXTURES / name), FILES[name]["expect"]
+    path, expect = str(golden(name)), FILES[name]["expect"]
     for command in ("info", "head"):
         lazy = expect["when"] in ("symbols", "mappings") and command == "head"
         code = 1 if expect["error"] and not lazy else 0
@@ -236,7 +236,7 @@ def shown_rows(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> li
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_head_shows_the_official_values(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    compare_with_official(FIXTURES / name, capsys)
+    compare_with_official(golden(name), capsys)
 
 
 def compare_with_official(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -331,9 +331,9 @@ def test_head_shows_an_unknown_rtype_as_bytes(capsys: pytest.CaptureFixture[str]
 
 
 def test_head_of_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(FIXTURES / SAMPLE)
+    path = str(SAMPLE)
     assert main(["head", path, "--schema", "status", "-n", "100"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1 + FILES[SAMPLE]["counts"]["18"]
+    assert len(capsys.readouterr().out.splitlines()) == 1 + FILES[SAMPLE_NAME]["counts"]["18"]
     assert main(["head", path, "--schema", "imbalance"]) == 0
     assert capsys.readouterr().out == ""
     assert main(["head", path, "--schema", "instrument-def", "-n", "1"]) == 0
@@ -352,10 +352,10 @@ def test_tables_keep_their_columns_beyond_a_chunk(capsys: pytest.CaptureFixture[
 
 
 def test_info_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(FIXTURES / SAMPLE)
+    path = str(SAMPLE)
     assert main(["info", path]) == 0
     out = capsys.readouterr().out
-    size = (FIXTURES / SAMPLE).stat().st_size
+    size = SAMPLE.stat().st_size
     assert out.splitlines()[0] == path
     for line in (
         "format      DBN version 3, zstd",
@@ -389,7 +389,7 @@ def test_demo_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     assert max(map(len, out.splitlines())) <= 80
     assert "\x1b" not in out
-    for rtype, n in FILES[SAMPLE]["counts"].items():
+    for rtype, n in FILES[SAMPLE_NAME]["counts"].items():
         assert re.search(rf"\b{dbnfast.RType(int(rtype))} +{n:,} ", out)
     assert "ESH6" in out
     assert "again there after" in out
@@ -412,8 +412,8 @@ def test_each_command_as_a_process(command: list[str]) -> None:
 def test_stdin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("mbo.v3.dbn", "zstd-two-frames.v3.dbn.zst", "trades.dbz"):
         shown = []
-        for file in ("-", str(FIXTURES / name)):
-            data = (FIXTURES / name).read_bytes()
+        for file in ("-", str(golden(name))):
+            data = golden(name).read_bytes()
             monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
             assert main(["head", file]) == 0
             shown.append(capsys.readouterr().out)
@@ -494,7 +494,7 @@ def test_importing_the_package_imports_no_command_line() -> None:
 @pytest.mark.parametrize("command", [["head", "-n", "100000", "--json"], ["info"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_broken_pipe_is_quiet(command: list[str], unbuffered: str) -> None:
-    files = [str(FIXTURES / SAMPLE)] * (200 if command == ["info"] else 1)
+    files = [str(SAMPLE)] * (200 if command == ["info"] else 1)
     with subprocess.Popen(
         [sys.executable, "-m", "dbnfast", *command, *files],
         stdout=subprocess.PIPE,

@@ -29,11 +29,11 @@ from dbnfast.cli.output import Counted, Input
 from dbnfast.cli.selecting import parse_time
 from dbnfast.cli.stats import format_duration, parse_duration
 from dbnfast.cli.writing import Progress
+from places import SAMPLE
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 REAL = ROOT.parent / "shared" / "testdata"
-SAMPLE = ROOT / "src/dbnfast/data/sample.dbn.zst"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

@@ -24,6 +24,7 @@ from dbnfast.metadata import Metadata
 from dbnfast.outputs import replacing
 from dbnfast.splitting import split, split_records
 from dbnfast.verifying import Report, verify
+from places import golden
 
 pytest.importorskip("dbnfast.symbology")
 
@@ -98,7 +99,7 @@ def test_a_sound_file() -> None:
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damage_is_found_where_it_is(name: str) -> None:
     expect = FILES[name]["expect"]
-    report = verify(FIXTURES / name)
+    report = verify(golden(name))
     assert not report.ok
     assert report.records == expect["good"]
     damage = [finding for finding in report.findings if finding.severity == "damage"]
@@ -121,7 +122,7 @@ def test_damage_is_found_where_it_is(name: str) -> None:
 @pytest.mark.skipif(not SOUND, reason="the golden files are not here")
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_files_have_no_damage(name: str) -> None:
-    report = verify(FIXTURES / name)
+    report = verify(golden(name))
     assert report.ok
     assert report.records == FILES[name]["n_records"]
     assert report.n_bytes == FILES[name]["nbytes"]
@@ -352,7 +353,7 @@ def test_repair_keeps_the_header_as_it_is(tmp_path: Path) -> None:
     ):
         if name not in FILES:
             pytest.skip("the golden files are not here")
-        data = (FIXTURES / name).read_bytes()
+        data = golden(name).read_bytes()
         source.write_bytes(data + b"\0")
         done = repair(source, tmp_path / name)
         assert (tmp_path / name).read_bytes() == data

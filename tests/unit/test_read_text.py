@@ -20,6 +20,7 @@ from dbnfast._core import parse
 from dbnfast.convert import json_shapes, text_input
 from dbnfast.convert.read_csv import from_csv, iter_csv
 from dbnfast.convert.read_json import JsonLines, from_json, iter_json
+from places import golden
 
 pytest.importorskip("databento_dbn")
 pytest.importorskip("msgspec")
@@ -114,7 +115,7 @@ def test_there_are_golden_files_of_all_schemas() -> None:
 
 @pytest.mark.parametrize("name", OF_ONE_VERSION)
 def test_golden_files_come_back(name: str) -> None:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     records = dbnfast.scan(data, on_truncated="ignore")
     n = 0
     for encoding, pretty, text in forms(records, data):
@@ -129,7 +130,7 @@ def test_golden_files_come_back(name: str) -> None:
 @pytest.mark.parametrize("name", OF_SEVERAL_VERSIONS)
 def test_older_records_come_back_as_the_version_of_the_metadata(name: str) -> None:
     # reading the text of an old record is upgrading it
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     records = dbnfast.scan(data)
     upgraded = records.upgrade(records.version)
     for pretty in (True, False):
@@ -139,7 +140,7 @@ def test_older_records_come_back_as_the_version_of_the_metadata(name: str) -> No
 
 @pytest.mark.parametrize("name", OF_ONE_VERSION)
 def test_text_tells_ts_out_by_itself(name: str) -> None:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     records = dbnfast.scan(data, on_truncated="ignore")
     for encoding, pretty, text in forms(records, data):
         got = READERS[encoding](text, version=records.version)

@@ -13,6 +13,7 @@ from dbnfast import errors, reference
 from dbnfast.compression import inflate
 from dbnfast.enums import Schema, SType
 from dbnfast.layouts import LAYOUT_BY_NAME, layout_by_size
+from places import golden
 
 dbn = pytest.importorskip("databento_dbn")
 
@@ -26,7 +27,7 @@ DAMAGED = sorted(k for k, v in FILES.items() if "expect" in v and v["compression
 
 
 def content(name: str) -> bytes:
-    data = (FIXTURES / name).read_bytes()
+    data = golden(name).read_bytes()
     return inflate(memoryview(data)).data.tobytes() if name.endswith(".zst") else data
 
 

@@ -21,6 +21,10 @@ cdef enum:
 cdef class Feed:
     """Bytes in, runs of whole records out; see the stub."""
 
+    # One thread at a time may use it. Where several do, they get errors or each other's records,
+    # but none reads or writes where it must not: whatever touches memory and the numbers that
+    # describe it makes no object in between, since that may let another thread in.
+
     cdef type cls
     cdef SizeTable sizes
     cdef bint started
@@ -46,11 +50,13 @@ cdef class Feed:
     cdef object lent_view  # what was lent, where that is not in the block any more
     cdef readonly Py_ssize_t _offset  # in the stream, of the first byte not decoded
     cdef readonly Py_ssize_t _n_records
-    cdef readonly object _fault  # (length, rtype) of the header at `offset` that cannot be true
+    # of the header at `_offset` that cannot be true; a length of -1: there is none
+    cdef int fault_length, fault_rtype
 
     def __cinit__(self):
         self.ready = []
         self.memory = NULL
+        self.fault_length = -1
 
     def _set_up(self, type cls not None, SizeTable sizes not None):
         """Tell the class of the runs and the sizes of records, once."""
@@ -69,30 +75,41 @@ cdef class Feed:
         """Drop what is held: it was taken elsewhere."""
         if self.started:
             raise RuntimeError("the records have begun already")
+        self.begin = self.end
         if not self.lent:
-            self.block = self.view = None
             self.memory = NULL
             self.size = self.begin = self.end = 0
-        self.begin = self.end
+            self.block = self.view = None
 
     @property
     def _held(self):
         """What came before `_start`, as a read-only view; None where nothing did."""
-        if self.end == self.begin:
-            return None
-        return self.view[self.begin:self.end]
+        with cython.critical_section(self):
+            if self.end == self.begin:
+                return None
+            return self.view[self.begin:self.end]
 
     @property
     def _waiting(self):
         """Bytes that came in and are not part of what was handed out."""
-        return self.n_carry + self.end - self.begin + self.n_ready
+        with cython.critical_section(self):
+            return self.n_carry + self.end - self.begin + self.n_ready
 
     @property
     def _tail(self):
         """The bytes of the record that is not whole, as a read-only view."""
-        if self.n_carry:
-            return memoryview(<bytes>self.carry[:self.n_carry])
-        return self.view[self.begin:self.end]
+        with cython.critical_section(self):
+            if self.n_carry:
+                return memoryview(<bytes>self.carry[:self.n_carry])
+            return self.view[self.begin:self.end]
+
+    @property
+    def _fault(self):
+        """The (length, rtype) of the header that cannot be true; None where there is none."""
+        with cython.critical_section(self):
+            if self.fault_length < 0:
+                return None
+            return self.fault_length, self.fault_rtype
 
     @cython.critical_section
     def _start(self, int version, bint ts_out, object metadata, Py_ssize_t consumed):
@@ -109,10 +126,12 @@ cdef class Feed:
         if self.size > MAX_BLOCK and self.end - self.begin < MIN_BLOCK and not self.lent:
             self.replace_block(MAX_BLOCK)  # a long header made the block large
 
+    @cython.critical_section
     def _settle_version(self, int version):
         """Set the version of the runs to come, where the stream did not state it."""
         self.version = version
 
+    @cython.critical_section
     def _advance(self, Py_ssize_t n_bytes):
         """Count bytes of the stream that were taken elsewhere, as the metadata is."""
         self._offset += n_bytes
@@ -177,16 +196,19 @@ cdef class Feed:
             raise ValueError(f"start {start} lies outside the {PyBytes_GET_SIZE(data)} bytes")
         if not self.started:
             raise RuntimeError("the records have not begun")
-        if self._fault is not None or n == 0:
+        if self.fault_length >= 0 or n == 0:
             return 0
         self.harvest()
-        if self.end > self.begin and self._fault is None:
+        if self.fault_length >= 0:
+            return 0
+        if self.end > self.begin:
             # the block's tail is a cut record, and the rest of it is in `data`
-            memcpy(self.carry, self.memory + self.begin, self.end - self.begin)
+            if self.end - self.begin > MAX_RECORD_SIZE or self.n_carry:
+                raise RuntimeError("several threads use the decoder at once")
             self.n_carry = self.end - self.begin
+            memcpy(self.carry, self.memory + self.begin, self.n_carry)
             self.begin = self.end
-        if self._fault is None:
-            self.consume(data, <const uint8_t*>PyBytes_AS_STRING(data), start, start + n, True)
+        self.consume(data, <const uint8_t*>PyBytes_AS_STRING(data), start, start + n, False)
         return 0
 
     @cython.critical_section
@@ -205,7 +227,7 @@ cdef class Feed:
             # what is held must stay in one piece: it moves on, and what was lent stays lent
             self.lent_view = self.block[self.end:]
             self.replace_block(data.shape[0])
-        while at < data.shape[0] and self._fault is None:
+        while at < data.shape[0] and self.fault_length < 0:
             self.make_room(data.shape[0] - at)
             n = min(data.shape[0] - at, self.size - self.end)
             memcpy(self.memory + self.end, &data[at], n)
@@ -242,7 +264,7 @@ cdef class Feed:
                 f"{n_bytes} bytes were written, the buffer has room for {self.size - self.end}"
             )
         self.lent = False
-        if self._fault is None:
+        if self.fault_length < 0:
             self.end += n_bytes
 
     @cython.critical_section
@@ -251,18 +273,19 @@ cdef class Feed:
         return self.drain()
 
     cdef list drain(self):
-        cdef list ready
-        if self.started and self._fault is None:
+        cdef list ready, fresh
+        if self.started and self.fault_length < 0:
             self.harvest()
+        fresh = []
         ready = self.ready
-        self.ready = []
+        self.ready = fresh
         self.n_ready = 0
         return ready
 
     cdef int harvest(self) except -1:
         # Decode what the block holds; what is left there is a cut record, or nothing.
         if self.end > self.begin:
-            self.begin = self.consume(self.view, self.memory, self.begin, self.end, False)
+            self.consume(self.view, self.memory, self.begin, self.end, True)
         return 0
 
     cdef int make_room(self, Py_ssize_t wanted) except -1:
@@ -283,45 +306,59 @@ cdef class Feed:
             # before the records begin a header may outgrow any block; it grows as it arrives
             size = 2 * (tail + MIN_ROOM)
         cdef object fresh = memoryview(numpy.empty(size, dtype=numpy.uint8))
+        cdef object view = fresh.toreadonly()
         cdef uint8_t[::1] cells = fresh
+        tail = self.end - self.begin
+        if tail > cells.shape[0]:
+            raise RuntimeError("several threads use the decoder at once")
         if tail:
             memcpy(&cells[0], self.memory + self.begin, tail)
-        self.block = fresh
-        self.view = fresh.toreadonly()
         self.memory = &cells[0]
         self.size = cells.shape[0]
         self.begin = 0
         self.end = tail
+        self.block = fresh
+        self.view = view
         return 0
 
-    cdef Py_ssize_t consume(
-        self, object owner, const uint8_t* base, Py_ssize_t start, Py_ssize_t end, bint keep_tail
+    cdef int consume(
+        self, object owner, const uint8_t* base, Py_ssize_t start, Py_ssize_t end, bint in_block
     ) except -1:
-        # Decode bytes `start` to `end` of `owner`. Gives the first byte that is not decoded;
-        # with keep_tail what is left there goes to the carry.
+        # Decode bytes `start` to `end` of `owner`. What is left at the end stays in the block,
+        # where that is the owner; else it goes to the carry. Objects are made last.
         cdef Summary summary
         cdef const uint16_t* min_size = self.sizes.of(self.ts_out)
+        cdef Py_ssize_t first
+        cdef bytes joined = None
         if self.n_carry:
-            start += self.complete_carry(base + start, end - start)
-            if self.n_carry or self._fault is not None:
-                return end
-        if start == end:
-            return end
+            joined = self.complete_carry(base, &start, end)
+        if self.n_carry or self.fault_length >= 0:
+            start = end
+        first = start
         survey(base + start, end - start, min_size, &summary)
-        if summary.n_records:
-            self.add(owner, base + start, start, &summary)
-            self._n_records += summary.n_records
-            self._offset += summary.stop
-            start += summary.stop
+        self._n_records += summary.n_records
+        self._offset += summary.stop
+        start += summary.stop
         if summary.status == INVALID:
-            self._fault = (load_u8(base + start) * 4, load_u8(base + start + 1))
-            return start
-        if keep_tail and start < end:
+            self.fault_length = load_u8(base + start) * 4
+            self.fault_rtype = load_u8(base + start + 1)
+        elif not in_block and start < end:
             # a tail is shorter than the record it begins, or than a header
             self.n_carry = min(end - start, <Py_ssize_t>MAX_RECORD_SIZE)
             memcpy(self.carry, base + start, self.n_carry)
-            return end
-        return start
+        if in_block:
+            self.begin = start
+        if joined is not None:
+            self.add_single(joined)
+        if summary.n_records:
+            self.add(owner, base + first, first, &summary)
+        return 0
+
+    cdef int add_single(self, bytes record) except -1:
+        cdef Summary summary
+        cdef const uint8_t* base = <const uint8_t*>PyBytes_AS_STRING(record)
+        survey(base, PyBytes_GET_SIZE(record), self.sizes.of(self.ts_out), &summary)
+        return self.add(record, base, 0, &summary)
 
     cdef int add(
         self, object owner, const uint8_t* base, Py_ssize_t start, Summary* summary
@@ -340,39 +377,36 @@ cdef class Feed:
         self.n_ready += run._nbytes
         return 0
 
-    cdef Py_ssize_t complete_carry(self, const uint8_t* base, Py_ssize_t n) except -1:
-        # Complete the cut record with the bytes that follow it; gives how many were taken. The
-        # record is judged once its header is there.
-        cdef Py_ssize_t taken = 0, missing, size = 0
+    cdef bytes complete_carry(self, const uint8_t* base, Py_ssize_t* start, Py_ssize_t end):
+        # Complete the cut record with the bytes that follow it, and move `start` behind them;
+        # gives the record once it is whole. It is judged once its header is there.
+        cdef Py_ssize_t n, size = 0
         cdef const uint8_t* record = NULL
         cdef uint8_t rtype = 0
         cdef Cursor cursor
-        cdef Summary summary
-        cdef const uint16_t* min_size = self.sizes.of(self.ts_out)
         cdef bytes joined
         if self.n_carry < HEADER_SIZE:
-            taken = min(n, HEADER_SIZE - self.n_carry)
-            memcpy(self.carry + self.n_carry, base, taken)
-            self.n_carry += taken
+            n = min(end - start[0], HEADER_SIZE - self.n_carry)
+            memcpy(self.carry + self.n_carry, base + start[0], n)
+            self.n_carry += n
+            start[0] += n
         if self.n_carry < HEADER_SIZE:
-            return taken
+            return None
         cursor.pos = self.carry
         cursor.end = cursor.pos + self.n_carry
-        if step(&cursor, min_size, &record, &size, &rtype) == INVALID:
-            self._fault = (load_u8(self.carry) * 4, load_u8(self.carry + 1))
-            return taken
-        missing = load_u8(self.carry) * 4 - self.n_carry
-        if n - taken < missing:
-            missing = n - taken
-        memcpy(self.carry + self.n_carry, base + taken, missing)
-        self.n_carry += missing
-        taken += missing
-        if self.n_carry < load_u8(self.carry) * 4:
-            return taken
-        joined = PyBytes_FromStringAndSize(<const char*>self.carry, self.n_carry)
-        survey(<const uint8_t*>PyBytes_AS_STRING(joined), self.n_carry, min_size, &summary)
-        self.add(joined, <const uint8_t*>PyBytes_AS_STRING(joined), 0, &summary)
+        if step(&cursor, self.sizes.of(self.ts_out), &record, &size, &rtype) == INVALID:
+            self.fault_length = load_u8(self.carry) * 4
+            self.fault_rtype = load_u8(self.carry + 1)
+            return None
+        size = load_u8(self.carry) * 4
+        n = min(end - start[0], size - self.n_carry)
+        memcpy(self.carry + self.n_carry, base + start[0], n)
+        self.n_carry += n
+        start[0] += n
+        if self.n_carry < size:
+            return None
+        joined = PyBytes_FromStringAndSize(<const char*>self.carry, size)
         self._n_records += 1
-        self._offset += self.n_carry
+        self._offset += size
         self.n_carry = 0
-        return taken
+        return joined

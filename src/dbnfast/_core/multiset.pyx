@@ -282,8 +282,8 @@ cdef class Bag:
             raise ValueError("least needs one entry for each rtype")
         if run._n == 0:
             return 0
-        self.reserve(run._n)
         self.runs.append(run)  # before anything points into it
+        self.reserve(run._n)
         n = self.put_all(run, &least[0])
         self.left += n
         if n == 0:

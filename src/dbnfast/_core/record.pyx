@@ -8,7 +8,7 @@ from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from dbnfast._core.bounds cimport STEP, Cursor, step
+from dbnfast._core.bounds cimport STEP, Cursor, Status, step
 from dbnfast._core.copy cimport Program, upgrade_record
 from dbnfast._core.header cimport (
     HEADER_SIZE,
@@ -285,9 +285,12 @@ cdef class RecordIterator:
         cdef const uint8_t* record = NULL
         cdef Py_ssize_t n = 0
         cdef uint8_t rtype = 0
+        cdef Status status
         if self.run is None:
             raise StopIteration
-        if step(&self.cursor, self.sizes.of(self.run._ts_out), &record, &n, &rtype) != STEP:
+        with cython.critical_section(self):
+            status = step(&self.cursor, self.sizes.of(self.run._ts_out), &record, &n, &rtype)
+        if status != STEP:
             raise StopIteration
         return make_record(self.table, record, n, self.run._ts_out, self.upgrade)
 

@@ -16,7 +16,7 @@ cdef class Run:
     cdef readonly bint _ts_out
     cdef readonly object _metadata
     cdef object dtype  # of the array that shows all records; None where not known
-    cdef public object _offsets  # the index of a mixed run; None until it is needed
+    cdef object offsets  # the index of a mixed run; None until it is needed
 
 
 cdef object view_dtype(Run run)

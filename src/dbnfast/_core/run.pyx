@@ -81,6 +81,18 @@ cdef class Run:
             return self.groups
         return ((self._rtype, self._size, self._n),) if self._n else ()
 
+    @property
+    def _offsets(self):
+        """The index of a mixed run; None until it is set, once."""
+        with cython.critical_section(self):
+            return self.offsets
+
+    @_offsets.setter
+    def _offsets(self, offsets):
+        with cython.critical_section(self):
+            if self.offsets is None:
+                self.offsets = offsets
+
 
 cdef Run make_run(
     type cls, object owner, const uint8_t* base, Py_ssize_t start, Summary* summary, int version,

@@ -15,7 +15,7 @@ from dbnfast.live.requests import ALL_SYMBOLS
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from typing import Self
 
     from dbnfast.enums import Schema
@@ -244,6 +244,8 @@ class Live(LiveBase):
         if self._engine is not None:
             self._engine.terminate()
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():  # a lock may be held by a thread that is no more
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Bound early: at its end the interpreter clears a module's names, and may do so before
+        # it drops the last objects. A lock may then be held by a thread that is no more.
+        if not is_finalizing():
             self.__exit__()
