@@ -12,7 +12,7 @@ VENV ?= .venv
 TEST_GROUP ?= bench
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize sdist wheels minimum \
+.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize fuzz sdist wheels minimum \
 	clean help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make minimum   run the tests with the lowest versions that are allowed"
 	@echo "make debug     run the tests with bounds checks compiled in"
 	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make fuzz      fuzz each target for FUZZ_SECONDS; FUZZ_TARGETS= chooses"
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +43,10 @@ $(VENV)/.package: $(VENV)/.made $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.package
 	$(BIN)/pip install --quiet --group $(TEST_GROUP)
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.test
+	$(BIN)/pip install --quiet --group fuzz
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
@@ -167,6 +172,16 @@ wheels: $(VENV)/.wheels
 
 minimum: $(VENV)/.wheels
 	$(BIN)/python tests/packaging/minimum.py
+
+FUZZ_SECONDS = 600
+FUZZ_TARGETS =
+
+fuzz: $(VENV)/.fuzz
+	@command -v clang >/dev/null || \
+		{ echo "make fuzz needs clang: apt-get install clang"; exit 1; }
+	CC=clang DBNFAST_FUZZ=1 DBNFAST_DEBUG=1 $(BIN)/pip install --quiet --no-deps --upgrade \
+		--target build/site-fuzz .
+	PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean:
 	rm -rf build dist src/*.egg-info

@@ -3,7 +3,7 @@ Build the compiled core; everything else is in pyproject.toml.
 
 Switches, all off by default: DBNFAST_DEBUG=1 compiles bounds checks in, DBNFAST_SANITIZE=1
 adds AddressSanitizer and UndefinedBehaviorSanitizer, DBNFAST_TRACE=1 adds line tracing for
-coverage.
+coverage, DBNFAST_FUZZ=1 adds libFuzzer's counters of edges and both sanitizers (CC=clang).
 """
 
 import os
@@ -15,6 +15,7 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("DBNFAST_DEBUG") == "1"
 SANITIZE = os.environ.get("DBNFAST_SANITIZE") == "1"
 TRACE = os.environ.get("DBNFAST_TRACE") == "1"
+FUZZ = os.environ.get("DBNFAST_FUZZ") == "1"
 
 UTILITY = "dbnfast._core._cyutility"
 
@@ -30,9 +31,14 @@ if SANITIZE:
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     compile_args += [*flags, "-O1", "-g", "-fno-omit-frame-pointer"]
     link_args += flags
+if FUZZ:  # no runtime is linked: whoever loads this preloads libFuzzer's, which has the sanitizers'
+    flags = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined"]
+    compile_args += [*flags, "-O1", "-g", "-fno-omit-frame-pointer"]
+    link_args += flags
 macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if TRACE else []
 
 kind = ("-debug" if DEBUG else "") + ("-trace" if TRACE else "") + ("-san" if SANITIZE else "")
+kind += "-fuzz" if FUZZ else ""
 build_dir = f"build/cython{kind}"
 core = Path("src/dbnfast/_core")
 extensions = [
@@ -88,5 +94,8 @@ compiles = not {"sdist", "egg_info", "dist_info"} & set(sys.argv[1:])
 setup(
     ext_modules=translated() if compiles else extensions,
     # objects of one kind of build are never taken for another's
-    options={"build": {"build_base": f"build/objects{kind}"}},
+    options={
+        "build": {"build_base": f"build/objects{kind}"},
+        "build_ext": {"parallel": FUZZ},  # instrumented code takes a minute to compile
+    },
 )

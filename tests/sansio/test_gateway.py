@@ -917,6 +917,20 @@ def test_any_bytes_are_survived() -> None:
         assert peer.session.closed or peer.session.wants_data
 
 
+@pytest.mark.parametrize(
+    "line", [f"hello {KEY}", f"{KEY}=1", f"schema=trades|stype_in=raw_symbol|symbols={KEY}"]
+)
+def test_no_error_repeats_a_key_that_is_in_the_wrong_place(line: str) -> None:
+    peer = connected(trades([0]))
+    peer.send(line)
+    peer.start()
+    assert any("opqrs" in text for text in peer.said)
+    assert KEY.encode() not in peer.sent
+    refused = Peer(Service(trades([0]), keys=KEY), **{KEY: 1})
+    assert "opqrs" in refused.log_in()["error"]
+    assert KEY.encode() not in refused.sent
+
+
 def test_no_key_is_ever_shown() -> None:
     said: list[str] = []
     service = Service(trades([0]), keys=KEY)

@@ -15,6 +15,7 @@ from dbnfast import (
     GatewayError,
     HeartbeatTimeout,
     MarketState,
+    MetadataError,
     Reconnected,
     ReconnectPolicy,
     Records,
@@ -205,6 +206,19 @@ def test_a_start_of_the_users_own_that_is_refused() -> None:
     run.begin(peers.error("too old", 8))
     assert run.session.ended
     assert isinstance(run.session.error, GatewayError)
+
+
+def test_damage_in_the_same_read_as_the_reply_is_the_end() -> None:
+    run = Run("trades")
+    run.session.start(run.now)
+    run.session.connection_made(run.now)
+    run.receive(GREETING)
+    run.receive(WELCOME + b"no header, though long enough for one".ljust(200))
+    assert not run.session.connected
+    assert isinstance(run.session.error, MetadataError)
+    assert run.session.session_id == "17"
+    with pytest.raises(MetadataError):
+        run.session.check()
 
 
 def test_damage_in_mid_stream_is_an_end_like_others(run: Run) -> None:

@@ -199,6 +199,8 @@ class Player:
         yield self._notices.system(code, text, *self._times())
 
     def _error(self, code: ErrorCode, text: str, is_last: bool = True) -> Iterator[Block]:
+        # a client's mistake may have put a key where it does not belong, and errors are kept
+        text = self._service.hide(text)
         yield self._notices.error(code, text, is_last, *self._times())
 
     def _unresolved(self, symbols: list[str]) -> Iterator[Block]:

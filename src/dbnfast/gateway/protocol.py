@@ -219,7 +219,7 @@ class GatewaySession:
         self.receive_data(rest)
 
     def _refuse(self, text: str) -> None:
-        text = " ".join(text.replace("|", "/").split())
+        text = self._service.hide(" ".join(text.replace("|", "/").split()))
         self._say(format_line({"success": 0, "error": text}))
         self._ending = f"refused: {text}"
 

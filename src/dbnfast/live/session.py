@@ -461,6 +461,8 @@ class Session:
         self.session_id, self.lsg_version = event.session_id, event.lsg_version
         log(logging.INFO, "authenticated, session_id=%r", event.session_id)
         self._resumed = self._asked(self.subscriptions)
+        if not self._is_in(protocol):
+            return  # damage came in the same read as the reply: the end is the next event
         protocol.subscribe(self._resumed)
         if self.started:
             self._begin(protocol, now)
