@@ -12,8 +12,8 @@ VENV ?= .venv
 TEST_GROUP ?= bench
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize fuzz sdist wheels minimum \
-	clean help
+.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize coverage fuzz sdist wheels \
+	minimum clean help
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
@@ -30,6 +30,7 @@ help:
 	@echo "make debug     run the tests with bounds checks compiled in"
 	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz      fuzz each target for FUZZ_SECONDS; FUZZ_TARGETS= chooses"
+	@echo "make coverage  run the tests, and report which Python and Cython code they reach"
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +60,10 @@ $(VENV)/.docs: $(VENV)/.package
 
 $(VENV)/.wheels: $(VENV)/.made $(SOURCES)
 	$(BIN)/pip install --quiet --group wheels
+	touch $@
+
+$(VENV)/.coverage: $(VENV)/.test
+	$(BIN)/pip install --quiet --group coverage
 	touch $@
 
 demo: $(VENV)/.package
@@ -161,6 +166,16 @@ sanitize: $(VENV)/.test
 		UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/site-san DBNFAST_EXPECT=site-san \
 		$(BIN)/python -m pytest -q tests -n 2 -p no:cacheprovider -p no:faulthandler \
 		$(addprefix --ignore=,$(PLAIN_ONLY))
+
+# counters fit one build only, so that each run starts anew; the soak repeats what shorter tests
+# do. -O: a page of the report may show several ways out of a line, which is asserted against
+coverage: $(VENV)/.coverage
+	rm -rf build/coverage build/coverage-data build/*-trace
+	mkdir -p build/coverage-data
+	DBNFAST_TRACE=1 $(BIN)/pip install --quiet --no-deps --upgrade --target build/site-trace .
+	HYPOTHESIS_PROFILE=quick PYTHONPATH=$(CURDIR)/build/site-trace DBNFAST_EXPECT=site-trace \
+		$(BIN)/python -m coverage run -m pytest -q tests -n 2 --ignore=tests/net/test_live_soak.py
+	$(BIN)/python -O .ci/coverage_report.py
 
 sdist: $(VENV)/.wheels
 	rm -rf dist

@@ -2,8 +2,9 @@
 Build the compiled core; everything else is in pyproject.toml.
 
 Switches, all off by default: DBNFAST_DEBUG=1 compiles bounds checks in, DBNFAST_SANITIZE=1
-adds AddressSanitizer and UndefinedBehaviorSanitizer, DBNFAST_TRACE=1 adds line tracing for
-coverage, DBNFAST_FUZZ=1 adds libFuzzer's counters of edges and both sanitizers (CC=clang).
+adds AddressSanitizer and UndefinedBehaviorSanitizer, DBNFAST_TRACE=1 adds gcov's counters, and
+marks in the C code where each line begins, for coverage, DBNFAST_FUZZ=1 adds libFuzzer's counters
+of edges and both sanitizers (CC=clang).
 """
 
 import os
@@ -24,7 +25,7 @@ link_args: list[str] = []
 if sys.platform != "win32":
     compile_args += ["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     compile_args += ["-Wno-missing-field-initializers", "-Wno-cast-function-type"]
-if not (DEBUG or SANITIZE or TRACE) and sys.platform != "win32":
+if not (DEBUG or SANITIZE or TRACE or FUZZ) and sys.platform != "win32":
     compile_args += ["-g0"]  # Python's own flags ask for debug information: most of a wheel
     link_args += ["-Wl,-s"] if sys.platform == "linux" else []
 if SANITIZE:
@@ -35,7 +36,10 @@ if FUZZ:  # no runtime is linked: whoever loads this preloads libFuzzer's, which
     flags = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined"]
     compile_args += [*flags, "-O1", "-g", "-fno-omit-frame-pointer"]
     link_args += flags
-macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if TRACE else []
+if TRACE:  # gcov counts branches of the C code: one that is not optimized, so that none is folded
+    flags = ["--coverage", "-fprofile-update=atomic"]
+    compile_args += [*flags, "-O0"]
+    link_args += flags
 
 kind = ("-debug" if DEBUG else "") + ("-trace" if TRACE else "") + ("-san" if SANITIZE else "")
 kind += "-fuzz" if FUZZ else ""
@@ -47,7 +51,6 @@ extensions = [
         [source.as_posix()],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
-        define_macros=macros,
     )
     for source in sorted(core.glob("*.pyx"))
 ]
@@ -57,7 +60,6 @@ extensions.append(
         [f"{build_dir}/_cyutility.c"],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
-        define_macros=macros,
     )
 )
 

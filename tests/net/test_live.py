@@ -37,7 +37,9 @@ from dbnfast import (
     TradeMsg,
 )
 from dbnfast.compression import zstd
+from dbnfast.enums import SystemCode
 from dbnfast.live import base, pump, session
+from dbnfast.live.hours import MarketHours
 from peers import KEY, Peer, Talk, serving
 
 TRADES = [streams.trade(i) for i in range(50)]
@@ -928,3 +930,78 @@ def test_what_a_little_inflates_to_is_bounded(on_slow: str) -> None:
             most = max(most, live.stats().backlog_bytes)
         assert found == n
         assert most < 40 << 20
+
+
+def test_what_was_given_can_be_asked_for() -> None:
+    live = Live(KEY, "127.0.0.1", 13_000, compression="zstd")
+    assert (live.gateway, live.port, str(live.compression)) == ("127.0.0.1", 13_000, "zstd")
+    assert Live(KEY).gateway is None
+
+
+def test_what_a_subscription_must_say() -> None:
+    live = Live(KEY, "127.0.0.1", 13_000)
+    with pytest.raises(TypeError, match="schema is missing"):
+        live.subscribe("GLBX.MDP3")
+    with pytest.raises(ValueError, match="dataset is missing: give it here or to the constructor"):
+        live.subscribe(schema="trades")
+
+
+@pytest.mark.parametrize("given", [True, "CME_Equity", "made"])
+def test_hours_of_the_market_are_made_or_given(given: Any) -> None:
+    pytest.importorskip("pandas_market_calendars")
+    made = MarketHours("GLBX.MDP3")
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer, hours=made if given == "made" else given)
+        silence = live._session._silence  # type: ignore[union-attr]
+        assert silence is not None
+        hours = silence._hours
+        assert isinstance(hours, MarketHours)
+        assert (hours is made) == (given == "made")
+        assert body_of(live.batches()) == BODY
+
+
+def test_the_gateways_warning_of_a_slow_reader_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    warning = peers.system("behind by 3 s", int(SystemCode.SLOW_READER_WARNING))
+    with Peer(serving(BODY, warning)) as peer, caplog.at_level(logging.WARNING):
+        assert body_of(subscribed(peer).batches()) == BODY + warning
+    assert "the gateway warns: behind by 3 s" in caplog.text
+
+
+def test_a_stream_that_takes_a_part_is_given_the_rest() -> None:
+    class Small:
+        def __init__(self) -> None:
+            self.taken = bytearray()
+
+        def write(self, data: Any) -> int:
+            self.taken += data[:100]
+            return min(len(data), 100)
+
+    out = Small()  # neither flush nor closed
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_stream(out)
+        live.start()
+        live.block_for_close(10)
+    assert dbnfast.scan(bytes(out.taken)).tobytes() == BODY
+
+
+def test_an_error_of_the_reconnect_callback_is_reported() -> None:
+    heard: list[BaseException] = []
+
+    def fails(last: Any, start: Any) -> None:
+        raise ZeroDivisionError("in the callback")
+
+    n = iter(range(100))
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(peers.live_header() + TRADES[next(n)])
+
+    with Peer(script) as peer:
+        live = subscribed(peer, reconnect_policy="reconnect")
+        live.add_reconnect_callback(fails, heard.append)
+        for item in live.events():
+            if heard and isinstance(item, Records):
+                break
+    assert [str(error) for error in heard] == ["in the callback"]

@@ -24,7 +24,7 @@ import dbnfast
 import peers
 import streams
 from dbnfast import Live, Records
-from dbnfast.live import pump, session
+from dbnfast.live import pump, session, sinks
 from peers import KEY, Peer, Talk, serving
 
 TRADES = [streams.trade(i) for i in range(50)]
@@ -553,3 +553,73 @@ def test_a_forked_process_has_no_part_in_the_session(tmp_path: Path) -> None:
     with Peer(flood) as peer:
         out = run_script(WITH_CALLBACK + FORK, peer, tmp_path)
     assert out.split() == ["SessionClosed", "goes", "on"]
+
+
+# a thread of the session that ends by an error of its own
+
+
+class Broken(Exception):
+    """No error that a session knows."""
+
+
+@pytest.mark.parametrize("how", ["callback", "batches"])
+def test_an_error_of_the_reading_thread_is_raised_to_the_user(
+    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = pump.Pump.step
+
+    def step(self: Any, timeout: float | None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise Broken("no such thing")
+        plain(self, timeout)
+
+    monkeypatch.setattr(pump.Pump, "step", step)
+    with Peer(paced(5, 0.01)) as peer, caplog.at_level(logging.ERROR):
+        live = subscribed(peer)
+        if how == "callback":
+            live.add_callback(lambda record: None)
+        else:
+            live._engine.read_ahead()  # as `async for` does
+        live.start()
+        with pytest.raises(Broken, match="no such thing"):
+            live.block_for_close(10)
+        with pytest.raises(Broken, match="no such thing"):
+            live.block_for_close(10)
+        assert not live.is_connected()
+    assert "the session's thread ended: Broken('no such thing')" in caplog.text
+
+
+def test_an_error_of_the_handing_thread_is_raised_to_the_user(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def dispatch(self: Any, item: Any, metadata: Any) -> None:
+        raise Broken("no sink")
+
+    monkeypatch.setattr(sinks.Sinks, "dispatch", dispatch)
+    with Peer(paced(5, 0.01)) as peer, caplog.at_level(logging.ERROR):
+        live = subscribed(peer)
+        live.add_callback(lambda record: None)
+        live.start()
+        with pytest.raises(Broken, match="no sink"):
+            live.block_for_close(10)
+    assert "the session's thread ended: Broken('no sink')" in caplog.text
+
+
+def test_what_is_called_at_the_end_is_called_at_once_behind_it() -> None:
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        called: list[str] = []
+        live._engine.call_when_closed(lambda: called.append("first"))
+        assert b"".join(bytes(records) for records in live.batches()) == BODY
+        assert called == ["first"]
+        live._engine.call_when_closed(lambda: called.append("second"))
+        assert called == ["first", "second"]
+
+
+def test_without_poll_the_session_selects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(pump.select, "poll")
+    monkeypatch.setattr(pump, "BLOCKS", False)
+    with Peer(paced(5, 0.01)) as peer:
+        live = subscribed(peer)
+        found = b"".join(bytes(records) for records in live.batches())
+    assert found == b"".join(TRADES[:5])

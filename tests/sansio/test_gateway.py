@@ -963,3 +963,12 @@ def test_control_records_are_not_replayed() -> None:
     store = dbnfast.read(fixture("live.v3.dbn"))
     wanted = [bytes(record) for record in store if record.rtype not in CONTROL]
     assert [bytes(record) for record in peer.records] == wanted
+
+
+def test_a_line_without_end_ends_a_session_that_has_not_started() -> None:
+    peer = connected(trades([0]))
+    peer.session.receive_data(b"schema=" + b"x" * (4 << 20))
+    peer.pull()
+    assert peer.session.closed
+    assert "a line is longer than" in peer.session.close_reason
+    assert peer.said == []  # before records flow it can hear nothing

@@ -711,3 +711,104 @@ def test_parts_need_a_folder(tmp_path: Path, capsys: Out) -> None:
     path.write_bytes(b"")
     assert main(["split", TRADES, str(path), "--force"]) == 1
     assert capsys.readouterr().err == f"dbnfast: {path}: is no directory\n"
+
+
+# ---------------------------------------------------------------- blocks, and what is nowhere
+
+
+def bars_at(path: Path, seconds: list[int | None], **header: Any) -> Path:
+    """A file of bars at so many seconds since 1970; None has no time."""
+    metadata = dbnfast.Metadata("X", schema="ohlcv-1s", **header)
+    records = b"".join(
+        streams.record(0x20, 56, ts_event=2**64 - 1 if n is None else n * 10**9) for n in seconds
+    )
+    path.write_bytes(metadata.encode() + records)
+    return path
+
+
+def test_stats_are_the_same_in_small_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    seconds = [None, None, 10, 11, 5, 12, 30, None, 31, 29, 92, 93]
+    path = bars_at(tmp_path / "a.dbn", [second for second in seconds for _ in range(10)])
+    found = []
+    for block in (1 << 20, 1020):
+        monkeypatch.setattr(import_module("dbnfast.cli.stats"), "BLOCK", block)
+        assert main(["stats", "--json", "--gap", "17s", str(path)]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+    assert [one["ns"] for one in found[0]["gaps"]] == [18 * 10**9, 61 * 10**9]
+    assert (found[0]["first"], found[0]["last"]) == (
+        "1970-01-01T00:00:05.000000000Z",
+        "1970-01-01T00:01:33.000000000Z",
+    )
+
+
+def test_stats_name_the_longest_of_many_gaps(tmp_path: Path, capsys: Out) -> None:
+    path = bars_at(tmp_path / "a.dbn", [n * (n + 1) // 2 * 10 for n in range(1, 30)])
+    assert main(["stats", "--gap", "1s", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "  28 gaps of more than 1s\n  the longest 10:\n" in out
+    shown = [line[-1] for line in lines_of(out) if line[0].startswith("1970") and len(line) == 3]
+    assert shown == [format_duration(10 * n * 10**9) for n in range(20, 30)]
+
+
+def test_stats_of_a_damaged_file_do_not_stop_the_rest(capsys: Out) -> None:
+    bad = str(FIXTURES / "bad/record-short-mbp-1.v3.dbn")
+    assert main(["stats", bad, TRADES]) == 1
+    out, err = capsys.readouterr()
+    assert "record-short-mbp-1" in err
+    assert "byte 1416" in err
+    n = len(dbnfast.scan(Path(TRADES).read_bytes()))
+    assert f"  records   {n}\n" in out
+
+
+def test_convert_in_small_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("dbnfast.cli.convert"), "BLOCK", 1020)
+    source = dbnfast.scan(SAMPLE.read_bytes())
+    for name in ("all.dbn", "all.dbn.zst"):
+        assert main(["convert", str(SAMPLE), str(tmp_path / name)]) == 0
+        made = dbnfast.scan((tmp_path / name).read_bytes())
+        assert (made.tobytes(), made.metadata) == (source.tobytes(), source.metadata)
+
+
+def test_convert_to_a_schema_that_is_not_there_names_it_in_the_header(tmp_path: Path) -> None:
+    path = bars_at(tmp_path / "a.dbn", [1, 2, 3])
+    assert main(["convert", str(path), str(tmp_path / "b.dbn"), "--schema", "trades"]) == 0
+    made = dbnfast.scan((tmp_path / "b.dbn").read_bytes())
+    assert made.metadata is not None
+    assert (made.metadata.schema, len(made)) == ("trades", 0)
+
+
+def test_convert_text_without_records(tmp_path: Path, capsys: Out) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    out = tmp_path / "out.dbn"
+    args = ["convert", str(empty), str(out), "--from", "json", "--dataset", "XNAS.ITCH"]
+    assert main(args) == 0
+    made = dbnfast.scan(out.read_bytes())
+    assert made.metadata is not None
+    assert (made.metadata.dataset, made.metadata.schema, len(made)) == ("XNAS.ITCH", None, 0)
+
+
+def test_convert_text_knows_no_symbols(tmp_path: Path, capsys: Out) -> None:
+    text = tmp_path / "a.csv"
+    assert main(["convert", TRADES, str(text)]) == 0
+    out = tmp_path / "b.dbn"
+    assert main(["convert", str(text), str(out), "--dataset", "X", "--symbol", "ESH1"]) != 0
+    assert "--symbol needs DBN: records read from text have no symbols" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_serve_needs_an_input_that_is_open(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["serve", "-", "--key", "db-" + "x" * 29]) == 1
+    assert "standard input is closed" in capsys.readouterr().err
+
+
+def test_headings_stand_out_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["info", TRADES]) == 0
+    assert "\x1b[1m" in capsys.readouterr().out

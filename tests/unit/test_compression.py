@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
 
 import pytest
 
 import dbnfast
 import streams
+from dbnfast import compression
 from dbnfast.compression import (
     Deflater,
     Frame,
@@ -248,3 +250,33 @@ def test_deflater(compression: Compression) -> None:
     out += deflater.finish()
     plain = streams.inflate(out) if compression == "zstd" else out
     assert plain == b"abcdef"
+
+
+def test_what_frames_say_they_hold_is_not_trusted_with_memory() -> None:
+    # 100 frames of one block each that may be 128 KiB, in 1.3 KB: the data grows with what comes
+    small = b"".join(streams.frame(bytes(120_000)) for _ in range(100))
+    assert len(small) * 1000 < 12_000_000
+    found = inflate(memoryview(small))
+    assert (found.error, found.cut) == (None, None)
+    assert bytes(found.data) == bytes(12_000_000)
+
+
+def test_damage_behind_a_damaged_record_keeps_the_records_before() -> None:
+    plain = streams.header() + streams.trades(3) + bytes(48)  # a record of no length
+    broken = bytearray(streams.frame(plain) + streams.frame(streams.trades(3)))
+    broken[-1] ^= 1
+    with pytest.raises(dbnfast.DecompressionError, match="checksum") as caught:
+        dbnfast.scan(bytes(broken))
+    assert caught.value.good is not None
+    assert caught.value.good.tobytes() == streams.trades(3)
+
+
+def test_without_zstd_the_error_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, words = "backports.zstd", "backports.zstd is not installed"
+    if sys.version_info >= (3, 14):
+        name, words = "compression.zstd", "this Python was built without compression.zstd"
+    parent, _, child = name.rpartition(".")
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delattr(sys.modules[parent], child, raising=False)
+    with pytest.raises(dbnfast.DbnError, match=f"zstd data cannot be read or written: {words}"):
+        compression.zstd()

@@ -224,3 +224,17 @@ def test_decoder_says_that_it_cannot(how: str) -> None:
     got = streams.run(pieces)
     assert type(got.error) is MetadataError
     assert "use scan()" in str(got.error)
+
+
+def test_lists_in_a_frame_that_is_cut() -> None:
+    whole = dbz_file()
+    payload = whole[8:-4]
+    cut = struct.pack("<II", 0x184D2A51, len(payload)) + payload + streams.frame(b"")
+    with pytest.raises(dbnfast.TruncatedError, match="the zstd frame of the DBZ metadata is cut"):
+        dbnfast.scan(cut)
+
+
+def test_lists_that_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dbz, "MAX_LISTS", 20)
+    with pytest.raises(MetadataError, match="the lists of the DBZ metadata exceed 20 bytes"):
+        dbnfast.scan(FILE)

@@ -656,3 +656,43 @@ def test_rtype_of_records_survives() -> None:
     decoder.feed(streams.header(schema=None) + streams.mixed(2))
     (records,) = decoder.read()
     assert records.counts == {0: 2, 0x42: 2, RType.OHLCV_1M: 2, RType.SYSTEM: 2}
+
+
+# a stream that proves to be compressed while memory for plain bytes is lent
+
+
+def test_what_was_lent_serves_a_stream_that_proves_to_be_compressed() -> None:
+    packed = streams.frame(HEAD + streams.trades(50))
+    decoder = Decoder()
+    lent = decoder.get_buffer()
+    decoder.feed(packed[:30])
+    again = decoder.get_buffer()
+    assert np.shares_memory(np.frombuffer(lent, np.uint8), np.frombuffer(again, np.uint8))
+    for n_bytes in (-1, len(lent) + 1):
+        with pytest.raises(ValueError, match=f"{n_bytes} bytes were written, the buffer has room"):
+            decoder.buffer_updated(n_bytes)
+    lent[: len(packed) - 30] = packed[30:]
+    decoder.buffer_updated(len(packed) - 30)
+    assert b"".join(records.tobytes() for records in decoder.read()) == streams.trades(50)
+
+
+def test_a_full_input_block_of_compressed_bytes_is_taken_before_it_is_lent_again() -> None:
+    noise = random.Random(7).randbytes(400_000)
+    plain = b"".join(
+        streams.record(0x42, 1020, body=noise[at : at + 1000]) for at in range(0, 400_000, 1000)
+    )
+    packed = memoryview(streams.frame(streams.header(schema=None) + plain))
+    assert len(packed) > 3 * 131_072
+    decoder = Decoder()
+    decoder.feed(packed[:16])
+    at = 16
+    while at < len(packed):  # nobody reads meanwhile
+        lent = decoder.get_buffer()
+        n = min(len(lent), len(packed) - at)
+        lent[:n] = packed[at : at + n]
+        decoder.buffer_updated(n)
+        at += n
+    found = b""
+    while ready := decoder.read():
+        found += b"".join(records.tobytes() for records in ready)
+    assert found == plain

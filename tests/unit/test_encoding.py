@@ -352,3 +352,49 @@ def test_what_comes_before_an_error_in_a_sequence_is_written() -> None:
 def test_encoder_refuses_what_it_cannot_write_to() -> None:
     with pytest.raises(TypeError, match="str has no write"):
         Encoder("out.dbn", METADATA)  # type: ignore[arg-type]
+
+
+# what the output says of its writes
+
+
+class Silent:
+    """An output that says nothing of how much it took: all of it."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def write(self, data: Any) -> None:
+        self.taken += bytes(data)
+
+
+class Full(io.RawIOBase):
+    """A non-blocking output that takes nothing now."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int | None:
+        return None
+
+
+def test_an_output_that_says_nothing_took_all() -> None:
+    out = Silent()
+    with Encoder(out, METADATA) as encoder:
+        encoder.write(array())
+    assert out.taken == HEAD + streams.trades(5)
+
+
+def test_an_output_that_takes_nothing_now() -> None:
+    with pytest.raises(BlockingIOError, match="the output is non-blocking and takes no bytes now"):
+        Encoder(Full(), METADATA).write(array())
+
+
+@pytest.mark.parametrize("ts_out", [False, True])
+def test_a_record_of_unknown_type_is_written_where_its_ts_out_fits(ts_out: bool) -> None:
+    raw = streams.record(0x42, 32, body=b"0123456789abcdef")
+    (unknown,) = dbnfast.scan(streams.header(schema=None, ts_out=int(ts_out)) + raw)
+    wanted = METADATA.replace(ts_out=ts_out)
+    assert dbnfast.encode([unknown], wanted) == wanted.encode() + raw
+    with pytest.raises(EncodeError, match="ts_out") as caught:
+        dbnfast.encode([unknown], METADATA.replace(ts_out=not ts_out))
+    assert caught.value.record_index == 0

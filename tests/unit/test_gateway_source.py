@@ -381,3 +381,36 @@ def test_a_snapshot_is_of_its_position(small_chunks: None) -> None:
         assert found["order_id"].tolist() == [0, *range(position)]
         assert found["flags"].tolist() == [40] * position + [168]
     assert list(Snapshot(Source(trades([0])), None, 1).blocks(BEGIN)) == []
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_is_alike_in_all_versions_is_given_in_an_older_one(version: int) -> None:
+    newest = trades([0, 1, 2])
+    source = Source(newest, version)
+    plain = dbnfast.scan(newest).tobytes()
+    assert b"".join(cut(source, [Want(ALL, None, None, None)])) == plain
+
+
+def test_tbbo_and_mbp_1_stay_apart_beside_a_file_of_any_schema(tmp_path: Path) -> None:
+    paths = []
+    for k, schema in enumerate((Schema.TBBO, Schema.MBP_1, None)):
+        array = dbnfast.empty("mbp-1", 3)
+        array["ts_event"] = array["ts_recv"] = BEGIN + np.arange(3) * 10 + k
+        array["instrument_id"], array["sequence"] = 1, np.arange(3) + 10 * k
+        path = tmp_path / f"{k}.dbn"
+        path.write_bytes(dbnfast.encode(array, header(schema, [1])))
+        paths.append(path)
+    source = Source(dbnfast.read(paths))
+    for schema, numbers in ((Schema.TBBO, {0, 1, 2}), (Schema.MBP_1, {10, 11, 12, 20, 21, 22})):
+        records = b"".join(cut(source, [Want(schema, None, None, None)]))
+        found = dbnfast.scan(header(None, [1]).encode() + records).array("mbp-1")
+        assert set(found["sequence"].tolist()) == numbers
+        assert len(found) == len(numbers)
+
+
+def test_a_header_without_instrument_ids_names_none() -> None:
+    array = dbnfast.empty("trades", 1)
+    metadata = header(Schema.TRADES, [1], stype_out="raw_symbol")
+    data = dbnfast.encode(array, metadata)
+    assert Source(data).symbols._names == {}
+    assert Source(trades([0])).symbols._names == {1: "SYM1"}

@@ -58,3 +58,9 @@ def test_key_refuses(key: str) -> None:
     with pytest.raises(ValueError) as caught:
         ApiKey(key)
     assert not key.strip() or key not in str(caught.value)
+
+
+def test_a_key_is_a_text() -> None:
+    with pytest.raises(TypeError, match="key is of type int, expected a str") as caught:
+        ApiKey(12345)  # type: ignore[arg-type]
+    assert "12345" not in str(caught.value)

@@ -637,3 +637,32 @@ def test_zero_means_none_as_it_does_when_read(field: str) -> None:
 def test_wrong_intervals_are_refused_when_given(interval: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         Metadata(dataset="X", mappings={"A": [interval]})
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_made_header_survives_pickling(version: int) -> None:
+    metadata = Metadata(
+        "GLBX.MDP3", schema="trades", start=5, end=9, limit=3, stype_in="raw_symbol",
+        symbols=["ESH1"], partial=["P"], not_found=["N"], mappings=MAPPINGS, version=version,
+    )  # fmt: skip
+    again = pickle.loads(pickle.dumps(metadata))
+    assert again == metadata
+    assert again.encode() == metadata.encode()
+    assert (again.symbols, again.partial, again.not_found) == (["ESH1"], ["P"], ["N"])
+    assert again.mappings == MAPPINGS
+    assert (again.start, again.end, again.limit, again.stype_in) == (5, 9, 3, SType.RAW_SYMBOL)
+
+
+def test_an_upgraded_header_survives_pickling() -> None:
+    old = dbnfast.scan(sample(1))
+    assert old.metadata is not None
+    metadata = old.upgrade().metadata
+    assert metadata is not None
+    again = pickle.loads(pickle.dumps(metadata))
+    assert (again, again.version) == (metadata, 3)
+    assert again.mappings == old.metadata.mappings
+
+
+def test_the_symbol_of_a_mapping_is_a_text() -> None:
+    with pytest.raises(TypeError, match="raw_symbol of a mapping is 3, expected a str"):
+        Metadata("X", mappings=[{"raw_symbol": 3, "intervals": []}])

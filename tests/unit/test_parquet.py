@@ -210,3 +210,29 @@ def test_the_number_of_rows() -> None:
     store = dbnfast.read(ODD)
     assert write_parquet(store.iter_batches(1020), io.BytesIO(), schema="trades") == 100
     assert write_parquet([], io.BytesIO()) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_dictionary": False},
+        {"use_dictionary": ["symbol"]},
+        {"use_dictionary": False, "column_encoding": {"price": "PLAIN"}},
+    ],
+    ids=["none", "one", "encodings"],
+)
+def test_encodings_that_are_asked_for(options: dict[str, Any]) -> None:
+    data = streams.header(lists=MAPPINGS) + b"".join(
+        trade(i % 3, instrument_id=101) for i in range(9)
+    )
+    out = written(dbnfast.read(data), schema="trades", **options)
+    group = parquet.ParquetFile(out).metadata.row_group(0)
+    used = {}
+    for i in range(group.num_columns):
+        column = group.column(i)
+        used[column.path_in_schema] = set(column.encodings)
+    with_dictionary = {name for name, found in used.items() if "RLE_DICTIONARY" in found}
+    assert with_dictionary == ({"symbol"} if options["use_dictionary"] else set())
+    assert "PLAIN" in used["price"]
+    out.seek(0)
+    assert parquet.read_table(out).column("symbol").to_pylist() == ["S1"] * 9

@@ -1041,3 +1041,27 @@ def test_scatter_checks_every_place() -> None:
         with pytest.raises(ValueError, match="are not"):
             parse.scatter(rows, size, np.array(starts), out)
     parse.scatter(b"", 4, np.array([], np.int64), bytearray())
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["alike", "mixed"])
+def test_two_objects_in_a_line_are_refused_at_it(mixed: bool) -> None:
+    bar = TRADE.partition('"action"')[0].replace('"rtype":0', '"rtype":32')
+    bar = bar.replace('"ts_recv":"2",', "") + '"open":"1","high":"1","low":"1","close":"1",'
+    bar += '"volume":"1"}'
+    good = f"{TRADE}\n{bar if mixed else TRADE}\n"
+    blocks = iter_json(io.StringIO(f"{good}{TRADE}{TRADE}\n"), max_bytes=len(good) // 2 + 40)
+    found = []
+    with pytest.raises(InvalidRecordError, match="line 3") as caught:
+        found.extend(blocks)
+    assert sum(map(len, found)) == 2
+    assert caught.value.offset == len(good)
+    assert caught.value.record_index == 2
+
+
+def test_the_first_of_two_faults_in_a_piece_is_told() -> None:
+    bad_value = TRADE.replace('"size":1', '"size":-1')
+    bad_bar = '{"hd":{"ts_event":"1","rtype":32,"publisher_id":1,"instrument_id":2},"open":"x"}'
+    for second, third, name in ((bad_value, bad_bar, "size"), (bad_bar, bad_value, "open")):
+        with pytest.raises(InvalidRecordError, match=f"line 2 at byte .*: {name} ") as caught:
+            from_json("\n".join([TRADE, second, third]).encode())
+        assert (caught.value.record_index, caught.value.offset) == (1, len(TRADE) + 1)

@@ -320,3 +320,27 @@ def test_a_header_that_claims_gigabytes_takes_no_memory() -> None:
     tracemalloc.stop()
     assert caught.value.offset == 4
     assert peak < 4 * MIB
+
+
+def test_a_text_stream_is_refused() -> None:
+    with pytest.raises(TypeError, match="the stream is open as text, expected binary"):
+        iter_decode(io.StringIO("DBN"))
+
+
+class TooMuch:
+    """A stream that gives more than it is asked for."""
+
+    def read(self, n: int) -> bytes:
+        return bytes(n + 1)
+
+
+def test_a_stream_that_gives_more_than_was_asked_for() -> None:
+    with pytest.raises(OSError, match="gave"):
+        iter_decode(TooMuch())
+
+
+def test_compressed_data_is_not_read_again_behind_its_end() -> None:
+    file = ReadInto(ZSTD)
+    with iter_decode(file) as blocks:
+        assert b"".join(block.tobytes() for block in blocks) == MIXED
+        assert next(iter(blocks), None) is None

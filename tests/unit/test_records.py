@@ -683,3 +683,35 @@ def test_iterators_keep_the_records_alive() -> None:
     iterator = iter(dbnfast.scan(bytearray(HEAD + PLAIN)))
     gc.collect()
     assert [bytes(record) for record in iterator] == streams.walk(PLAIN)
+
+
+# what else a type may be named by, and what is refused
+
+
+def test_types_as_the_official_enumerations_name_them() -> None:
+    official = pytest.importorskip("databento_dbn")
+    data = streams.header(schema=None) + streams.mixed(3)
+    for name in (official.Schema.TRADES, official.RType.MBP_0):
+        assert dbnfast.decode(data, schema=name)["sequence"].tolist() == [0, 1, 2]
+    assert dbnfast.dtype(official.RType.MBO) == dbnfast.dtype("mbo")
+
+
+def test_only_records_are_joined() -> None:
+    with pytest.raises(TypeError, match="int is no Records"):
+        Records.concat([homogeneous(), 3])  # type: ignore[list-item]
+
+
+def test_a_damaged_pickle_is_no_run() -> None:
+    make, (raw, *rest) = homogeneous().__reduce__()
+    assert make(raw, *rest).tobytes() == PLAIN
+    with pytest.raises(ValueError, match="959 bytes are no whole number of records"):
+        make(raw[:-1], *rest)
+
+
+def test_levels_of_a_record_that_is_made_are_pairs() -> None:
+    with pytest.raises(TypeError, match="levels hold 3, expected pairs of bid and ask"):
+        dbnfast.MBP1Msg(levels=[3])
+
+
+def test_names_of_the_lazy_half_are_listed() -> None:
+    assert {"Store", "Live", "read", "from_csv", "scan"} <= set(dir(dbnfast))

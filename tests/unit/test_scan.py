@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array as array_module
 import struct
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -334,6 +336,95 @@ def test_unknown_type_alone_is_no_array() -> None:
     assert dbnfast.decode(data, schema="trades").shape == (0,)
 
 
+# one schema of a mixed stream: a pass of its own
+
+
+SHORT_AND_LONG = [("trades", 0), ("ohlcv-1m", 0x21), (RType.SYSTEM, 0x17)]
+
+
+@pytest.mark.parametrize("ts_out", [False, True], ids=["plain", "ts_out"])
+@pytest.mark.parametrize(("schema", "rtype"), SHORT_AND_LONG, ids=str)
+@pytest.mark.parametrize("n", [1, 2, 9, 300])
+def test_one_schema_of_a_mixed_stream(schema: Any, rtype: int, n: int, ts_out: bool) -> None:
+    records = streams.walk(streams.mixed(n))
+    if ts_out:
+        records = [
+            bytes([raw[0] + 2]) + raw[1:] + streams.stamp(i) for i, raw in enumerate(records)
+        ]
+    data = streams.header(schema=None, ts_out=int(ts_out)) + b"".join(records)
+    wanted = [raw for raw in records if raw[1] == rtype]
+    found = dbnfast.decode(data, schema=schema)
+    assert found.tobytes() == b"".join(wanted)
+    assert found.dtype == dbnfast.dtype(schema, ts_out=ts_out)
+    assert not found.flags.writeable
+    assert not np.shares_memory(found, np.frombuffer(data, np.uint8))
+
+
+def test_a_schema_that_a_mixed_stream_does_not_have() -> None:
+    found = dbnfast.decode(streams.header(schema=None) + streams.mixed(3), schema="mbo")
+    assert (found.shape, found.dtype) == ((0,), dbnfast.dtype("mbo"))
+
+
+@pytest.mark.parametrize("place", [0, 1, 7], ids=["first", "second", "last"])
+@pytest.mark.parametrize("schema", ["trades", RType.SYSTEM], ids=str)
+def test_one_schema_in_two_sizes_of_a_mixed_stream(schema: Any, place: int) -> None:
+    odd = {
+        "trades": streams.trade(77, extra=b"more"),
+        RType.SYSTEM: streams.record(0x17, 80, instrument_id=77),  # as before version 2
+    }[schema]
+    records = streams.walk(streams.mixed(2))
+    records.insert(place, odd)
+    found = dbnfast.decode(streams.header(schema=None) + b"".join(records), schema=schema)
+    rtype = odd[1]
+    ids = [struct.unpack_from("<I", raw, 4)[0] for raw in records if raw[1] == rtype]
+    assert found["instrument_id"].tolist() == ids
+    assert len(ids) == 3
+    assert found.dtype == dbnfast.dtype(schema)
+
+
+@pytest.mark.parametrize("n_good", [2, 40])
+def test_one_schema_of_a_damaged_mixed_stream(n_good: int) -> None:
+    good = streams.mixed(n_good)
+    head = streams.header(schema=None)
+    for bad in (bytes(16), bytes([3]) + bytes(15)):
+        with pytest.raises(InvalidRecordError) as caught:
+            dbnfast.decode(head + good + bad, schema="trades")
+        assert (caught.value.offset, caught.value.record_index) == (len(head + good), 4 * n_good)
+        assert caught.value.length == bad[0] * 4
+    cut = head + good + streams.trade(9)[:-1]
+    with pytest.warns(TruncatedWarning, match=f"at byte {len(head + good)} needs 48 bytes, 47"):
+        found = dbnfast.decode(cut, schema="trades")
+    assert found.tobytes() == b"".join(raw for raw in streams.walk(good) if raw[1] == 0)
+
+
+def test_what_is_stated_of_a_mixed_stream_must_be_so() -> None:
+    data = streams.header(2, schema=None) + streams.mixed(2)
+    assert len(dbnfast.decode(data, schema="trades", input_version=2, ts_out=False)) == 2
+    with pytest.raises(ValueError, match="version"):
+        dbnfast.decode(data, schema="trades", input_version=3)
+    with pytest.raises(ValueError, match="ts_out"):
+        dbnfast.decode(data, schema="trades", ts_out=True)
+
+
+def test_without_memory_for_all_a_mixed_stream_is_surveyed_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = streams.header(schema=None) + streams.mixed(4)
+    plain = np.empty
+    refused = []
+
+    def empty(n: Any, *args: Any, **kwargs: Any) -> Any:
+        if n == len(streams.mixed(4)):
+            refused.append(n)
+            raise MemoryError
+        return plain(n, *args, **kwargs)
+
+    monkeypatch.setattr(np, "empty", empty)
+    found = dbnfast.decode(data, schema="trades")
+    assert found.tobytes() == b"".join(streams.walk(data[128:])[::4])
+    assert refused == [len(data) - 128]
+
+
 # compression
 
 
@@ -600,3 +691,17 @@ def test_view_shows_what_the_owner_of_the_buffer_writes() -> None:
     struct.pack_into("<I", buffer, 128 + 4, 77)
     assert found["instrument_id"][0] == 77
     assert not found.flags.writeable
+
+
+def test_another_machine_is_refused_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(dbnfast.__file__).read_text()
+    head = source[: source.index("from dbnfast.")]
+    code = compile(head, dbnfast.__file__, "exec")
+    for name, value, words in (
+        ("byteorder", "big", "dbnfast needs a little-endian machine"),
+        ("maxsize", 2**31 - 1, "dbnfast needs a 64-bit Python"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, value)
+            with pytest.raises(ImportError, match=words):
+                exec(code, {"__name__": "dbnfast"})

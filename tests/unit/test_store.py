@@ -19,7 +19,7 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import RType, Schema, Store, extras, store_data
+from dbnfast import RType, Schema, Store, extras, sources, store_data
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -860,3 +860,36 @@ def test_a_buffer_that_is_written_to_meanwhile_ends_the_iteration() -> None:
     data[len(data) - 100 * 48 :] = bytes(100 * 48)  # lengths of 0, where a walk would stand still
     with pytest.raises(ValueError, match="buffer was changed, at byte"):
         list(blocks)
+
+
+def test_json_of_mixed_data_needs_a_schema(tmp_path: Path) -> None:
+    store = dbnfast.read(streams.header(schema=None) + streams.mixed(2))
+    for write in (store.to_json, store.to_csv):
+        with pytest.raises(ValueError, match="a schema must be specified for mixed DBN data"):
+            write(tmp_path / "never")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_buffer_that_changes_under_a_store_is_noticed() -> None:
+    data = bytearray(streams.header() + streams.trades(9))
+    records = dbnfast.scan(data)
+    blocks = sources.pieces(records, 100)
+    assert next(blocks).tobytes() == streams.trades(2)
+    data[128 + 2 * 48] = 255  # longer than what a block may have
+    with pytest.raises(ValueError, match="the records' buffer was changed, at byte 224"):
+        next(blocks)
+
+
+def test_memory_read_as_a_file() -> None:
+    data = streams.header() + streams.trades(3)
+    reader = dbnfast.read(data).reader
+    assert reader.readable()
+    assert reader.seekable()
+    assert reader.read(8) == data[:8]
+    assert reader.seek(-48, io.SEEK_END) == len(data) - 48
+    assert reader.read() == data[-48:]
+    assert reader.seek(-20, io.SEEK_CUR) == len(data) - 20
+    assert reader.read(5) == data[-20:-15]
+    assert reader.seek(3) == 3
+    assert reader.read(1) == data[3:4]
+    assert reader.seek(-5) == 0

@@ -21,7 +21,7 @@ import dbnfast
 import streams
 from dbnfast import Records, RType
 from dbnfast._core.text import Symbols, TextPlan, TextProgram, TextStyle, write_rows
-from dbnfast.convert import text
+from dbnfast.convert import text, text_programs
 from dbnfast.convert.text import write_csv, write_json
 from dbnfast.convert.text_programs import CSV, JSON, TextOptions, text_program
 from dbnfast.layouts import LAYOUT_BY_NAME, LAYOUTS
@@ -931,3 +931,11 @@ def test_what_was_never_made() -> None:
     ):
         with pytest.raises(TypeError, match="made once"):
             made.__init__(*arguments)  # type: ignore[misc]
+
+
+def test_literals_longer_than_an_op_holds_are_cut() -> None:
+    literal = bytes(range(33, 127)) * 2
+    ops = list(text_programs._ops(literal, "u1", 3, 1))
+    assert b"".join(op[0] for op in ops) == literal
+    assert [len(op[0]) for op in ops] == [56, 56, 56, 20]
+    assert [op[1:] for op in ops] == [("", 0, 0)] * 3 + [("u1", 3, 1)]

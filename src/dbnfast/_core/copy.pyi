@@ -32,10 +32,6 @@ class Program:
         widen: tuple[int, int, int, int] | None = None,
         code: tuple[int, int, int, Sequence[tuple[bytes, bytes, bool, int]]] | None = None,
     ) -> None: ...
-    @property
-    def source_size(self) -> int: ...
-    @property
-    def size(self) -> int: ...
     @staticmethod
     def _check(at: int, n_bytes: int, size: int) -> None: ...
 
@@ -112,7 +108,7 @@ def select(
     n_seen, stop : int
         The records that were looked at, and the bytes that they cover.
     status : int
-        How the walk ended, as `scan.scan` says it.
+        How the walk ended, as `run.survey_run` says it.
     """
 
 def gather(

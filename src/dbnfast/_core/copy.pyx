@@ -76,16 +76,6 @@ cdef class Program:
         free(self.recipe.moves)
         free(self.recipe.rules)
 
-    @property
-    def source_size(self):
-        """Bytes of a record before, without ts_out."""
-        return self.recipe.source_size
-
-    @property
-    def size(self):
-        """Bytes of a record after, without ts_out."""
-        return self.recipe.size
-
     @staticmethod
     def _check(Py_ssize_t at, Py_ssize_t n_bytes, Py_ssize_t size):
         if at < 0 or n_bytes < 0 or at + n_bytes > size:

@@ -33,7 +33,6 @@ cdef class Header:
     cdef readonly object start, end, limit
     cdef Py_ssize_t list_at[4]  # where each list's count stands
     cdef uint32_t list_n[4]
-    cdef Py_ssize_t lists_end
 
     @property
     def dataset(self):
@@ -42,11 +41,6 @@ cdef class Header:
         if body is None or body.shape[0] < FIXED_END:
             raise TypeError("there is no header")
         return text(&body[0], 8, 16, "dataset")
-
-    @property
-    def lists_span(self):
-        """First byte of the lists and the byte behind them."""
-        return self.list_at[0], self.lists_end
 
     def count(self, int which):
         """Give the length of a list: 0 symbols, 1 partial, 2 not_found, 3 mappings."""
@@ -235,7 +229,6 @@ cdef int check_lists(
             p = take(cursor, 4)
             if p == NULL or take(cursor, load_u32(p) * (8 + n_text)) == NULL:
                 return which
-    header.lists_end = cursor.pos - base
     return -1
 
 

@@ -61,7 +61,7 @@ def survey_run(
     Returns
     -------
     run, status : Run, int
-        The status as `scan.scan` gives it.
+        The status: 0 all whole, 1 a record is cut by the end, 2 a header that cannot be true.
     """
 
 def part_of_run(run: _R, first: int, n: int) -> _R:

@@ -16,23 +16,6 @@ class SizeTable:
 
     def __init__(self, plain: Sequence[int], stamped: Sequence[int]) -> None: ...
 
-def scan(
-    data: Buffer, start: int, sizes: SizeTable, ts_out: bool
-) -> tuple[int, int, int, tuple[tuple[int, int, int], ...]]:
-    """
-    Survey the records from byte `start` on.
-
-    Returns
-    -------
-    status : int
-        0 all whole, 1 a record is cut by the end, 2 a header that cannot be true.
-    stop : int
-        Bytes from `start` that whole records cover.
-    n_records : int
-    groups : tuple
-        (rtype, size in bytes, count), by rtype and size.
-    """
-
 def check_headers(data: Buffer, size: int, allowed: Buffer) -> int:
     """
     Find the first record of `size` bytes whose length or rtype is not as it should be.

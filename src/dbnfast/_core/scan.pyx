@@ -162,22 +162,6 @@ cdef tuple groups_of(Summary* summary):
     return tuple(groups)
 
 
-def scan(const uint8_t[::1] data not None, Py_ssize_t start, SizeTable sizes not None, bint ts_out):
-    """Survey the records from byte `start` on; see the stub."""
-    cdef Summary summary
-    cdef Py_ssize_t n_bytes = data.shape[0] - start
-    cdef const uint8_t* base = NULL
-    cdef const uint16_t* min_size = sizes.of(ts_out)
-    if start < 0 or n_bytes < 0:
-        raise ValueError(f"start {start} lies outside the {data.shape[0]} bytes")
-    if n_bytes:
-        base = &data[start]
-    with nogil:
-        survey(base, n_bytes, min_size, &summary)
-    groups = groups_of(&summary)
-    return <int>summary.status, summary.stop, summary.n_records, groups
-
-
 def check_headers(
     const uint8_t[::1] data not None, Py_ssize_t size, const uint8_t[::1] allowed not None
 ):

@@ -251,7 +251,7 @@ class Faults:
 
 
 def _parsed(text: str) -> tuple[int | None, Fault]:
-    connection, colon, rest = text.partition(":")
+    connection, _, rest = text.partition(":")
     action, equals, value = rest.partition("=")
     name, at, after = action.partition("@")
     try:
@@ -268,8 +268,6 @@ def _parsed(text: str) -> tuple[int | None, Fault]:
             fields.update({"text": words} if words else {})
         elif equals:
             fields["text"] = value
-        if not colon:
-            raise ValueError
         return number, cls(**fields)  # type: ignore[arg-type]
     except (KeyError, ValueError, TypeError):
         raise ValueError(

@@ -37,11 +37,6 @@ class Form:
         if request.compression == Compression.ZSTD:
             self._frame = zstd().ZstdCompressor(level=1)
 
-    @property
-    def plain(self) -> bool:
-        """Whether bytes leave as they are."""
-        return self._frame is None and not self.json
-
     def __call__(self, blocks: Sequence[Block]) -> list[Block]:
         """
         Give what is to be sent.
