@@ -188,8 +188,8 @@ wheels: $(VENV)/.wheels
 minimum: $(VENV)/.wheels
 	$(BIN)/python tests/packaging/minimum.py
 
-FUZZ_SECONDS = 600
-FUZZ_TARGETS =
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?=
 
 fuzz: $(VENV)/.fuzz
 	@command -v clang >/dev/null || \

@@ -154,7 +154,8 @@ def _days(numbers: Any) -> Column:
     number = np.array(numbers, np.int64)
     months = (number // 10000 - 1970).astype("M8[Y]").astype("M8[M]")
     months = months + (number // 100 % 100 - 1).astype("m8[M]")
-    return (months.astype("M8[D]") + (number % 100 - 1).astype("m8[D]")).astype(np.int64)
+    days: Column = months.astype("M8[D]") + (number % 100 - 1).astype("m8[D]")
+    return days.astype(np.int64)
 
 
 def midnights(days: Column) -> Column:
