@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dbnfast.resolving import Resolver
 
 ASCENDING: Final = ("order_id", "sequence")
+AT_ONCE: Final = 1 << 18  # rows that are encoded at once: all of a block, which is quicker
 
 
 def write_parquet(
@@ -137,7 +138,7 @@ class _Writer:
             self._file = parquet.ParquetWriter(where, self._given, **self._kwargs)
             return
         # The file says nothing of dictionaries: text that is written as codes reads as text.
-        chosen = {**encodings(rows), "store_schema": False}
+        chosen = {**encodings(rows), "store_schema": False, "write_batch_size": AT_ONCE}
         if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
             del chosen["use_dictionary"], chosen["column_encoding"]
         made = self._table(batch).schema
