@@ -151,12 +151,13 @@ debug: $(VENV)/.test
 	DBNFAST_DEBUG=1 $(BIN)/pip install --quiet --no-deps --upgrade --target build/site-debug .
 	PYTHONPATH=build/site-debug DBNFAST_EXPECT=site-debug $(BIN)/python -m pytest -q tests
 
-# what runs commands as processes and talks over sockets reaches no compiled code that the other
-# tests do not, and takes long under the sanitizers
+# what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
+# code that the other tests do not, and takes long under the sanitizers
 PLAIN_ONLY = tests/net tests/unit/test_cli.py tests/unit/test_cli_files.py \
 	tests/unit/test_cli_live.py tests/unit/test_gateway_cli.py tests/unit/test_readme.py \
-	tests/unit/test_bench_report.py \
-	tests/unit/test_pages.py tests/unit/test_site.py
+	tests/unit/test_bench_report.py tests/unit/test_pages.py tests/unit/test_site.py \
+	tests/unit/test_live_hours.py tests/unit/test_live_recorder.py tests/packaging \
+	tests/property/test_live_property.py tests/sansio/test_gateway.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
 
