@@ -212,6 +212,8 @@ def test_the_table_for_movers_has_right_names() -> None:
 
 def test_the_tables_are_those_of_the_code() -> None:
     pytest.importorskip("typer")
+    if not (ROOT / "src").is_dir():
+        pytest.skip("the stub of the messages lies in src, which is not here")
     done = subprocess.run(
         [sys.executable, str(DOCS / "generate.py"), "--check"],
         capture_output=True, text=True, check=False,
