@@ -13,8 +13,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = ROOT / "Makefile"
+HOOKS = ROOT / ".pre-commit-config.yaml"
 
-pytestmark = pytest.mark.skipif(not MAKEFILE.exists(), reason="only a part of the tree is here")
+pytestmark = pytest.mark.skipif(not HOOKS.exists(), reason="only a part of the tree is here")
 
 
 def gates() -> list[str]:
@@ -25,7 +26,7 @@ def gates() -> list[str]:
 
 
 def hooks() -> list[dict[str, Any]]:
-    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load(HOOKS.read_text(encoding="utf-8"))
     (repo,) = config["repos"]
     assert repo["repo"] == "local"  # nothing is fetched from other hosts
     return list(repo["hooks"])
