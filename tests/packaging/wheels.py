@@ -18,6 +18,7 @@ import sysconfig
 import tarfile
 import tempfile
 import time
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,9 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sysconfig.get_path("scripts"))
 MINORS = range(11, 16)
 # what the tests read, and nothing that could be imported instead of the installed package
-SUITE = (
-    "tests", "fixtures", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml",
-)  # fmt: skip
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+SUITE: list[str] = PROJECT["tool"]["cibuildwheel"]["test-sources"]
 ASK = """
 import json, struct, sys, sysconfig
 free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
