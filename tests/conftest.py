@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,9 @@ def pytest_configure() -> None:
     expected = os.environ.get("DBNFAST_EXPECT")
     if expected is not None and expected not in dbnfast.__file__:
         raise pytest.UsageError(f"the tests would run on {dbnfast.__file__}, not in {expected}")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell that starts the run in the background ignores Ctrl-C for it and for its children
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not faulthandler.is_enabled():
         faulthandler.enable(_STDERR)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from dbnfast._core.run import Owner
 from dbnfast.enums import Compression
 from dbnfast.errors import DbnError, DecompressionError
 
@@ -383,12 +384,13 @@ def _inflate_frames(
     # Every frame goes to where it would stand if all before it were as long as they can be,
     # then moves down. Memory that is only reserved costs nothing: its pages are never touched.
     block = np.empty(bound, np.uint8)
-    view = memoryview(block)
+    owner: Any = Owner(data)  # each thread has views of its own of both
     starts = np.cumsum([0] + [frame.bound for frame in found]).tolist()
 
     def work(index: int) -> int:
         frame = found[index]
-        return _inflate_into(data[frame.start : frame.end], view[starts[index] : starts[index + 1]])
+        out = memoryview(block[starts[index] : starts[index + 1]])
+        return _inflate_into(memoryview(owner)[frame.start : frame.end], out)
 
     workers = min(len(found), os.cpu_count() or 1)
     if workers > 1:
@@ -398,7 +400,7 @@ def _inflate_frames(
             sizes = list(pool.map(work, range(len(found))))
     else:
         sizes = [work(index) for index in range(len(found))]
-    end = 0
+    view, end = memoryview(block), 0
     for start, size in zip(starts, sizes, strict=False):
         if start != end:
             view[end : end + size] = view[start : start + size]

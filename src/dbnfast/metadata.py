@@ -182,9 +182,8 @@ class Metadata:
     def _from_header(cls, header: Header) -> Metadata:
         # The header borrows what it was parsed from. A short one gets bytes of its own, and so
         # does one whose buffer its owner may write to.
-        view = memoryview(header.body)
-        if header.size <= COPY_LIMIT or not memoryview(view.obj).readonly:
-            header = parse_header(bytes(view[: header.size]))
+        if header.size <= COPY_LIMIT or not header.hold():
+            header = parse_header(bytes(memoryview(header.body)[: header.size]))
         self = cls.__new__(cls)
         self._header = header
         self._fixed = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dbnfast import compression
-from dbnfast._core.run import survey_run
+from dbnfast._core.run import Owner, survey_run
 from dbnfast.buffers import as_bytes
 from dbnfast.codec import scan
 from dbnfast.enums import Compression
@@ -160,7 +160,7 @@ class MemorySource(Source):
     """
 
     def __init__(self, data: Any, on_truncated: OnTruncated = "warn") -> None:
-        self._data = as_bytes(data)
+        self._data: Any = Owner(as_bytes(data))  # threads may read it at once
         self._records: Records | None = None
         super().__init__(type(data).__name__, on_truncated)
 
@@ -171,7 +171,7 @@ class MemorySource(Source):
 
     def open(self) -> IO[bytes]:
         """Read the buffer, without a copy of it."""
-        return cast("IO[bytes]", _View(self._data))
+        return cast("IO[bytes]", _View(memoryview(self._data)))
 
     def buffer(self) -> Any:
         """Give the buffer itself."""

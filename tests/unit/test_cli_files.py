@@ -415,6 +415,7 @@ def test_convert_sees_a_type_that_comes_late(
 
 
 def test_large_compressed_text_is_known(tmp_path: Path, capsys: Out) -> None:
+    pytest.importorskip("msgspec")
     pytest.importorskip("dbnfast.convert.text")
     pytest.importorskip("dbnfast.convert.read_csv")
     array = dbnfast.decode(SAMPLE.read_bytes(), schema="mbo")
@@ -781,6 +782,7 @@ def test_convert_to_a_schema_that_is_not_there_names_it_in_the_header(tmp_path: 
 
 
 def test_convert_text_without_records(tmp_path: Path, capsys: Out) -> None:
+    pytest.importorskip("msgspec")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     out = tmp_path / "out.dbn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -154,8 +155,15 @@ def test_a_step_looks_no_longer_than_it_may(made: Callable[..., Parts]) -> None:
     assert sock.sleeps == 2
 
 
-def test_cpus_are_counted() -> None:
-    assert pump._cpus() >= 1
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity to set here")
+def test_cpus_are_those_that_the_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert pump._cpus() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert pump._cpus() == len(before)
 
 
 @pytest.mark.parametrize("wrong", [-1, 100_001, True, 2**70])

@@ -930,7 +930,7 @@ def test_records_are_sealed() -> None:
         assert not records.array().flags.writeable
         with pytest.raises(ValueError):
             records.array().flags.writeable = True
-        raw = records._owner.obj
+        raw = records._owner.source.obj
         assert not raw.flags.writeable
         assert raw.base is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import operator
 import pickle
@@ -117,6 +118,30 @@ def test_a_long_header_does_not_change_with_its_buffer() -> None:
     buffer[128:] = b"\xff" * (len(buffer) - 128)
     assert metadata.symbols == symbols
     assert metadata.mappings == {}
+
+
+def test_a_long_header_of_a_store_does_not_change_with_its_buffer() -> None:
+    symbols = [f"S{i}" for i in range(20_000)]
+    buffer = bytearray(Metadata("X", symbols=symbols).encode())
+    store = dbnfast.read(buffer)
+    metadata = store.metadata
+    assert metadata is not None
+    buffer[128:] = b"\xff" * (len(buffer) - 128)
+    assert metadata.symbols == symbols
+
+
+@pytest.mark.parametrize("taken_once", [False, True])
+def test_records_in_a_cycle_are_collected(taken_once: bool) -> None:
+    """Quietly: an exception that is ignored fails the test, see conftest."""
+    buffer = bytearray(TRADES)
+    view = memoryview(dbnfast.scan(buffer)._owner if taken_once else buffer)
+    records = dbnfast.scan(view)
+    assert not gc.is_tracked(records._owner)  # it would be cleared before its export is given back
+    cycle: list[Any] = [view, records, records.data, records.array()]
+    cycle.append(cycle)
+    del view, records, cycle
+    gc.collect()
+    buffer.append(0)  # nobody holds it any more
 
 
 def test_lists_are_walked_within_bounds_whatever_became_of_the_buffer(tmp_path: Path) -> None:

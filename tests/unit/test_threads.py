@@ -232,6 +232,33 @@ def test_a_shared_store() -> None:
             assert all_right(work) == [True] * THREADS
 
 
+def test_bytes_that_all_look_at() -> None:
+    """Views come and go in each thread, and none of them is counted on to keep the bytes."""
+    stream = mixed_stream(5)
+    parts = [stream.data[at : at + 900] for at in range(0, len(stream.data), 900)]
+    packed = b"".join(map(streams.frame, parts))  # frames are inflated by several threads too
+    for data in (stream.data, bytearray(stream.data), packed):
+        records, store = dbnfast.scan(data), dbnfast.read(data)
+
+        def work(number: int, records: Records = records, store: Any = store) -> bool:
+            right = True
+            for at in range(0, len(stream.body), 97):
+                right &= records.data[at : at + 50] == stream.body[at : at + 50]
+                right &= len(np.frombuffer(records.data, np.uint8)) == len(stream.body)
+            return right and store.records().tobytes() == stream.body
+
+        assert all_right(work) == [True] * THREADS
+
+
+def test_a_shared_header() -> None:
+    """A long one is a view of the buffer that it came in."""
+    names = [f"S{n}".encode() for n in range(20_000)]
+    lists = streams.text_list(names) + bytes(12)
+    metadata = dbnfast.Metadata.decode(streams.header(lists=lists))
+    wanted = [name.decode() for name in names]
+    assert all_right(lambda _: metadata.symbols == wanted) == [True] * THREADS
+
+
 def test_a_shared_symbol_map() -> None:
     days = [20240101, 20240102, 20240103, 20240104]
     names = [[f"S{id_}.{n}" for n in range(3)] for id_ in range(1, 41)]

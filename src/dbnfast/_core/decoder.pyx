@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 
 from dbnfast._core.bounds cimport INVALID, Cursor, step
 from dbnfast._core.header cimport HEADER_SIZE, MAX_RECORD_SIZE, load_u8
-from dbnfast._core.run cimport Run, make_run, view_dtype
+from dbnfast._core.run cimport Owner, Run, make_run, view_dtype
 from dbnfast._core.scan cimport SizeTable, Summary, survey
 
 import numpy
@@ -43,7 +43,7 @@ cdef class Feed:
     cdef Py_ssize_t n_carry
     # the block that bytes are written to: [begin, end) is not decoded yet
     cdef object block  # writable, kept here only
-    cdef object view  # read-only, what runs own
+    cdef Owner view  # read-only, what runs own
     cdef uint8_t* memory
     cdef Py_ssize_t size, begin, end
     cdef bint lent
@@ -87,7 +87,7 @@ cdef class Feed:
         with cython.critical_section(self):
             if self.end == self.begin:
                 return None
-            return self.view[self.begin:self.end]
+            return memoryview(self.view)[self.begin:self.end]
 
     @property
     def _waiting(self):
@@ -101,7 +101,7 @@ cdef class Feed:
         with cython.critical_section(self):
             if self.n_carry:
                 return memoryview(<bytes>self.carry[:self.n_carry])
-            return self.view[self.begin:self.end]
+            return memoryview(b"" if self.view is None else self.view)[self.begin:self.end]
 
     @property
     def _fault(self):
@@ -306,7 +306,7 @@ cdef class Feed:
             # before the records begin a header may outgrow any block; it grows as it arrives
             size = 2 * (tail + MIN_ROOM)
         cdef object fresh = memoryview(numpy.empty(size, dtype=numpy.uint8))
-        cdef object view = fresh.toreadonly()
+        cdef Owner view = Owner(fresh)
         cdef uint8_t[::1] cells = fresh
         tail = self.end - self.begin
         if tail > cells.shape[0]:

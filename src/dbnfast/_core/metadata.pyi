@@ -39,6 +39,12 @@ class Header:
     def limit(self) -> int | None: ...
     @property
     def dataset(self) -> str: ...
+    def hold(self) -> bool:
+        """
+        Take the body's buffer once; then any number of threads may read the header.
+
+        Gives whether nobody may write to that buffer.
+        """
     def count(self, which: int) -> int: ...
     def texts(self, which: int) -> list[str]:
         """Read a list of texts: 0 symbols, 1 partial, 2 not_found."""

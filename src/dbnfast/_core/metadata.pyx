@@ -7,6 +7,7 @@ from libc.string cimport memcpy, memset
 
 from dbnfast._core.bounds cimport Cursor, take
 from dbnfast._core.header cimport load_u8, load_u16, load_u32, load_u64
+from dbnfast._core.run cimport owned
 
 import datetime
 from array import array
@@ -25,7 +26,7 @@ LIST_NAMES = ("symbols", "partial", "not_found", "mappings")
 cdef class Header:
     """The header's fixed fields, and where its lists stand; see the stub."""
 
-    cdef readonly object body  # bytes, or a read-only memoryview where it is long
+    cdef readonly object body  # bytes, or where it is long a view of a buffer
     cdef readonly int version
     cdef readonly Py_ssize_t size
     cdef readonly int schema, stype_in, stype_out, symbol_cstr_len
@@ -41,6 +42,11 @@ cdef class Header:
         if body is None or body.shape[0] < FIXED_END:
             raise TypeError("there is no header")
         return text(&body[0], 8, 16, "dataset")
+
+    def hold(self):
+        """Take the body's buffer once, before the header is shared; see the stub."""
+        self.body = owned(self.body)
+        return type(self.body) is bytes or self.body.constant
 
     def count(self, int which):
         """Give the length of a list: 0 symbols, 1 partial, 2 not_found, 3 mappings."""

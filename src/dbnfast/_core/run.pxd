@@ -3,8 +3,16 @@ from libc.stdint cimport uint8_t
 from dbnfast._core.scan cimport Summary
 
 
+cdef class Owner:
+    cdef readonly object source
+    cdef Py_buffer held
+
+
+cdef object owned(object source)
+
+
 cdef class Run:
-    cdef readonly object _owner  # keeps the bytes alive; bytes, or a read-only memoryview
+    cdef readonly object _owner  # keeps the bytes alive: bytes, or an Owner
     cdef const uint8_t* base  # the first record's first byte, inside _owner
     cdef readonly Py_ssize_t _start  # its offset in _owner
     cdef readonly Py_ssize_t _nbytes

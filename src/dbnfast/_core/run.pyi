@@ -1,10 +1,34 @@
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, final
 
 import numpy as np
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 from dbnfast._core.scan import SizeTable
 from dbnfast.enums import RType, Schema
+
+@final
+class Owner:
+    """
+    Bytes that any number of threads may look at: whoever takes a view of them has his own.
+
+    Parameters
+    ----------
+    source : bytes-like
+        Contiguous. It is exported once, for as long as this object or a view of it lives.
+
+    Notes
+    -----
+    A memoryview that threads share is not enough: free-threaded CPythons up to 3.15 count its
+    views without a lock.
+    """
+
+    def __new__(cls, source: Buffer) -> Self: ...
+    def __len__(self) -> int: ...
+    @property
+    def source(self) -> Any: ...
+    @property
+    def constant(self) -> bool:
+        """Whether nobody may write to the bytes, not even who made them."""
 
 @disjoint_base
 class Run:

@@ -1,14 +1,23 @@
 """A run of whole records in one buffer: the compiled base of Records."""
 
 cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport uint8_t, uint16_t
 
 from dbnfast._core.header cimport load_u8, load_u16
 from dbnfast._core.scan cimport SizeTable, Summary, clear, groups_of, same_stride, survey
 
-
 import numpy
+
+cdef extern from "Python.h":
+    ctypedef struct BufferProcs "PyBufferProcs":
+        int (*bf_getbuffer)(PyObject*, Py_buffer*, int) noexcept
+    ctypedef struct TypeWithBuffer "PyTypeObject":
+        BufferProcs* tp_as_buffer
+    int PyBuffer_FillInfo(
+        Py_buffer* view, PyObject* exporter, void* buf, Py_ssize_t len, int readonly, int flags
+    ) noexcept
 
 cdef object frombuffer = numpy.frombuffer
 cdef tuple EMPTY = ()
@@ -30,6 +39,53 @@ def add_view(int rtype, int size, bint ts_out, dtype not None):
     if dtype.itemsize != size:
         raise ValueError(f"a dtype of {dtype.itemsize} bytes for records of {size}")
     views[view_key(rtype, size, ts_out)] = dtype
+
+
+@cython.final
+@cython.no_gc
+cdef class Owner:
+    """Bytes that any number of threads may look at; see the stub."""
+
+    # A memoryview counts its views, and free-threaded CPythons up to 3.15 count without a lock:
+    # threads that slice one, or let slices of it go, may free what others still see. This one
+    # takes the bytes once and counts nothing, so that each view of it is nobody else's.
+    #
+    # The garbage collector leaves it alone: in a cycle it would take the exporter away before the
+    # export is given back.
+
+    def __cinit__(self, source):
+        PyObject_GetBuffer(source, &self.held, PyBUF_SIMPLE)
+        self.source = source
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.held)
+
+    def __len__(self):
+        return self.held.len
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        raise BufferError("not to be called: fill_view stands in its place")
+
+    @property
+    def constant(self):
+        """Whether nobody may write to the bytes, not even who made them."""
+        cdef object exporter = memoryview(self.source).obj
+        return exporter.constant if type(exporter) is Owner else memoryview(exporter).readonly
+
+
+cdef int fill_view(PyObject* owner, Py_buffer* view, int flags) noexcept:
+    cdef Owner this = <Owner>owner
+    return PyBuffer_FillInfo(view, owner, this.held.buf, this.held.len, True, flags)
+
+
+# numpy first asks for a buffer to write to, for each array: a refusal from here has no traceback
+# to make, as one from a method of Cython's has
+(<TypeWithBuffer*>Owner).tp_as_buffer.bf_getbuffer = fill_view
+
+
+cdef object owned(object source):
+    # What runs may keep of a buffer.
+    return source if type(source) is bytes or type(source) is Owner else Owner(source)
 
 
 cdef class Run:
@@ -125,6 +181,7 @@ def survey_run(
     int version, bint ts_out, object metadata,
 ):
     """Survey bytes `start` to `end` of `owner` and make the run of them; see the stub."""
+    owner = owned(owner)
     cdef const uint8_t[::1] data = owner
     cdef const uint8_t* base = NULL
     cdef const uint16_t* min_size = sizes.of(ts_out)
