@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -111,17 +112,64 @@ class _Named(io.FileIO):
     """A file whose errors say the name that the caller knows, not that of what is not whole."""
 
     def __init__(self, path: Path, mode: str, shown: PathLike) -> None:
-        self._shown = shown
+        self.shown = shown
         with _naming(shown):
             super().__init__(path, mode)
 
     def write(self, data: Any) -> int:
-        with _naming(self._shown):
+        with _naming(self.shown):
             return super().write(data)
 
     def close(self) -> None:
-        with _naming(self._shown):
+        with _naming(self.shown):
             super().close()
+
+
+@contextlib.contextmanager
+def native(file: Any, pyarrow: Any) -> Iterator[Any]:
+    """
+    Give what pyarrow writes to without the GIL, and without a copy of each piece.
+
+    Parameters
+    ----------
+    file : writable
+        Anything.
+    pyarrow : module
+        What is to write.
+
+    Yields
+    ------
+    pyarrow.OSFile or writable
+        The same file once more, where `output` or `replacing` opened it and it is no device
+        or pipe; else `file` itself.
+
+    Notes
+    -----
+    Its errors name the file as the caller does if they come out of `naming`.
+    """
+    raw = getattr(file, "raw", None)
+    if not isinstance(raw, _Named) or not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        yield file
+        return
+    with pyarrow.OSFile(os.fspath(raw.name), "wb") as same:
+        yield same
+
+
+def naming(file: Any) -> contextlib.AbstractContextManager[None]:
+    """
+    Make errors name a file as the caller does.
+
+    Parameters
+    ----------
+    file : writable
+        What `output` or `replacing` opened; of anything else, errors stay what they are.
+
+    Returns
+    -------
+    context manager
+    """
+    raw = getattr(file, "raw", None)
+    return _naming(raw.shown) if isinstance(raw, _Named) else contextlib.nullcontext()
 
 
 def writer(path: Path, mode: str, name: PathLike) -> IO[bytes]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import dbnfast
 import streams
 from dbnfast import RType
 from dbnfast.convert.parquet import write_parquet
+from dbnfast.outputs import output
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
@@ -236,3 +239,50 @@ def test_encodings_that_are_asked_for(options: dict[str, Any]) -> None:
     assert "PLAIN" in used["price"]
     out.seek(0)
     assert parquet.read_table(out).column("symbol").to_pylist() == ["S1"] * 9
+
+
+def test_a_path_gets_what_a_file_object_gets(tmp_path: Path) -> None:
+    store = dbnfast.read(ODD)
+    path, held = tmp_path / "x.parquet", io.BytesIO()
+    for mode in ("x", "w"):
+        store.to_parquet(path, schema="trades", mode=mode)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]
+    store.to_parquet(held, schema="trades")
+    assert path.read_bytes() == held.getvalue()
+
+
+def test_a_file_object_is_written_where_it_stands(tmp_path: Path) -> None:
+    store = dbnfast.read(ODD)
+    with (tmp_path / "x.bin").open("wb") as file:
+        file.write(b"before")
+        store.to_parquet(file, schema="trades")
+        file.write(b"behind")
+    made = (tmp_path / "x.bin").read_bytes()
+    assert (made[:10], made[-10:]) == (b"beforePAR1", b"PAR1behind")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit on the size of files")
+def test_a_full_disk_is_told_of_the_output_and_leaves_nothing(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "x.parquet"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"[Ff]ile too large") as raised:
+            dbnfast.read(ODD).to_parquet(path, schema="trades")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.filename == str(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_of_the_input_do_not_name_the_output(tmp_path: Path) -> None:
+    def blocks() -> Iterator[dbnfast.Records]:
+        yield from dbnfast.read(ODD).iter_batches(1020)
+        raise OSError(5, "input/output error", "the input")
+
+    with pytest.raises(OSError, match="input/output") as raised, output(tmp_path / "x") as out:
+        write_parquet(blocks(), out, schema="trades")
+    assert raised.value.filename == "the input"
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from dbnfast.convert.labels import SYMBOL, Labels
 from dbnfast.enums import PriceType, RType
 from dbnfast.extras import require
 from dbnfast.layout_types import ENUM, FLAGS, INT, PRICE, TIMESTAMP
+from dbnfast.outputs import naming, native
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,6 +128,7 @@ class _Writer:
         self._given = parquet_schema
         self._kwargs = dict(kwargs)
         self._pyarrow = require("pyarrow", "pandas")
+        self._open_files = ExitStack()
         self._file: Any = None
         self._words: Any = None
         self._written = False
@@ -133,22 +136,23 @@ class _Writer:
     def open(self, rows: Rows, batch: Any) -> None:
         # before the first block; `rows` tell what the columns are
         parquet = require("pyarrow.parquet", "pandas")
-        where = self._kwargs.pop("where", self._where)
+        out = self._open_files.enter_context(native(self._where, self._pyarrow))
         if self._given is not None:
-            self._file = parquet.ParquetWriter(where, self._given, **self._kwargs)
+            self._file = parquet.ParquetWriter(out, self._given, **self._kwargs)
             return
         # The file says nothing of dictionaries: text that is written as codes reads as text.
         chosen = {**encodings(rows), "store_schema": False, "write_batch_size": AT_ONCE}
         if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
             del chosen["use_dictionary"], chosen["column_encoding"]
         made = self._table(batch).schema
-        self._file = parquet.ParquetWriter(where, made, **{**chosen, **self._kwargs})
+        self._file = parquet.ParquetWriter(out, made, **{**chosen, **self._kwargs})
 
     def write(self, batch: Any) -> int:
         table = self._table(batch)
         n = int(table.num_rows)
         if n or not self._written:  # no row group for a block that has no such record
-            self._file.write_table(table)
+            with naming(self._where):
+                self._file.write_table(table)
             self._written = True
         return n
 
@@ -169,11 +173,12 @@ class _Writer:
         self._words = self._pyarrow.Schema.from_pandas(typed).metadata
 
     def close(self) -> None:
-        if self._file is None:
-            return
-        if self._words is not None and self._given is None:
-            self._file.add_key_value_metadata(self._words)
-        self._file.close()
+        with naming(self._where), self._open_files:
+            if self._file is None:
+                return
+            if self._words is not None and self._given is None:
+                self._file.add_key_value_metadata(self._words)
+            self._file.close()
 
 
 def encodings(rows: Rows) -> dict[str, Any]:
