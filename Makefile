@@ -10,6 +10,7 @@ endif
 VENV ?= .venv
 # what `make test` installs: "everywhere" leaves out what has no build for every Python
 TEST_GROUP ?= bench
+TESTS ?= tests
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
 .PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize coverage fuzz sdist wheels \
@@ -17,7 +18,7 @@ SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfas
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
-	@echo "make test      run the tests"
+	@echo "make test      run the tests; TESTS= chooses"
 	@echo "make bench     measure against the peers, side by side"
 	@echo "make bench-report  all of it, and write docs/benchmarks.md; REPORT=--smoke for a look"
 	@echo "make lint      every gate: style, types, stubs, docstrings, spelling, packaging, workflows"
@@ -70,7 +71,7 @@ demo: $(VENV)/.package
 	@$(BIN)/dbnfast demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests -n 2
+	$(BIN)/python -m pytest -q $(TESTS) -n 2
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/compare.py $(BENCH)
@@ -125,7 +126,8 @@ lint-hints: $(VENV)/.lint
 lint-fixtures: $(VENV)/.lint
 	$(BIN)/python fixtures/generate.py --check
 
-lint-packaging: $(VENV)/.lint
+# cibuildwheel is asked what it would build
+lint-packaging: $(VENV)/.lint $(VENV)/.wheels
 	$(BIN)/python -m pytest -q tests/packaging tests/unit/test_imports.py
 
 # nothing of this asks the network

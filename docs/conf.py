@@ -1,5 +1,6 @@
 """The site: Markdown pages, and the API from the docstrings; `make docs` builds it."""
 
+import re
 from typing import Any
 
 import dbnfast
@@ -31,8 +32,9 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 # single backquotes in docstrings are names of the API, but for these parameters and attributes
 PARAMETERS = """
-    asyncio.BufferedProtocol buffer data directory force fsync_interval_s latest max_buffer mode n
-    n_records offset on_slow on_truncated quiet_after_s writable
+    after_bytes asyncio.BufferedProtocol buffer data directory force fsync_interval_s keep_log
+    latest max_buffer metadata mode n n_records offset on_slow on_truncated quiet_after_s records
+    stream writable
 """
 nitpick_ignore = [("py:obj", name) for name in PARAMETERS.split()]
 
@@ -43,6 +45,7 @@ html_theme = "furo"
 html_title = f"dbnfast {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_domain_indices = False  # of modules: there is one
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
@@ -56,6 +59,10 @@ def _links(app: Any, name: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"]({up}{file})", f"](/{page})")
 
 
+def _defaults(app: Any, what: str, name: str, obj: Any, options: Any, said: Any, of: Any) -> Any:
+    return said and (re.sub(r"<built-in function (\w+)>", r"\1", said), of)
+
+
 def _names(app: Any, env: Any, node: Any, content: Any) -> Any:
     # a docstring of a module below says `scan` and means dbnfast.scan
     if node.get("reftype") != "obj" or node.get("reftarget", "").startswith("dbnfast."):
@@ -66,6 +73,7 @@ def _names(app: Any, env: Any, node: Any, content: Any) -> Any:
 
 
 def setup(app: Any) -> None:
-    """Have links rewritten as pages are read, and short names found."""
+    """Have links rewritten as pages are read, defaults shown as text, and short names found."""
     app.connect("source-read", _links)
+    app.connect("autodoc-process-signature", _defaults)
     app.connect("missing-reference", _names)

@@ -38,45 +38,45 @@ def scan(
     on_truncated: OnTruncated = "warn",
 ) -> Records:
     """
-    Find the records of a whole DBN stream.
+    Find the records of a complete DBN stream.
 
     Parameters
     ----------
     buffer : bytes-like, shape (n_bytes,)
-        A plain, zstd-compressed or DBZ stream; its content tells which.
+        A plain, zstd-compressed or DBZ stream, detected from its content.
     has_metadata : bool
-        False for a fragment: records alone.
+        False for a fragment: records without a header.
     input_version : int, optional
-        The DBN version of a fragment; None to tell it by the records' sizes.
+        The DBN version of a fragment; None to infer it from the sizes of the records.
     ts_out : bool, optional
-        Whether the records of a fragment end in a ts_out; None for no.
+        Whether each record of a fragment ends with a ts_out; None means no.
     on_truncated : {"warn", "raise", "ignore"}
-        What to do where the input ends inside a record or a zstd frame. What is complete is
-        delivered all the same.
+        What to do if the input ends within a record or a zstd frame. The complete records are
+        returned in any case, by the error if there is one.
 
     Returns
     -------
     Records
-        Of plain input a view that keeps `buffer` alive; else one new block of memory.
+        A view that keeps `buffer` alive if the input is plain, else one new block of memory.
 
     Raises
     ------
     TruncatedError
-        The input is empty, its metadata is cut, or `on_truncated` is "raise"; then ``.good`` has
-        the records before the cut.
+        The input is empty or ends within its metadata, or it ends within a record and
+        `on_truncated` is "raise"; then ``.good`` has the complete records.
     MetadataError, UnsupportedVersionError
         The metadata is not valid.
     InvalidRecordError
-        A record's header cannot be true; ``.good`` has the records before it.
+        The header of a record is impossible; ``.good`` has the records before it.
     DecompressionError
         The compressed data is damaged; ``.good`` has the records before the damage.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
 
     Warns
     -----
     TruncatedWarning
-        The input is cut, and `on_truncated` is "warn".
+        The input is incomplete, and `on_truncated` is "warn".
 
     Notes
     -----
@@ -193,24 +193,24 @@ def decode(
     buffer : bytes-like, shape (n_bytes,)
         A plain, zstd-compressed or DBZ stream.
     schema : Schema, RType or str, optional
-        What to decode; None for the only type there is.
+        The records to decode; None if there is only one type.
     has_metadata, input_version, ts_out, on_truncated
         As `scan` takes them.
 
     Returns
     -------
     ndarray, shape (n_records,)
-        Read-only; see `Records.array`. Of plain input with one type and length a view that
-        keeps `buffer` alive.
+        Read-only; see `Records.array`. A view that keeps `buffer` alive if the input is plain
+        and all records have one type and length, else a copy.
 
     Raises
     ------
     MixedRecordsError
-        No schema is given, and there are several types or one without a layout.
+        No schema is given, and there are several types, or one that has no layout.
     DecodeError
         As `scan` raises it.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
     """
     check_options(has_metadata, input_version, ts_out, on_truncated)
     if schema is not None and has_metadata:
@@ -268,7 +268,7 @@ def split(
     on_truncated: OnTruncated = "warn",
 ) -> dict[RType | int, Array | Bytes]:
     """
-    Decode the records of every type.
+    Decode the records of all types.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def split(
     DecodeError
         As `scan` raises it.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
     """
     records = scan(
         buffer,

@@ -29,30 +29,30 @@ DETECT_BYTES: Final = 4
 
 class Decoder(Feed):
     """
-    Decode a DBN stream that comes in pieces.
+    Decode a DBN stream that arrives in pieces.
 
-    Bytes go in by `feed`, or by writing to what `get_buffer` lends, in the way of
-    `asyncio.BufferedProtocol`; any split will do. `read` hands out what is whole.
+    Pass bytes to `feed`, or write them into the buffer that `get_buffer` lends, as in
+    `asyncio.BufferedProtocol`. The stream may be cut anywhere. `read` returns the complete records.
 
     Parameters
     ----------
     has_metadata : bool
-        False for a fragment: records alone.
+        False for a fragment: records without a header.
     input_version : int, optional
-        The DBN version of a fragment; None to tell it by the records' sizes.
+        The DBN version of a fragment; None to infer it from the sizes of the records.
     ts_out : bool, optional
-        Whether the records of a fragment end in a ts_out; None for no.
+        Whether each record of a fragment ends with a ts_out; None means no.
     compression : {"auto", "none", "zstd"}
-        Of the stream; "auto" tells it by the content.
+        Compression of the stream; "auto" detects it from the content.
 
     Notes
     -----
-    Feeding never raises for the data's sake: `read` first hands out every good record, then
-    raises, at the next call and ever after. Bytes handed out are never written again. One
-    decoder belongs to one thread at a time.
+    Feeding never raises because of the data: `read` first returns all good records, and raises
+    at the next call and every later one. Bytes that were handed out are never overwritten. Only
+    one thread at a time may use a decoder.
 
-    A metadata header may be up to 512 MiB. Of zstd input one `read` makes at most 16 MiB, in
-    pieces of 1 MiB; call it until it gives an empty list.
+    A metadata header may be up to 512 MiB long. From zstd input, one `read` decompresses at most
+    16 MiB, in pieces of 1 MiB; call it until it returns an empty list.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class Decoder(Feed):
 
     @property
     def metadata(self) -> Metadata | None:
-        """The header, as soon as it is whole; None before, and for a fragment."""
+        """The header; None until it is complete, and for a fragment."""
         return self._metadata
 
     @property
     def pending(self) -> int:
-        """Bytes that came in and are not part of records that `read` handed out."""
+        """Number of bytes that were fed and are not part of records returned by `read`."""
         waiting = self._input_end - self._input_begin
         if self._inflater is not None:
             waiting += self._inflater.waiting
@@ -119,17 +119,17 @@ class Decoder(Feed):
         Parameters
         ----------
         sizehint : int
-            How much is wanted; what is lent may be less or more.
+            How many bytes are wanted; the buffer may be smaller or larger.
 
         Returns
         -------
         memoryview
-            Writable, never empty. It may be written to until `buffer_updated`.
+            Writable and never empty. Write to it only until you call `buffer_updated`.
 
         Raises
         ------
         ValueError
-            The end was fed already.
+            `feed_eof` was called before.
         """
         if self._eof:
             raise ValueError("the stream has ended: feed_eof() was called")
@@ -147,7 +147,7 @@ class Decoder(Feed):
 
     def buffer_updated(self, nbytes: int) -> None:
         """
-        Take the first bytes of what `get_buffer` lent.
+        Take over bytes that were written into the buffer from `get_buffer`.
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ class Decoder(Feed):
         Raises
         ------
         ValueError
-            Nothing was lent, or less than that.
+            No buffer is lent, or it is smaller than that.
         """
         if self._eof:
             raise ValueError("the stream has ended: feed_eof() was called")

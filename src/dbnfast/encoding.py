@@ -137,16 +137,16 @@ def encode(
     records: Encodable, metadata: Metadata | None, *, compression: Compression | str = "none"
 ) -> bytes:
     """
-    Encode a whole DBN stream.
+    Encode a complete DBN stream.
 
     Parameters
     ----------
     records : ndarray, Records, Record, or a sequence of these
-        What to write, in the order given. Arrays have one of the layouts' dtypes.
+        What to write, in the given order. The dtype of an array must be that of a record layout.
     metadata : Metadata or None
         The header; None for a fragment.
     compression : {"none", "zstd"}
-        zstd makes one frame with a checksum.
+        With "zstd" the output is one frame with a checksum.
 
     Returns
     -------
@@ -155,10 +155,10 @@ def encode(
     Raises
     ------
     EncodeError
-        A record's header does not fit its dtype, or records are of another version or ts_out
-        than the metadata; nothing is ever patched.
+        The header of a record does not fit its dtype, or the records differ from the metadata in
+        version or ts_out. Headers are never changed to fit.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
     """
     metadata = _checked(metadata)
     deflater = Deflater(Compression(compression))
@@ -171,21 +171,21 @@ def encode(
 
 class Encoder:
     """
-    Write a DBN stream bit by bit; a context manager.
+    Write a DBN stream piece by piece; a context manager.
 
     Parameters
     ----------
     writable : file-like
-        A binary file or what has its ``write``. The header is written at once.
+        A binary file, or an object with its ``write`` method. The header is written at once.
     metadata : Metadata or None
         The header; None for a fragment.
     compression : {"none", "zstd"}
-        zstd makes one frame with a checksum.
+        With "zstd" the output is one frame with a checksum.
 
     Notes
     -----
-    `close` ends the stream and leaves `writable` open. Leaving the ``with`` block by an error
-    does not end a zstd frame, so that the output reads as cut.
+    `close` ends the stream and leaves `writable` open. If an error leaves the ``with`` block, the
+    zstd frame is not ended, so readers will see that the output is incomplete.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class Encoder:
         Raises
         ------
         EncodeError
-            As `encode` raises it; what came before in a sequence is written.
+            As in `encode`; the items before it in a sequence have been written.
         ValueError
             The encoder is closed.
         """

@@ -57,8 +57,8 @@ class Metadata:
     """
     The header of a DBN stream.
 
-    Immutable. Read from a stream, its counts and lengths are checked at once, texts and dates
-    when they are first asked for.
+    It is immutable. When it is read from a stream, counts and lengths are checked at once, texts
+    and dates when they are first used.
 
     Parameters
     ----------
@@ -69,20 +69,20 @@ class Metadata:
     stype_in : SType or str or None
         The symbology of `symbols`; None for mixed or live data.
     stype_out : SType or str
-        The symbology of the mappings' results.
+        The symbology of the results of the mappings.
     schema : Schema or str or None
         The schema of the records; None for mixed or live data.
     symbols, partial, not_found : sequence of str
-        The symbols asked for; those unresolved on at least one day; those never resolved.
+        The requested symbols; those unresolved on at least one day; those never resolved.
     mappings : mapping or sequence
         ``{raw_symbol: [{"start_date": date, "end_date": date, "symbol": str}]}``, or objects or
         dicts with ``raw_symbol`` and ``intervals``.
     end : int or None
         End of the query, exclusive, ns since 1970-01-01 UTC; 0 and 2**64 - 1 mean None too.
     limit : int or None
-        Most records asked for; 0 means None too.
+        The largest number of records requested; 0 means None too.
     ts_out : bool
-        Whether every record is followed by the gateway's send time.
+        Whether each record ends with the time at which the gateway sent it.
     version : int
         The DBN version, 1 to 3.
     symbol_cstr_len : int or None
@@ -91,7 +91,7 @@ class Metadata:
     Raises
     ------
     TypeError, ValueError
-        A field cannot be what was given.
+        A field has the wrong type or value.
 
     Notes
     -----
@@ -154,7 +154,7 @@ class Metadata:
     @classmethod
     def decode(cls, buffer: Buffer) -> Metadata:
         """
-        Read the header that a buffer begins with, as it is.
+        Read the header at the beginning of a buffer, without upgrading it.
 
         Parameters
         ----------
@@ -234,7 +234,7 @@ class Metadata:
 
     @property
     def limit(self) -> int | None:
-        """Most records asked for; None for no limit."""
+        """The largest number of records requested; None for no limit."""
         limit: int | None = self._fixed["limit"]
         return limit
 
@@ -246,13 +246,13 @@ class Metadata:
 
     @property
     def stype_out(self) -> SType:
-        """The symbology of the mappings' results."""
+        """The symbology of the results of the mappings."""
         stype: SType = self._fixed["stype_out"]
         return stype
 
     @property
     def ts_out(self) -> bool:
-        """Whether every record is followed by the gateway's send time."""
+        """Whether each record ends with the time at which the gateway sent it."""
         ts_out: bool = self._fixed["ts_out"]
         return ts_out
 
@@ -264,7 +264,7 @@ class Metadata:
 
     @property
     def symbols(self) -> list[str]:
-        """The symbols asked for, as a new list."""
+        """The requested symbols, as a new list."""
         return list(self._texts("symbols"))
 
     @property
@@ -344,7 +344,7 @@ class Metadata:
         Parameters
         ----------
         **fields
-            As the class takes them. A new version brings its own `symbol_cstr_len` unless one
+            The parameters of the class. A new version brings its own `symbol_cstr_len` unless one
             is given.
 
         Returns

@@ -126,7 +126,7 @@ class RecordReader:
     """
     An iterator of Records over a stream of any size; a context manager.
 
-    Made by `iter_decode`, whose arguments it takes. The metadata is read at once.
+    `iter_decode` makes it and takes the same arguments. The metadata is read at once.
 
     Attributes
     ----------
@@ -350,7 +350,7 @@ class RecordReader:
         self._close_file()
 
     def close(self) -> None:
-        """Close the file, where `iter_decode` opened it; the iteration ends."""
+        """End the iteration, and close the file if `iter_decode` opened it."""
         self._finish()
 
     def _close_file(self) -> None:
@@ -395,7 +395,7 @@ def iter_decode(
     end: int | np.datetime64 | None = None,
 ) -> RecordReader:
     """
-    Decode a file or stream of any size in bounded memory.
+    Decode a file or a stream of any size, block by block, in bounded memory.
 
     Parameters
     ----------
@@ -403,32 +403,32 @@ def iter_decode(
         A file's path, or an object with ``readinto`` or ``read``, which is left open. Plain,
         zstd-compressed or DBZ; its content tells which.
     max_bytes : int
-        The most bytes of records in one block; memory stays within a few blocks.
+        The most bytes of records in one block. A few blocks are in memory at a time.
     has_metadata, input_version, ts_out, on_truncated
         As `scan` takes them.
     schema, instrument_ids, publishers, start, end
-        As `Records.filter` takes them: only what passes is given. One walk checks the records
-        and selects them.
+        As `Records.filter` takes them; only matching records are given. Checking and selecting
+        happen in one pass.
 
     Returns
     -------
     RecordReader
-        An iterator of Records with ``.metadata`` and ``.close()``; a context manager.
+        An iterator of Records, and a context manager, with ``.metadata`` and ``.close()``.
 
     Raises
     ------
     DecodeError
-        The metadata is cut or not valid. Damage later raises while iterating, after every good
-        record was given.
+        The metadata is incomplete or not valid. Later damage raises while iterating, after all
+        good records before it.
     OSError
         The file cannot be read.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
 
     Warns
     -----
     TruncatedWarning
-        The input is cut, and `on_truncated` is "warn".
+        The input is incomplete, and `on_truncated` is "warn".
     """
     return RecordReader(
         source,

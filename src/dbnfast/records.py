@@ -43,14 +43,14 @@ class Records(Run):
     """
     A run of whole records in one buffer.
 
-    Records come from `scan`, `iter_decode`, `Decoder.read` and other Records, not from the
-    class itself. They are immutable, keep their buffer alive, and hand out views of it.
+    Get Records from `scan`, `iter_decode`, `Decoder.read` or other Records, not from the class.
+    They are immutable, keep their buffer alive, and return views of it.
 
     Notes
     -----
-    ``len()`` is the number of records. Iterating gives a `Record` object for each, with bytes
-    of its own, older layouts upgraded to version 3; `objects` leaves them as they are. Arrays
-    are as the stream has them.
+    ``len()`` is the number of records. Iterating gives `Record` objects, which own their bytes
+    and are upgraded to version 3; `objects` can leave them as they are. Arrays keep the layout
+    of the stream.
     """
 
     __slots__ = ()
@@ -79,7 +79,7 @@ class Records(Run):
 
     @property
     def ts_out(self) -> bool:
-        """Whether every record ends in the gateway's send time."""
+        """Whether each record ends with the time at which the gateway sent it."""
         return bool(self._ts_out)
 
     @property
@@ -181,13 +181,14 @@ class Records(Run):
 
     def split(self) -> dict[RType | int, Array | Bytes]:
         """
-        Give the records of every type as an array.
+        Return the records of all types, as one array for each.
 
         Returns
         -------
         dict
-            By rtype, in the rtypes' order, arrays as `array` gives them, made in one pass. An
-            rtype without a layout is a plain int, and its array the records' raw bytes, uint8.
+            Arrays as `array` returns them, by rtype and in the order of the rtypes, made in one
+            pass. For an rtype without a layout, the key is a plain int and the array holds the
+            raw bytes, uint8.
         """
         if self._size:
             key = rtype_key(self._rtype)
@@ -223,12 +224,12 @@ class Records(Run):
 
     def runs(self) -> Iterator[Records]:
         """
-        Iterate over the stretches of records of one type and length, in the stream's order.
+        Iterate over stretches of records with one type and length, in the order of the stream.
 
         Yields
         ------
         Records
-            Without a copy; its `array()` is a view.
+            Not a copy; its `array()` is a view.
         """
         offset = 0
         while offset < self._nbytes:
@@ -267,8 +268,8 @@ class Records(Run):
         Returns
         -------
         Records
-            The same object where it is of this version and no record is older; else, where no
-            record changes, a new one of the same bytes; else a copy.
+            The same object if nothing is older. Otherwise new Records, which share the bytes if
+            no record changes, and else are a copy.
 
         Raises
         ------
@@ -327,7 +328,7 @@ class Records(Run):
         Raises
         ------
         TypeError, ValueError
-            An argument is not what it should be.
+            An argument has the wrong type or value.
         """
         own = None if self.metadata is None else self.metadata.schema
         wanted = Filter(own, schema, instrument_ids, publishers, start, end)
@@ -409,17 +410,17 @@ class Records(Run):
         Parameters
         ----------
         runs : iterable of Records
-            One or more, all of one version and ts_out.
+            At least one; all with the same version and ts_out.
 
         Returns
         -------
         Records
-            A copy, with the metadata of the first; the first itself where it is alone.
+            A copy, with the metadata of the first; with a single run, that run itself.
 
         Raises
         ------
         ValueError
-            There are none, or they differ in version or ts_out.
+            There is none, or they differ in version or ts_out.
         """
         parts = list(runs)
         if not parts:

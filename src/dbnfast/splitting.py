@@ -59,7 +59,7 @@ def split(
     source : path or readable
         As `iter_decode` takes it; a fragment cannot be split.
     directory : path
-        Where the parts go; made where it is not there.
+        The folder for the parts; created if it does not exist.
     by : {"day", "symbol", "schema"}
         The UTC day of the index timestamp; the symbol that the header's mappings or the
         stream's mapping records give, else the instrument id; the schema.
@@ -85,7 +85,7 @@ def split(
     NotADirectoryError
         `directory` is a file.
     ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
 
     Notes
     -----
@@ -137,7 +137,7 @@ def split_records(
     NotADirectoryError
         `directory` is a file.
     ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
     """
     if by not in _SPLITTERS:
         raise ValueError(f"by is {by!r}, expected 'day', 'symbol' or 'schema'")

@@ -50,15 +50,16 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
     Parameters
     ----------
     source : path, bytes-like, readable, or a sequence of them
-        A path may be a pattern (``"data/*.dbn.zst"``), or a folder, whose ``.dbn`` files are
-        meant. Plain, zstd-compressed or DBZ; the content tells which.
+        A path may be a file, a pattern (``"data/*.dbn.zst"``) or a folder, of which the
+        ``.dbn``, ``.dbn.zst`` and ``.dbz`` files are read. The data is plain, zstd-compressed or
+        DBZ, detected from its content.
     on_truncated : {"warn", "raise", "ignore"}
         As `scan` takes it.
 
     Returns
     -------
     Store
-        Its metadata is read, and nothing else. Bytes are borrowed, a readable is read to its
+        Only the metadata is read at first. Bytes are not copied; a readable is read to its
         end.
 
     Raises
@@ -77,13 +78,13 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
 
 class Store(StoreData):
     """
-    DBN data: a file, several, or memory.
+    DBN data in one file, several files, or memory.
 
-    Made by `read`, `Store.from_file` and `Store.from_bytes`. Immutable but for
+    `read`, `Store.from_file` and `Store.from_bytes` make it. It is immutable, except for
     `insert_symbology_json`. Iterating gives `Record` objects.
 
-    Several files are ordered by their metadata's start; where their ranges overlap, records
-    merge by index timestamp, ties in that order.
+    Several files are ordered by the start in their metadata. If their time ranges overlap, their
+    records are merged by index timestamp, and equal timestamps keep the order of the files.
     """
 
     @classmethod
@@ -148,14 +149,14 @@ class Store(StoreData):
         self, schema: SchemaLike | None = None, count: int | None = None
     ) -> Array | NDArrayIterator:
         """
-        Give the records of one type as a structured array.
+        Return the records of one type as a structured array.
 
         Parameters
         ----------
         schema : Schema, RType or str, optional
-            Which records; None for the store's own schema, or the only type there is.
+            Which records; None for the schema of the store, or the only type in it.
         count : int, optional
-            The most records of an array; with it the result is an iterator of arrays.
+            If given, the result is an iterator of arrays with at most this many records.
 
         Returns
         -------
@@ -185,32 +186,32 @@ class Store(StoreData):
         categorical: bool = False,
     ) -> Any:
         """
-        Give the records of one type as a pandas frame.
+        Return the records of one type as a pandas frame.
 
         Parameters
         ----------
         price_type : {"float", "fixed", "decimal"}
-            Prices as float64 (undefined is NaN), as int64 in 1e-9, or as exact
+            Prices as float64 (undefined is NaN), as int64 in units of 1e-9, or as exact
             ``decimal.Decimal``.
         pretty_ts : bool
-            Whether times are timestamps (undefined is NaT), or stay uint64 ns.
+            Whether times are timestamps (undefined is NaT), else uint64 ns.
         map_symbols : bool
             Whether there is a symbol column.
         schema : Schema, RType or str, optional
-            Which records; None for the store's own schema, or the only type there is.
+            Which records; None for the schema of the store, or the only type in it.
         tz : tzinfo or str, optional
-            The zone of the timestamps; None for UTC.
+            The time zone of the timestamps; None for UTC.
         count : int, optional
-            The most rows of a frame; with it the result is an iterator of frames.
+            If given, the result is an iterator of frames with at most this many rows.
         columns : sequence of str, optional
-            The columns to make, in this order; None for all. The index is there in any case.
+            The columns to make, in this order; None for all. The index is always made.
         categorical : bool
             Whether action, side and symbol become categories.
 
         Returns
         -------
         pandas.DataFrame or iterator of pandas.DataFrame
-            Copies, writable. The index is ts_recv where the records have it, else ts_event.
+            Writable copies. The index is ts_recv if the records have it, else ts_event.
 
         Raises
         ------
@@ -219,7 +220,7 @@ class Store(StoreData):
         MixedRecordsError
             No schema is given, and there are several types.
         TypeError, ValueError
-            An option is not what it should be.
+            An option has the wrong type or value.
         """
         options = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
         wanted, resolver = self._schema(schema), self._resolver(options.names_symbols)
@@ -245,30 +246,30 @@ class Store(StoreData):
         categorical: bool = True,
     ) -> Any:
         """
-        Give the records of one type as an Arrow table.
+        Return the records of one type as an Arrow table.
 
         Parameters
         ----------
         schema : Schema, RType or str, optional
-            Which records; None for the store's own schema, or the only type there is.
+            Which records; None for the schema of the store, or the only type in it.
         price_type : {"float", "fixed", "decimal"}
-            Prices as float64, as int64 in 1e-9, or as ``decimal128(38, 9)``.
+            Prices as float64, as int64 in units of 1e-9, or as ``decimal128(38, 9)``.
         pretty_ts : bool
-            Whether times are ``timestamp[ns]``, or stay uint64 ns.
+            Whether times are ``timestamp[ns]``, else uint64 ns.
         map_symbols : bool
             Whether there is a symbol column.
         tz : str, optional
-            The zone of the timestamps; None for UTC.
+            The time zone of the timestamps; None for UTC.
         columns : sequence of str, optional
-            The columns to make, in this order; None for all. The index timestamp comes first
-            in any case.
+            The columns to make, in this order; None for all. The index timestamp always comes
+            first.
         categorical : bool
             Whether action, side and symbol are dictionary-encoded.
 
         Returns
         -------
         pyarrow.Table
-            A copy. What is undefined is null.
+            A copy. Undefined values are null.
 
         Raises
         ------
@@ -277,7 +278,7 @@ class Store(StoreData):
         MixedRecordsError
             No schema is given, and there are several types.
         TypeError, ValueError
-            An option is not what it should be.
+            An option has the wrong type or value.
         """
         options = self._arrow_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
         table = self._arrow_reader(self._schema(schema), options).read_all()
@@ -318,7 +319,7 @@ class Store(StoreData):
         Returns
         -------
         capsule
-            What `to_arrow` gives, with its defaults.
+            What `to_arrow` returns with its defaults, block by block.
         """
         stream = self._arrow_reader(self._schema(None), ArrowOptions())
         capsule: object = stream.__arrow_c_stream__(requested_schema)
@@ -336,7 +337,7 @@ class Store(StoreData):
         categorical: bool = True,
     ) -> Any:
         """
-        Give the records of one type as a Polars frame.
+        Return the records of one type as a Polars frame.
 
         Parameters
         ----------
@@ -346,7 +347,7 @@ class Store(StoreData):
         Returns
         -------
         polars.DataFrame
-            What is undefined is null.
+            Undefined values are null.
 
         Raises
         ------
@@ -383,21 +384,21 @@ class Store(StoreData):
         Parameters
         ----------
         path : path-like or writable
-            Where to. The file appears when it is whole.
+            The target. A file appears under its name only when it is complete.
         price_type : {"float", "fixed"}
-            Prices as float64, or as int64 in 1e-9.
+            Prices as float64, or as int64 in units of 1e-9.
         pretty_ts : bool
-            Whether times are timestamps, or stay uint64 ns.
+            Whether times are timestamps, else uint64 ns.
         map_symbols : bool
             Whether there is a symbol column.
         schema : Schema, RType or str, optional
-            Which records; None for the store's own schema, or the only type there is.
+            Which records; None for the schema of the store, or the only type in it.
         mode : {"w", "x"}
-            Whether a file that exists is replaced, or is an error.
+            "w" replaces an existing file, "x" raises an error.
         parquet_schema : pyarrow.Schema, optional
-            What the columns are cast to.
+            The schema that the columns are cast to.
         **kwargs
-            For ``pyarrow.parquet.ParquetWriter``.
+            Passed to ``pyarrow.parquet.ParquetWriter``.
 
         Raises
         ------
@@ -406,7 +407,7 @@ class Store(StoreData):
         FileExistsError
             The file exists, and `mode` is "x".
         TypeError, ValueError
-            An option is not what it should be.
+            An option has the wrong type or value.
         """
         wanted, resolver = self._schema(schema), self._resolver(map_symbols)
         mappings = self._needs_mappings(wanted, resolver)
@@ -441,19 +442,19 @@ class Store(StoreData):
         Parameters
         ----------
         path : path-like or writable
-            Where to. The file appears when it is whole.
+            The target. A file appears under its name only when it is complete.
         pretty_px : bool
-            Whether prices are decimals (undefined is empty), or integers in 1e-9.
+            Whether prices are decimals (undefined is empty), else integers in units of 1e-9.
         pretty_ts : bool
-            Whether times are ISO 8601 (undefined is empty), or integers of ns.
+            Whether times are ISO 8601 (undefined is empty), else integer ns.
         map_symbols : bool
             Whether there is a symbol column.
         compression : {"none", "zstd"}
             Of the output.
         schema : Schema or str, optional
-            Which records; None for the store's own schema.
+            Which records; None for the schema of the store.
         mode : {"w", "x"}
-            Whether a file that exists is replaced, or is an error.
+            "w" replaces an existing file, "x" raises an error.
         upgrade : bool
             Whether older layouts are upgraded to version 3.
 
@@ -462,7 +463,7 @@ class Store(StoreData):
         FileExistsError
             The file exists, and `mode` is "x".
         TypeError, ValueError
-            An option is not what it should be, or mixed data is given no schema.
+            An option has the wrong type or value, or mixed data is given no schema.
         """
         self._to_text(
             write_csv, path, mode, compression, map_symbols,
@@ -483,26 +484,26 @@ class Store(StoreData):
         upgrade: bool = True,
     ) -> None:
         """
-        Write the records as JSON, a line each, in bounded memory.
+        Write the records as JSON, one per line, in bounded memory.
 
         Parameters
         ----------
         path : path-like or writable
-            Where to. The file appears when it is whole.
+            The target. A file appears under its name only when it is complete.
         pretty_px : bool
-            Whether prices are decimals (undefined is null), or integers in 1e-9; both in
-            quotes.
+            Whether prices are decimals (undefined is null), else integers in units of 1e-9; both
+            in quotes.
         pretty_ts : bool
-            Whether times are ISO 8601 (undefined is null), or integers of ns; both in quotes.
+            Whether times are ISO 8601 (undefined is null), else integer ns; both in quotes.
         map_symbols : bool
-            Whether every line has a symbol.
+            Whether each line has a symbol.
         compression : {"none", "zstd"}
             Of the output.
         schema : Schema or str, optional
-            Needed of mixed data, and without effect otherwise, as in the official package: all
-            records are written, of whatever type. `filter` selects them.
+            Required for mixed data, and otherwise without effect, as in the official package: all
+            records are written, whatever their type. `filter` selects records.
         mode : {"w", "x"}
-            Whether a file that exists is replaced, or is an error.
+            "w" replaces an existing file, "x" raises an error.
         upgrade : bool
             Whether older layouts are upgraded to version 3.
 
@@ -511,7 +512,7 @@ class Store(StoreData):
         FileExistsError
             The file exists, and `mode` is "x".
         TypeError, ValueError
-            An option is not what it should be, or mixed data is given no schema.
+            An option has the wrong type or value, or mixed data is given no schema.
         """
         self._to_text(
             write_json, path, mode, compression, map_symbols,
@@ -563,18 +564,18 @@ class Store(StoreData):
         Parameters
         ----------
         path : path-like or writable
-            Where to. The file appears when it is whole.
+            The target. A file appears under its name only when it is complete.
         mode : {"w", "x"}
-            Whether a file that exists is replaced, or is an error.
+            "w" replaces an existing file, "x" raises an error.
         compression : {"none", "zstd"}, optional
-            Of the output; None for that of the data, which is then copied as it is.
+            Of the output; None for that of the data, which is then copied unchanged.
 
         Raises
         ------
         FileExistsError
             The file exists, and `mode` is "x".
         TypeError, ValueError
-            An option is not what it should be.
+            An option has the wrong type or value.
         """
         kind = self.compression if compression is None else Compression(compression)
         plain = len(self._sources) == 1 and not self._wanted
@@ -590,7 +591,7 @@ class Store(StoreData):
 
     def request_full_definitions(self, client: Any, path: Any = None) -> Any:
         """
-        Ask the vendor for the definitions of these instruments.
+        Request the definitions of these instruments from the vendor.
 
         Parameters
         ----------
@@ -616,7 +617,7 @@ class Store(StoreData):
 
     def request_symbology(self, client: Any) -> dict[str, Any]:
         """
-        Ask the vendor for the symbol mappings of these instruments.
+        Request the symbol mappings of these instruments from the vendor.
 
         Parameters
         ----------

@@ -100,7 +100,7 @@ class StoreData:
 
     @property
     def metadata(self) -> Metadata:
-        """The header; of several files the one that they have together."""
+        """The header; of several files, their common one."""
         return self._metadata
 
     @property
@@ -151,7 +151,7 @@ class StoreData:
 
     @property
     def symbology(self) -> dict[str, Any]:
-        """All that the metadata says of symbols, dates as text."""
+        """Everything that the metadata says about symbols, with dates as text."""
         return {
             "symbols": self.symbols,
             "stype_in": str(self.stype_in),
@@ -198,7 +198,7 @@ class StoreData:
 
     @property
     def counts(self) -> dict[RType | int, int]:
-        """Number of records by rtype; all are looked at once, in bounded memory."""
+        """Number of records by rtype; the first use reads all records, in bounded memory."""
         if self._counts is None:
             counts: dict[RType | int, int] = {}
             for block in self._blocks(BLOCK):
@@ -209,7 +209,7 @@ class StoreData:
 
     @property
     def time_range(self) -> tuple[np.datetime64, np.datetime64] | None:
-        """The first and the last index timestamp, as `start`; None where there is none."""
+        """The lowest and the highest index timestamp, as `start`; None if there is none."""
         found = [
             ends
             for block in self._blocks(BLOCK)
@@ -240,13 +240,13 @@ class StoreData:
         Returns
         -------
         Store
-            Of the same sources; whatever is made of it leaves out what does not pass, while it
-            is read.
+            A store of the same sources. It reads nothing yet; records that do not match are left
+            out whenever it is read.
 
         Raises
         ------
         TypeError, ValueError
-            An argument is not what it should be, or the store is filtered already.
+            An argument has the wrong type or value, or the store is already filtered.
         """
         given = {
             "schema": schema,
@@ -332,14 +332,14 @@ class StoreData:
 
     def records(self) -> Records:
         """
-        Give all records at once.
+        Return all records at once.
 
         Returns
         -------
         Records
-            Of plain data of one source a view of it (a file is mapped into memory), else a new
-            block. Mixed data is upgraded to version 3, older layouts of other data to the
-            header's version.
+            A view if the data is plain and has one source (a file is mapped into memory), else a
+            new block. Mixed data is upgraded to version 3; in other data, older layouts are
+            upgraded to the version of the header.
 
         Raises
         ------
@@ -360,7 +360,7 @@ class StoreData:
 
     def iter_batches(self, max_bytes: int = 64 << 20) -> Iterator[Records]:
         """
-        Give the records in blocks, in bounded memory.
+        Iterate over the records in blocks, in bounded memory.
 
         Parameters
         ----------
@@ -375,7 +375,7 @@ class StoreData:
         Raises
         ------
         DecodeError
-            The data is damaged; everything before was given.
+            The data is damaged; all good records before were given.
         """
         if max_bytes < MAX_RECORD_SIZE:
             raise ValueError(f"max_bytes is {max_bytes}, expected {MAX_RECORD_SIZE} or more")
@@ -387,12 +387,12 @@ class StoreData:
 
     def replay(self, callback: Callable[[Record], object]) -> None:
         """
-        Hand every record to a callback, in order.
+        Call a function with every record, in order.
 
         Parameters
         ----------
         callback : callable
-            Takes a Record, upgraded to version 3. What it raises ends the replay.
+            Takes a Record, upgraded to version 3. An exception ends the replay.
         """
         for record in self:
             callback(record)
@@ -403,14 +403,14 @@ class StoreData:
         self, json_data: str | Mapping[str, Any] | TextIO, clear_existing: bool = True
     ) -> None:
         """
-        Add symbol mappings, as ``symbology.json`` has them; they win over the metadata's.
+        Add symbol mappings in the form of ``symbology.json``, which override the metadata.
 
         Parameters
         ----------
         json_data : str, mapping or text file
             The result of ``symbology.resolve``.
         clear_existing : bool
-            Whether what was added before is forgotten.
+            Whether mappings that were added before are removed.
 
         Raises
         ------
@@ -426,7 +426,7 @@ class StoreData:
 
     def symbol_map(self) -> SymbolMap:
         """
-        Give the symbol mappings of the metadata, and those that were added.
+        Return the symbol mappings of the metadata and those that were added.
 
         Returns
         -------

@@ -57,8 +57,8 @@ class SymbolMap:
     """
     The symbols of instruments over time.
 
-    Intervals are half-open, in ns; those of days begin at midnight UTC. Where they overlap, the
-    later inserted one holds.
+    Intervals are half-open, in ns; days begin at midnight UTC. If intervals overlap, the one that
+    was inserted later applies.
 
     Notes
     -----
@@ -82,7 +82,7 @@ class SymbolMap:
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> SymbolMap:
         """
-        Make the map of a header's mappings.
+        Make a map from the mappings of a header.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class SymbolMap:
 
     def insert_metadata(self, metadata: Metadata) -> None:
         """
-        Insert a header's mappings.
+        Insert the mappings of a header.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class SymbolMap:
         Raises
         ------
         TypeError
-            It is no Metadata.
+            `metadata` is not Metadata.
         ValueError
             Neither is ``instrument_id``, an id is not 0 to 2**32 - 1, or an interval ends before
             it starts.
@@ -233,7 +233,7 @@ class SymbolMap:
         Raises
         ------
         TypeError
-            They are no definitions.
+            `records` are not definitions.
         """
         array: Any = records
         if isinstance(records, Records):
@@ -271,7 +271,7 @@ class SymbolMap:
 
     def resolve(self, instrument_id: int, time: datetime.date | np.datetime64 | int) -> str | None:
         """
-        Give the symbol of an instrument at a time.
+        Return the symbol of an instrument at a given time.
 
         Parameters
         ----------
@@ -288,7 +288,7 @@ class SymbolMap:
         Raises
         ------
         TypeError, ValueError
-            The id or the time is not what it should be.
+            The id or the time has the wrong type or value.
         """
         number = operator.index(instrument_id)
         if not 0 <= number < 2**32:
@@ -300,7 +300,7 @@ class SymbolMap:
         self, instrument_ids: ArrayLike, times: ArrayLike
     ) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
         """
-        Give the symbols of instruments at times.
+        Return the symbols of instruments at given times.
 
         Parameters
         ----------
@@ -324,7 +324,7 @@ class SymbolMap:
 
     def codes(self, instrument_ids: ArrayLike, index_ts: ArrayLike) -> Codes:
         """
-        Give the codes of instruments at times.
+        Return the codes of instruments at given times.
 
         Parameters
         ----------
@@ -342,7 +342,7 @@ class SymbolMap:
         Raises
         ------
         TypeError, ValueError
-            The ids or times are not what they should be, or differ in number.
+            The ids or times have a wrong type or value, or differ in number.
         """
         ids, stamps = _id_array(instrument_ids), as_stamps(index_ts)
         if ids.shape != stamps.shape or ids.ndim != 1:
@@ -355,7 +355,7 @@ class SymbolMap:
 
     def codes_of(self, records: Records, schema: Any = None) -> Codes:
         """
-        Give the codes of records, by their index timestamps.
+        Return the codes of records, by their index timestamps.
 
         Parameters
         ----------
@@ -372,7 +372,7 @@ class SymbolMap:
         Raises
         ------
         TypeError, ValueError
-            They are no Records, or there is no such schema.
+            `records` is not Records, or there is no such schema.
         """
         check_records(records)
         rtypes = None if schema is None else records._selection(schema)[0]

@@ -38,7 +38,7 @@ SEVERITIES: Final = ("damage", "warning", "note")
 
 class Finding(NamedTuple):
     """
-    Something that is not as it should be.
+    Something wrong or unusual.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def verify(
     ts_out: bool | None = None,
 ) -> Report:
     """
-    Read a whole stream and tell what is wrong with it.
+    Read a whole stream and report what is wrong with it.
 
     Parameters
     ----------
@@ -122,15 +122,15 @@ def verify(
     Returns
     -------
     Report
-        Damage is reported and not raised. What comes behind an invalid record is not read:
-        nobody knows where the next record would begin.
+        Damage is reported, not raised. Nothing after an invalid record is read, because the
+        start of the next record cannot be known.
 
     Raises
     ------
     OSError
         The source cannot be read.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
     """
     try:
         reader = iter_decode(

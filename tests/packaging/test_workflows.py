@@ -22,6 +22,15 @@ PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*")
 OWN = re.compile(r"\$/\.github/workflows/([\w-]+\.yml)")
 MAKE = re.compile(r"^\s*(?:step )?(?:env (?:\w+=\S+ )+)?make ([^#\n]+)", re.MULTILINE)
 
+RUNNERS = {  # what cibuildwheel builds there
+    "ubuntu-latest": "linux x86_64",
+    "ubuntu-24.04-arm": "linux aarch64",
+    "macos-15-intel": "macos x86_64",
+    "macos-latest": "macos arm64",
+    "windows-latest": "windows amd64",
+    "windows-11-arm": "windows arm64",
+}
+
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a part of the tree is here")
 
 
@@ -139,6 +148,7 @@ def test_no_job_before_the_gate_is_skipped_or_forgiven() -> None:
     for name, job in every.items():
         assert name == "all-green" or "if" not in job
         assert "continue-on-error" not in str(job)
+        assert name == "all-green" or all("if" not in step for step in job["steps"])
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,10 @@ def test_workflows_run_what_make_runs() -> None:
     assert gates <= asked
     for step in _runs("ci.yml"):
         assert step["run"].startswith("make ") or step["run"] == "exit 1"
+
+
+def _steps(file: str, job: str) -> list[dict[str, Any]]:
+    return [step for step in load(FOLDER / file)["jobs"][job]["steps"] if "uses" in step]
 
 
 def _runs(file: str) -> list[dict[str, str]]:
@@ -193,6 +207,33 @@ def test_platforms_of_the_tests_have_wheels() -> None:
     built = load(FOLDER / "wheels.yml")["jobs"]["wheels"]["strategy"]["matrix"]["os"]
     assert set(tested) <= set(built)
     assert {name.partition("-")[0] for name in tested} == {"ubuntu", "macos", "windows"}
+
+
+def test_every_machine_has_its_runner() -> None:
+    built = load(FOLDER / "wheels.yml")["jobs"]["wheels"]["strategy"]["matrix"]["os"]
+    assert sorted(built) == sorted(RUNNERS)  # cibuildwheel builds for the runner's own machine
+    assert len(set(RUNNERS.values())) == len(RUNNERS)
+
+
+def test_cibuildwheel_is_the_one_that_was_asked_for_its_identifiers() -> None:
+    (step,) = (step for step in _steps("wheels.yml", "wheels") if "cibuildwheel@" in step["uses"])
+    said = re.search(
+        r"cibuildwheel@\S+ # v(\d+)\.(\d+)", (FOLDER / "wheels.yml").read_text("utf-8")
+    )
+    assert said
+    (wanted,) = (one for one in pyproject()["dependency-groups"]["wheels"] if "cibuild" in one)
+    assert wanted == f"cibuildwheel>={said[1]}.{said[2]},<{said[1]}.{int(said[2]) + 1}"
+    frontend = pyproject()["tool"]["cibuildwheel"]["build-frontend"]
+    assert ("uv" in frontend) == (step["with"].get("extras") == "uv")
+
+
+def test_what_is_kept_of_the_benchmarks_is_what_they_write() -> None:
+    (step,) = (
+        step for step in _steps("benchmarks.yml", "report") if "path" in step.get("with", {})
+    )
+    source = (ROOT / "benchmarks" / "report.py").read_text("utf-8")
+    for path in step["with"]["path"].split():
+        assert f'"{Path(path).name}"' in source, path
 
 
 def test_a_release_is_checked_then_built_then_uploaded_without_caches() -> None:

@@ -143,14 +143,14 @@ cdef class Feed:
         Parameters
         ----------
         data : bytes-like
-            ``bytes`` are borrowed, and the records are views of them; other buffers are copied.
+            ``bytes`` are not copied: the records are views of them. Other buffers are copied.
 
         Raises
         ------
         TypeError
-            `data` is no buffer.
+            `data` is not bytes-like.
         ValueError
-            The end was fed already.
+            `feed_eof` was called before.
         """
         if self._direct and type(data) is bytes:
             with cython.critical_section(self):
@@ -160,24 +160,24 @@ cdef class Feed:
 
     def read(self):
         """
-        Hand out the records that are whole.
+        Return the records that are complete.
 
         Returns
         -------
         list of Records
-            In the stream's order; empty where more bytes are needed. The older layouts of a
-            stream are as they came.
+            In the order of the stream; empty if more bytes are needed. Records in older layouts
+            are not upgraded.
 
         Raises
         ------
         DecodeError
-            The stream is damaged, or ended inside its metadata. Every good record was handed
-            out by the calls before.
+            The stream is damaged, or ended within its metadata. Earlier calls have returned all
+            good records.
 
         Warns
         -----
         TruncatedWarning
-            The stream ended inside a record or a zstd frame.
+            The stream ended within a record or a zstd frame.
         """
         cdef list ready = None
         if self._direct:

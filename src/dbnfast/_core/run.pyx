@@ -93,33 +93,33 @@ cdef class Run:
 
     def array(self, schema=None):
         """
-        Give the records of one type as a structured array.
+        Return the records of one type as a structured array.
 
         Parameters
         ----------
         schema : Schema, RType or str, optional
-            What to give; None for the only type there is.
+            The type to return; None if there is only one.
 
         Returns
         -------
         ndarray, shape (n,)
-            Read-only. A view where every record is of that type and of one length (a strided
-            view of the records' beginnings where they are longer than their struct), else a
-            copy. Times are uint64 ns since 1970-01-01 UTC, prices int64 in 1e-9, char fields
-            ``S1``. An rtype in several layouts comes in the newest of them. Of a type that is
-            not there: shape (0,) with its dtype.
+            Read-only. A view if all records have that type and one length (a strided view if
+            they are longer than their struct), else a copy. Times are uint64 ns since
+            1970-01-01 UTC, prices int64 in units of 1e-9, char fields ``S1``. If an rtype occurs
+            in several layouts, the array has the newest of them. If there is no record of the
+            type, the shape is (0,).
 
         Raises
         ------
         MixedRecordsError
-            No schema is given, and there are several types or one without a layout.
+            No schema is given, and there are several types, or one that has no layout.
         ValueError
-            tbbo is asked of mbp-1 data or the reverse, or there is no such schema.
+            There is no such schema, or tbbo is requested of mbp-1 data or the reverse.
 
         Notes
         -----
-        numpy compares ``S1`` with ``bytes`` only: write ``array["action"] == b"T"``, or
-        ``Action.TRADE.code``.
+        Compare ``S1`` fields with ``bytes``, not str: ``array["action"] == b"T"`` or
+        ``array["action"] == Action.TRADE.code``.
         """
         if schema is None and self._size:
             with cython.critical_section(self):

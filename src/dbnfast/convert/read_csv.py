@@ -215,7 +215,7 @@ def iter_csv(
     OSError
         The file cannot be read.
     TypeError, ValueError
-        An argument is not what it should be. Rows that cannot be read raise while iterating,
+        An argument has the wrong type or value. Rows that cannot be read raise while iterating,
         after every record before them was given.
     """
     parser = CsvParser(Target(metadata, schema, version, ts_out))
@@ -231,27 +231,27 @@ def from_csv(
     ts_out: bool | None = None,
 ) -> Records:
     """
-    Read CSV, as the vendor writes it, back into records.
+    Read CSV in the form of Databento back into records.
 
     Parameters
     ----------
     source : path, bytes-like or readable
         CSV with a header row, plain or zstd-compressed. A readable may be open as text.
     schema : Schema, RType or str, optional
-        What records without an rtype are.
+        The type of records that have no rtype.
     metadata : Metadata, optional
-        Of the stream: says version, ts_out and schema, and is attached to the records.
+        The header. It gives the version, ts_out and schema, and is attached to the records.
     version : int
         The DBN version to make records of. Without metadata, definitions with a column that
         only older versions have become records of version 2. Statistics do not show their
         version: name it where it is not 3.
     ts_out : bool, optional
-        Whether records end in a ts_out; None to see whether there is such a column.
+        Whether records end with a ts_out; None to use whether there is such a column.
 
     Returns
     -------
     Records
-        In a block of their own, in the order of the rows. ``.metadata`` is the one given.
+        In a new block of memory, in the order of the rows. ``.metadata`` is the one given.
 
     Raises
     ------
@@ -264,7 +264,7 @@ def from_csv(
     OSError
         The file cannot be read.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
 
     Notes
     -----

@@ -226,13 +226,13 @@ class JsonLines:
     Parameters
     ----------
     metadata : Metadata, optional
-        Of the stream: says version, ts_out and schema, and is attached to the records.
+        The header. It gives the version, ts_out and schema, and is attached to the records.
     schema : Schema, RType or str, optional
-        What records without an rtype are.
+        The type of records that have no rtype.
     version : int
         The DBN version to make records of; definitions of an older one show that themselves.
     ts_out : bool, optional
-        Whether records end in a ts_out; None to see whether the first one does.
+        Whether records end with a ts_out; None to use whether the first one does.
     """
 
     def __init__(
@@ -306,7 +306,7 @@ def iter_json(
     OSError
         The file cannot be read.
     TypeError, ValueError
-        An argument is not what it should be. Lines that cannot be read raise while iterating,
+        An argument has the wrong type or value. Lines that cannot be read raise while iterating,
         after every record before them was given.
     """
     parser = JsonParser(Target(metadata, schema, version, ts_out))
@@ -322,26 +322,26 @@ def from_json(
     ts_out: bool | None = None,
 ) -> Records:
     """
-    Read JSON lines, as the vendor writes them, back into records.
+    Read JSON lines in the form of Databento back into records.
 
     Parameters
     ----------
     source : path, bytes-like or readable
         One JSON object a line, plain or zstd-compressed. A readable may be open as text.
     metadata : Metadata, optional
-        Of the stream: says version, ts_out and schema, and is attached to the records.
+        The header. It gives the version, ts_out and schema, and is attached to the records.
     schema : Schema, RType or str, optional
-        What records without an rtype are.
+        The type of records that have no rtype.
     version : int
         The DBN version to make records of. Without metadata, definitions that only older
         versions can hold show it themselves: records are of version 2 from there on.
     ts_out : bool, optional
-        Whether records end in a ts_out; None to see whether the first one does.
+        Whether records end with a ts_out; None to use whether the first one does.
 
     Returns
     -------
     Records
-        In a block of their own, in the order of the lines. ``.metadata`` is the one given.
+        In a new block of memory, in the order of the lines. ``.metadata`` is the one given.
 
     Raises
     ------
@@ -356,7 +356,7 @@ def from_json(
     OSError
         The file cannot be read.
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
 
     Notes
     -----

@@ -38,12 +38,12 @@ EVERY: Final = None  # as a connection's number
 @dataclass(frozen=True)
 class Cut:
     """
-    The connection ends behind so many bytes, wherever that is.
+    The connection ends after `after_bytes` bytes, even within a record.
 
     Attributes
     ----------
     after_bytes : int
-        How many.
+        Number of bytes after the answer to the key.
     """
 
     after_bytes: int = 0
@@ -52,12 +52,12 @@ class Cut:
 @dataclass(frozen=True)
 class Reset:
     """
-    The connection is reset behind so many bytes.
+    The connection is reset after `after_bytes` bytes.
 
     Attributes
     ----------
     after_bytes : int
-        How many.
+        Number of bytes after the answer to the key.
     """
 
     after_bytes: int = 0
@@ -66,12 +66,12 @@ class Reset:
 @dataclass(frozen=True)
 class Eof:
     """
-    The connection ends behind the first whole record at or after so many bytes.
+    The connection ends after the first whole record at or after `after_bytes` bytes.
 
     Attributes
     ----------
     after_bytes : int
-        How many.
+        Number of bytes after the answer to the key.
     """
 
     after_bytes: int = 0
@@ -80,12 +80,12 @@ class Eof:
 @dataclass(frozen=True)
 class Silence:
     """
-    Nothing is sent behind so many bytes, and the connection stays.
+    Nothing is sent after `after_bytes` bytes, and the connection stays open.
 
     Attributes
     ----------
     after_bytes : int
-        How many.
+        Number of bytes after the answer to the key.
     """
 
     after_bytes: int = 0
@@ -94,14 +94,14 @@ class Silence:
 @dataclass(frozen=True)
 class Delay:
     """
-    Behind so many bytes nothing is sent for a while.
+    Sending pauses for a while after `after_bytes` bytes.
 
     Attributes
     ----------
     after_bytes : int
-        How many.
+        Number of bytes after the answer to the key.
     seconds : float
-        How long, by the gateway's clock.
+        The length of the pause, by the clock of the gateway.
     """
 
     after_bytes: int = 0
@@ -110,7 +110,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class OneByteWrites:
-    """Every byte is sent by itself."""
+    """Each byte is sent separately."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class FailAuth:
     Attributes
     ----------
     text : str
-        Why.
+        The reason given to the client.
     """
 
     text: str = "Authentication failed."
@@ -145,16 +145,16 @@ class DoubleAck:
 @dataclass(frozen=True)
 class SendError:
     """
-    An error record comes behind the first whole record at or after so many bytes.
+    An error record follows the first whole record at or after `after_bytes` bytes.
 
     Attributes
     ----------
     code : ErrorCode or int
-        What it reports; a fatal one ends the connection.
+        The code of the error; a fatal one ends the connection.
     text : str
-        In words.
+        The text of the error.
     after_bytes : int
-        How many.
+        Number of bytes after the answer to the key.
     """
 
     code: ErrorCode | int = ErrorCode.INTERNAL_ERROR
@@ -178,18 +178,18 @@ _NAMES: Final[dict[str, type[Fault]]] = {
 
 class Faults:
     """
-    What goes wrong, by connection.
+    Faults by connection.
 
     Parameters
     ----------
     schedule : mapping
-        A fault or a sequence of them by the connection's number, counted from 0; None for every
-        one.
+        A fault, or a sequence of faults, by the number of the connection, counted from 0; None
+        for all connections.
 
     Raises
     ------
     TypeError, ValueError
-        It is no such schedule.
+        It is not a valid schedule.
     """
 
     def __init__(self, schedule: Mapping[int | None, Fault | Sequence[Fault]] | None = None):

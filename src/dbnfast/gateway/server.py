@@ -22,55 +22,56 @@ BACKLOG: Final = 128
 
 class Gateway:
     """
-    Replay DBN data to any number of clients, over the protocol of live sessions.
+    Replay DBN data to any number of clients, over the live protocol.
 
-    A context manager: inside, clients may connect to `port`.
+    A context manager: within its block, clients can connect to `port`.
 
     Parameters
     ----------
     source : path, bytes-like, list of these, Store or Records
         DBN data; files of several schemas are merged.
     keys : str or iterable of str
-        The API keys that may connect.
+        The API keys that are accepted.
     host : str
-        The address to listen at.
+        The address to listen on.
     port : int
-        The port; 0 for any that is free.
+        The port; 0 for any free one.
     speed : float or str
-        ``"max"`` for as fast as each client takes it; ``"1x"``, ``"10x"`` or a number for
-        records sent when their time is reached, on a timeline that all sessions share and that
-        begins with the first of them.
+        ``"max"`` sends as fast as each client reads. ``"1x"``, ``"10x"`` or a number sends records
+        when their time comes, that many times as fast as they happened, on a timeline that all
+        sessions share and that begins with the first one.
     at_end : {"idle", "close"}
-        Whether sessions stay open with heartbeats when the source ends.
+        What sessions do at the end of the source: stay open with heartbeats, or close.
     faults : Faults or mapping, optional
-        What goes wrong, by connection; see `dbnfast.gateway.faults`.
+        Faults by connection; see `dbnfast.gateway.faults`.
     version : int
         The DBN version to send, 1 to 3.
     clock : callable, optional
-        Gives seconds and never goes back; None for the system's. With another one ts_out is the
-        timeline's time too.
+        Returns seconds and never goes back; None for the clock of the system. With another one,
+        ts_out is the time on the timeline.
     replay_window_s : float
-        How far back replay may begin on a timeline.
+        How far back a replay may begin on a timeline, in seconds.
     auth_timeout_s : float
-        How long a client may take to say who it is.
+        How long a client may take to authenticate, in seconds.
     min_heartbeat_s : int
-        The shortest interval of heartbeats that a client may ask for.
+        The shortest heartbeat interval that a client may request, in seconds.
     keep_log : bool
-        Whether `log` keeps what clients sent.
+        Whether `log` keeps the lines that clients send.
     trace : callable, optional
-        Called, in the gateway's thread, with a connection's number, ``"recv"`` or ``"send"``,
-        and a text, never with a whole key.
+        Called in the thread of the gateway with the number of a connection, ``"recv"`` or
+        ``"send"``, and a text, which never contains a whole key.
 
     Raises
     ------
     TypeError, ValueError
-        An option is not what it should be, or there are no keys.
+        An option has the wrong type or value, or there are no keys.
     DecodeError, FileNotFoundError
         The source cannot be read.
 
     Notes
     -----
-    Whoever can reach the address and knows a key gets the data. Source: ``docs/protocol.md``.
+    Anyone who can reach the address and knows a key gets the data. Source:
+    ``docs/protocol.md``.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Gateway:
 
     def start(self) -> Self:
         """
-        Listen, in a thread of its own.
+        Start listening, in a thread of its own.
 
         Returns
         -------
@@ -124,9 +125,9 @@ class Gateway:
         Raises
         ------
         OSError
-            The address is taken, or there is none such.
+            The address is in use or does not exist.
         ValueError
-            It runs already.
+            It is already running.
         """
         if self._thread is not None:
             raise ValueError("the gateway runs already")
@@ -150,7 +151,7 @@ class Gateway:
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """
-        Wait until the gateway is stopped.
+        Wait until the gateway has stopped.
 
         Parameters
         ----------
@@ -160,7 +161,7 @@ class Gateway:
         Returns
         -------
         bool
-            Whether it is.
+            Whether it has stopped.
         """
         thread = self._thread
         if thread is None:
@@ -169,17 +170,17 @@ class Gateway:
         return not thread.is_alive()
 
     def start_clock(self) -> None:
-        """Let the timeline begin now, and not with the first session."""
+        """Start the timeline now instead of with the first session."""
         self._service.timeline.start()
 
     @property
     def host(self) -> str:
-        """The address it listens at."""
+        """The address it listens on."""
         return self._host
 
     @property
     def port(self) -> int:
-        """The port it listens at."""
+        """The port it listens on."""
         if self._listener is None:
             raise ValueError("the gateway does not run: it has no port")
         port: int = self._listener.getsockname()[1]
@@ -187,22 +188,22 @@ class Gateway:
 
     @property
     def sessions(self) -> int:
-        """How many connections there are now."""
+        """The number of open connections."""
         return 0 if self._loop is None else self._loop.n_sessions
 
     @property
     def connections(self) -> int:
-        """How many connections there were, those of now included."""
+        """The number of connections so far, open ones included."""
         return self._service.n_connections
 
     @property
     def log(self) -> list[tuple[int, str]]:
-        """The lines that came, each with its connection's number; empty unless asked for."""
+        """The received lines, each with the number of its connection; empty without `keep_log`."""
         return list(self._log)
 
     @property
     def service(self) -> Service:
-        """What the sessions share."""
+        """The settings and state that all sessions share."""
         return self._service
 
     def _tell(self, number: int, direction: str, text: str) -> None:

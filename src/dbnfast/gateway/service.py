@@ -30,29 +30,30 @@ class Service:
     source : path, bytes-like, list of these, Store or Records
         DBN data.
     keys : str or iterable of str
-        The API keys that may connect.
+        The API keys that are accepted.
     speed : float or str
-        ``"max"`` for as fast as each client takes it; ``"1x"``, ``"10x"`` or a number for
-        records sent when their time is reached, on a timeline that all sessions share.
+        ``"max"`` sends as fast as each client reads. ``"1x"``, ``"10x"`` or a number sends records
+        when their time comes, that many times as fast as they happened, on a timeline that all
+        sessions share.
     at_end : {"idle", "close"}
-        Whether sessions stay open with heartbeats when the source ends.
+        What sessions do at the end of the source: stay open with heartbeats, or close.
     faults : Faults or mapping, optional
         What goes wrong.
     version : int
         The DBN version to send, 1 to 3.
     clock : callable, optional
-        Gives seconds and never goes back; None for the system's.
+        Returns seconds and never goes back; None for the clock of the system.
     replay_window_s : float
-        How far back replay may begin on a timeline.
+        How far back a replay may begin on a timeline, in seconds.
     auth_timeout_s : float
-        How long a client may take to say who it is.
+        How long a client may take to authenticate, in seconds.
     min_heartbeat_s : int
-        The shortest interval of heartbeats that a client may ask for.
+        The shortest heartbeat interval that a client may request, in seconds.
 
     Raises
     ------
     TypeError, ValueError
-        An option is not what it should be, or there are no keys.
+        An option has the wrong type or value, or there are no keys.
     DecodeError, FileNotFoundError
         The source cannot be read.
     """

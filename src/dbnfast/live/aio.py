@@ -27,10 +27,10 @@ class AsyncLive(LiveBase):
 
     Notes
     -----
-    `dbnfast.live.base.LiveBase` lists the parameters.
+    `dbnfast.live.base.LiveBase` documents the parameters.
 
-    All methods belong to the thread of the loop. Reading pauses above `max_buffer` bytes that
-    nobody has taken. Errors are those of `Live`.
+    Call all methods in the thread of the loop. Reading pauses while more than `max_buffer` bytes
+    wait to be taken. Errors are those of `Live`.
     """
 
     _driver: Driver | None = None
@@ -45,7 +45,7 @@ class AsyncLive(LiveBase):
         snapshot: bool = False,
     ) -> int:
         """
-        Ask for records; the first call connects and authenticates.
+        Subscribe to records; the first call connects and authenticates.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class AsyncLive(LiveBase):
         Raises
         ------
         TypeError, ValueError
-            It cannot be asked for.
+            The subscription is not possible.
         AuthenticationError
             The gateway refused the key or the session.
         ConnectError
@@ -86,12 +86,12 @@ class AsyncLive(LiveBase):
 
     async def start(self) -> None:
         """
-        Have the records begin, and go to the callbacks and streams if there are any.
+        Start the session; callbacks and streams get its records, if there are any.
 
         Raises
         ------
         ValueError
-            Nothing is subscribed, or the session has started or ended already.
+            Nothing is subscribed, or the session has already started or ended.
         """
         driver = self._any_driver("start()")
         driver.session.require_open("start()")
@@ -103,42 +103,42 @@ class AsyncLive(LiveBase):
 
     async def stop(self) -> None:
         """
-        End the session; records already received can still be taken.
+        End the session; records that were already received can still be taken.
 
         Raises
         ------
         ValueError
-            There is none.
+            There is no session.
         """
         self._any_driver("stop()").stop()
         await asyncio.sleep(0)  # the transport closes
 
     def terminate(self) -> None:
         """
-        End the session at once and forget what was received.
+        End the session at once and discard what was received.
 
         Raises
         ------
         ValueError
-            There is none.
+            There is no session.
         """
         self._any_driver("terminate()").terminate()
 
     async def wait_for_close(self, timeout: float | None = None) -> None:
         """
-        Wait until the session has ended; records that nobody takes are dropped.
+        Wait until the session has ended; records that nothing takes are dropped.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds, after which the session is terminated.
+            Seconds after which the session is terminated.
 
         Raises
         ------
         ValueError
             There is no session.
         LiveError, DecodeError
-            What ended it.
+            The error that ended it.
         """
         driver = self._any_driver("wait_for_close()")
         driver.dispatch()
@@ -153,17 +153,17 @@ class AsyncLive(LiveBase):
 
     async def batches(self, max_wait: float | None = None) -> AsyncGenerator[Records]:
         """
-        Iterate over the records as they come, a batch at a time.
+        Iterate over the records as they arrive, in batches.
 
         Parameters
         ----------
         max_wait : float, optional
-            Seconds after which an empty batch is given where nothing came.
+            Seconds without data after which an empty batch is given.
 
         Yields
         ------
         Records
-            Whatever is there as soon as anything is; views of the memory it was received in.
+            What one read brought, without waiting for more; a view of the receive buffer.
         """
         async with aclosing(self.events(max_wait)) as events:
             async for item in events:
@@ -172,17 +172,17 @@ class AsyncLive(LiveBase):
 
     async def events(self, max_wait: float | None = None) -> AsyncGenerator[Records | Event]:
         """
-        Iterate over records and events in the stream's order.
+        Iterate over records and events, in the order of the stream.
 
         Parameters
         ----------
         max_wait : float, optional
-            Seconds after which empty Records are given where nothing came.
+            Seconds without data after which empty Records are given.
 
         Yields
         ------
         Records, Gap, Reconnected, Skipped, MarketState or ErrorEvent
-            Until the session ends; leaving the loop early ends the session.
+            Until the session ends; leaving the loop early ends the session too.
         """
         driver = self._any_driver("iteration")
         driver.session.require_open("iteration")

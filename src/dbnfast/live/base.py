@@ -55,45 +55,47 @@ class LiveBase:
     Parameters
     ----------
     key : str, optional
-        The API key; None for the environment's ``DATABENTO_API_KEY``.
+        The API key; None to take it from the environment variable ``DATABENTO_API_KEY``.
     gateway : str, optional
-        The gateway's host; None for that of the dataset.
+        The host of the gateway; None for that of the dataset.
     port : int
-        The gateway's port.
+        The port of the gateway.
     ts_out : bool
-        Whether every record ends in the gateway's send time.
+        Whether each record ends with the time at which the gateway sent it.
     heartbeat_interval_s : int, optional
-        Seconds, 5 to 1800, of silence before the gateway sends a heartbeat.
+        Seconds of silence before the gateway sends a heartbeat, 5 to 1800.
     reconnect_policy : ReconnectPolicy or str
-        "reconnect" goes on over new connections, for ever, and recovers by replay; "none" ends.
+        "reconnect" continues over new connections and asks for a replay of what was missed; with
+        "none" the session ends with its connection.
     slow_reader_behavior : SlowReaderBehavior or str, optional
-        "skip" or "warn": what the gateway does when this side falls behind.
+        "skip" or "warn": what the gateway does if this client falls behind.
     compression : Compression or str
         "none" or "zstd".
     loop : object, optional
-        Not used: `Live` needs no event loop, `AsyncLive` takes the running one.
+        Not used: `Live` needs no event loop, and `AsyncLive` uses the running one.
     dataset : str, optional
-        The dataset, so that ``subscribe`` need not name it.
+        The dataset, as a default for ``subscribe``.
     encoding : Encoding or str
-        "dbn", or "json", whose lines become the same records.
+        "dbn" or "json"; JSON lines become the same records.
     overlap : float
-        Seconds that a replay goes back behind what was received: more than records come out of
-        order.
+        How many seconds before the latest record a replay begins; choose more than records can
+        be late.
     on_slow : {"block", "drop_oldest", "latest"}
-        What happens to more than `max_buffer` bytes that the consumer has not taken: the
-        reading waits; the oldest records go; or the latest of each type and instrument stay.
+        What happens if more than `max_buffer` bytes wait to be taken: reading pauses; the oldest
+        records are dropped; or only the latest of each type and instrument are kept.
     max_buffer : int
-        Bytes.
+        Limit for `on_slow`, in bytes.
     trace : bool, writable, callable or Logger, optional
-        Where every line sent and received is told.
+        Where to write every line that is sent or received, without the key; True for stderr.
     hours : bool, str or MarketHours, optional
-        The market's hours, so that silence can be named "closed"; True for those of the dataset.
+        The market hours, by which silence is called "closed"; True for those of the dataset, a
+        str for a calendar by its name.
     upgrade : bool
-        Whether records of older DBN versions become version 3.
+        Whether records of older DBN versions are upgraded to version 3.
     busy_poll_us : int
-        Microseconds for which a thread that reads looks for more before it sleeps, where the wait
-        before was shorter than that; 0 to sleep at once. Records that come every 150 us or more
-        often then keep a core busy, and are there sooner. `AsyncLive` leaves it to its loop.
+        Microseconds for which the reading thread polls the socket before it sleeps, if the last
+        wait was shorter than that; 0 to sleep at once. Records that arrive at least that often are
+        delivered sooner and keep a core busy. `AsyncLive` does not use it.
     """
 
     def __init__(
@@ -181,12 +183,12 @@ class LiveBase:
 
     @property
     def gateway(self) -> str | None:
-        """The gateway's host that was given; None where it follows from the dataset."""
+        """The host that was given; None if it follows from the dataset."""
         return self._gateway
 
     @property
     def port(self) -> int:
-        """The gateway's port."""
+        """The port of the gateway."""
         return self._port
 
     @property
@@ -201,28 +203,28 @@ class LiveBase:
 
     @property
     def compression(self) -> Compression:
-        """How the stream is compressed."""
+        """The compression of the stream."""
         return self._options.compression
 
     @property
     def metadata(self) -> Metadata | None:
-        """The header of the first connection; None before it came."""
+        """The header of the first connection; None until it arrives."""
         return None if self._session is None else self._session.metadata
 
     @property
     def session_id(self) -> str | None:
-        """The gateway's name for the session; None before one was made."""
+        """The id that the gateway gave the session; None before there is one."""
         return None if self._session is None else self._session.session_id
 
     @property
     def subscription_requests(self) -> list[tuple[SubscriptionRequest, ...]]:
-        """The lines of each subscription, by its id."""
+        """The request lines of each subscription, by its id."""
         made = [] if self._session is None else self._session.subscriptions
         return [subscription.requests for subscription in made]
 
     @property
     def symbology_map(self) -> dict[int, str | int]:
-        """The latest symbol of each instrument id that mapping records told; the same dict."""
+        """The latest symbol of each instrument id; a dict that mapping records update."""
         known: dict[int, str | int] = {}
         return known if self._session is None else self._session.symbology_map
 
@@ -233,24 +235,24 @@ class LiveBase:
 
     def is_connected(self) -> bool:
         """
-        Tell whether there is a session that has not ended.
+        Return whether there is a session that has not ended.
 
         Returns
         -------
         bool
-            Also between two connections of one session.
+            True also between two connections of one session.
         """
         session = self._session
         return session is not None and not session.ended and bool(session.subscriptions)
 
     def stats(self) -> Stats:
         """
-        Tell how the session does.
+        Return the statistics of the session.
 
         Returns
         -------
         Stats
-            As of now; may be asked from any thread.
+            The current values. Any thread may call this.
         """
         session = self._session
         if session is None:
@@ -276,20 +278,20 @@ class LiveBase:
         exception_callback: Callable[[Exception], object] | None = None,
     ) -> None:
         """
-        Have a function called with every record.
+        Add a function to be called with every record.
 
         Parameters
         ----------
         record_callback : callable
             Takes a Record.
         exception_callback : callable, optional
-            Takes what it raises; without one that is logged and warned of. Either way the
-            session goes on.
+            Called with an exception that it raises. Without one, the exception is logged and a
+            warning given. The session continues in either case.
 
         Raises
         ------
         ValueError
-            Either is not callable.
+            One of them is not callable.
         """
         self._own_sinks().callbacks.append(CallbackSink(record_callback, exception_callback))
         self._sinks_changed()
@@ -300,19 +302,19 @@ class LiveBase:
         exception_callback: Callable[[Exception], object] | None = None,
     ) -> None:
         """
-        Have the session written to a file, as DBN.
+        Add a file to which the session is written as DBN.
 
         Parameters
         ----------
         stream : writable or path-like
-            A path must not exist; its file is closed at the end of the session.
+            A path must not exist yet; the file is closed at the end of the session.
         exception_callback : callable, optional
-            Takes what writing raises.
+            Called with an exception that writing raises.
 
         Raises
         ------
         ValueError
-            It cannot be written to.
+            `stream` cannot be written to.
         OSError
             The path exists, or cannot be opened.
         """
@@ -325,20 +327,20 @@ class LiveBase:
         exception_callback: Callable[[Exception], object] | None = None,
     ) -> None:
         """
-        Have a function called whenever the session goes on over a new connection.
+        Add a function to be called when the session continues over a new connection.
 
         Parameters
         ----------
         reconnect_callback : callable
-            Takes the latest time received before and the start of the new connection, both
-            datetime64[ns].
+            Takes the latest time received before, and the start in the header of the new
+            connection, both datetime64[ns].
         exception_callback : callable, optional
-            Takes what it raises.
+            Called with an exception that it raises.
 
         Raises
         ------
         ValueError
-            Either is not callable.
+            One of them is not callable.
         """
         self._own_sinks().reconnects.append(ReconnectSink(reconnect_callback, exception_callback))
 

@@ -27,14 +27,15 @@ class Live(LiveBase):
     """
     A live session, under the names and parameters of the official client.
 
-    ``subscribe`` connects. Who iterates reads the socket in his own thread: one more runs only
-    after ``start`` with callbacks or streams, for ``async for``, and where `on_slow` is not
-    "block". `dbnfast.live.base.LiveBase` lists the parameters.
+    The first ``subscribe`` connects. The thread that iterates reads the socket. Another thread is
+    used only after ``start`` with callbacks or streams, for ``async for``, and if `on_slow` is not
+    "block". `dbnfast.live.base.LiveBase` documents the parameters.
 
     Notes
     -----
-    Errors are raised where the session is used: `AuthenticationError`, `GatewayError`, with
-    the policy "none" `ConnectError`, `HeartbeatTimeout`, `RemoteProtocolError`, `DecodeError`.
+    An error that ends a session is raised in the call that uses it: `AuthenticationError` or
+    `GatewayError`; with the policy "none" also `ConnectError`, `HeartbeatTimeout`,
+    `RemoteProtocolError` or `DecodeError`.
     """
 
     _engine: Engine | None = None
@@ -49,22 +50,22 @@ class Live(LiveBase):
         snapshot: bool = False,
     ) -> int:
         """
-        Ask for records; the first call connects and authenticates.
+        Subscribe to records; the first call connects and authenticates.
 
         Parameters
         ----------
         dataset : str, optional
-            The dataset, the same for all subscriptions of a session.
+            The dataset. All subscriptions of a session share it.
         schema : Schema or str
-            What of.
+            The schema to subscribe to.
         symbols : iterable of str or int, str, int or None
-            The symbols; by default, and for None, all.
+            The symbols; all by default and for None.
         stype_in : SType or str
-            What they are.
+            The kind of symbols.
         start : Timestamp, datetime64, datetime, date, str or int, optional
-            Where replay begins, ns or UTC; 0 for all that the gateway has.
+            Where replay begins; ints are ns, text is UTC. 0 for everything that the gateway has.
         snapshot : bool
-            Whether to begin with the state of the book; of "mbo" alone, without `start`.
+            Whether to begin with the state of the book; only for "mbo" and without `start`.
 
         Returns
         -------
@@ -74,11 +75,11 @@ class Live(LiveBase):
         Raises
         ------
         TypeError, ValueError
-            It cannot be asked for.
+            The subscription is not possible.
         AuthenticationError
             The gateway refused the key or the session.
         ConnectError
-            There is no connection, and the policy is "none"; else it is tried again later.
+            No connection can be made and the policy is "none"; else it is tried again later.
         """
         with self._asking:
             wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
@@ -95,12 +96,12 @@ class Live(LiveBase):
 
     def start(self) -> None:
         """
-        Have the records begin; callbacks and streams get them from a thread of their own.
+        Start the session; a thread of its own serves callbacks and streams.
 
         Raises
         ------
         ValueError
-            Nothing is subscribed, or it has started or ended already.
+            Nothing is subscribed, or the session has already started or ended.
         """
         engine = self._any_engine("start()")
         engine.session.require_open("start()")
@@ -111,23 +112,23 @@ class Live(LiveBase):
 
     def stop(self) -> None:
         """
-        End the session; records already received are still handed on.
+        End the session; records that were already received are still delivered.
 
         Raises
         ------
         ValueError
-            There is none.
+            There is no session.
         """
         self._any_engine("stop()").stop()
 
     def terminate(self) -> None:
         """
-        End the session at once and forget what was received.
+        End the session at once and discard what was received.
 
         Raises
         ------
         ValueError
-            There is none.
+            There is no session.
         """
         self._any_engine("terminate()").terminate()
 
@@ -138,14 +139,14 @@ class Live(LiveBase):
         Parameters
         ----------
         timeout : float, optional
-            Seconds, after which the session is terminated.
+            Seconds after which the session is terminated.
 
         Raises
         ------
         ValueError
             There is no session.
         LiveError, DecodeError
-            What ended it.
+            The error that ended it.
         """
         engine = self._any_engine("block_for_close()")
         try:
@@ -164,14 +165,14 @@ class Live(LiveBase):
         Parameters
         ----------
         timeout : float, optional
-            Seconds, after which the session is terminated.
+            Seconds after which the session is terminated.
 
         Raises
         ------
         ValueError
             There is no session.
         LiveError, DecodeError
-            What ended it.
+            The error that ended it.
         """
         engine = self._any_engine("wait_for_close()")
         engine.dispatch()
@@ -187,33 +188,33 @@ class Live(LiveBase):
 
     def batches(self, max_wait: float | None = None) -> Iterator[Records]:
         """
-        Iterate over the records as they come, a batch at a time.
+        Iterate over the records as they arrive, in batches.
 
         Parameters
         ----------
         max_wait : float, optional
-            Seconds after which an empty batch is given where nothing came.
+            Seconds without data after which an empty batch is given.
 
         Yields
         ------
         Records
-            Whatever is there as soon as anything is; views of the memory it was received in.
+            What one read brought, without waiting for more; a view of the receive buffer.
         """
         return (item for item in self.events(max_wait) if isinstance(item, Records))
 
     def events(self, max_wait: float | None = None) -> Iterator[Records | Event]:
         """
-        Iterate over records and events in the stream's order.
+        Iterate over records and events, in the order of the stream.
 
         Parameters
         ----------
         max_wait : float, optional
-            Seconds after which empty Records are given where nothing came.
+            Seconds without data after which empty Records are given.
 
         Returns
         -------
         iterator of Records, Gap, Reconnected, Skipped, MarketState and ErrorEvent
-            It ends with the session; leaving it early ends the session.
+            It ends with the session; leaving it early ends the session too.
         """
         engine = self._any_engine("iteration")
         engine.iterate()

@@ -24,11 +24,11 @@ class Gap:
     schema : Schema
         What is missing.
     start_ns, end_ns : int
-        ns since 1970-01-01 UTC, of the times that replay goes by. A filled one begins with the
-        latest time received; one that is not, at the resume point before that, as records that
-        were late may be missing too.
+        ns since 1970-01-01 UTC, in the timestamp by which the gateway replays. A filled gap begins
+        at the latest time received; an unfilled one begins earlier, at the resume point, because
+        late records may be missing too.
     filled : bool
-        Whether replay brought the records, so that none is missing.
+        Whether replay recovered the records, so that none is missing.
     reason : str
         What happened.
     """
@@ -53,16 +53,16 @@ class Gap:
 @dataclass(frozen=True)
 class Reconnected:
     """
-    A session that goes on over a new connection.
+    The session continues over a new connection.
 
     Attributes
     ----------
     reason : str
-        Why the connection before ended.
+        Why the previous connection ended.
     attempts : int
-        Connections tried, the good one included.
+        Number of connections tried, including the successful one.
     down_s : float
-        Seconds from the end of one to the first records of the other.
+        Seconds from the end of the old connection to the first records of the new one.
     session_id : str
         Of the new connection.
     metadata : Metadata
@@ -108,12 +108,12 @@ class MarketState:
     Attributes
     ----------
     state : str
-        ``"open"``: records come. ``"closed"``: the market is. ``"quiet"``: the gateway is there,
-        the market is open, no record comes. ``"stale"``: nothing comes at all.
+        ``"open"``: records arrive. ``"closed"``: the market is closed. ``"quiet"``: the gateway
+        responds and the market is open, but no records arrive. ``"stale"``: nothing arrives.
     since_ns : int
         Since when, ns since 1970-01-01 UTC.
     until_ns : int or None
-        When the market opens or closes next, where that is known.
+        When the market opens or closes next; None if that is not known.
     """
 
     state: str
@@ -124,16 +124,16 @@ class MarketState:
 @dataclass(frozen=True)
 class ErrorEvent:
     """
-    An error record, which is also among the records.
+    An error record from the gateway, which is also delivered as a record.
 
     Attributes
     ----------
     code : ErrorCode or int
-        What it reports.
+        The code of the error.
     message : str
-        In the gateway's words.
+        The text of the gateway.
     fatal : bool
-        Whether it ends the connection.
+        Whether the error ends the connection.
     """
 
     code: ErrorCode | int

@@ -45,57 +45,55 @@ class Recorder:
     Parameters
     ----------
     folder : path
-        Where the files go; made where it is not there.
+        The folder for the files; created if it does not exist.
     prefix : str, optional
-        What their names begin with; None for the dataset.
+        Beginning of the file names; None for the dataset.
     compression : {"none", "zstd"}
         Of the files.
     rotate_bytes : int, optional
-        The most bytes of a file on the disk, then the next one is begun.
+        Largest size of a file on disk, in bytes; then the next file begins.
     rotate : "day", optional
-        Whether the next file is begun at midnight UTC.
+        "day" begins a new file at midnight UTC.
     fsync : {"close", "interval", "always"}
-        When what is written is made safe against a loss of power: when a file is closed, also
-        with the first records that come `fsync_interval_s` after the last time, or with every
-        `write`.
+        When data is made safe against a power failure: when a file is closed; also with the first
+        records that come at least `fsync_interval_s` after the last time; or with every `write`.
     fsync_interval_s : float
-        Seconds.
+        The time between syncs with "interval", in seconds.
     clock : callable
-        Gives seconds, for the interval.
+        Returns seconds, for the interval.
 
     Attributes
     ----------
     files : list of Path
-        The files begun, in order.
+        The files so far, in order.
     n_records : int
-        Records written; those that a file repeats do not count.
+        Number of records written, without those that a file repeats.
 
     Raises
     ------
     TypeError, ValueError
-        An argument is not what it should be.
+        An argument has the wrong type or value.
 
     Notes
     -----
-    Files are ``<prefix>-<start>-<number>.dbn`` with ``.zst`` behind compressed ones: start is
-    the header's, as 20261122T200102Z, and numbers go on from the highest there is. No file is
-    ever written over, and none is begun before there is a record for it.
+    Files are named ``<prefix>-<start>-<number>.dbn``, followed by ``.zst`` if they are compressed.
+    The start is that of the header, such as 20261122T200102Z, and numbers continue from the highest
+    one present. Existing files are never overwritten, and a file begins only with its first record.
 
-    Each begins with a header without schema, whose start is its first new record's index
-    timestamp, and with the mapping records in force, so that it needs no other file. Records
-    become version 3.
+    Each file begins with a header without schema, whose start is the index timestamp of the first
+    new record, and with the mapping records in force, so it does not depend on other files. Records
+    are upgraded to version 3.
 
-    A process that is killed loses what is not in the file system yet: nothing of plain files;
-    of compressed ones the frame that is not ended. A frame ends with `flush`, with every sync,
-    and after 1 MiB of records. `recover` mends what was cut, and reads the records back.
+    If the process is killed, plain files lose nothing that was written, and a compressed file loses
+    the zstd frame that was not ended. A frame ends with `flush`, with every sync, and after 1 MiB
+    of records. `recover` repairs the last file and reads the records back.
 
-    A day is that of the highest index timestamp so far: records of the day before that come
-    late stay where they come. A size is counted with all that is in the file. A plain file stays
-    within it, but for a single record that is longer; a compressed one may be longer by a frame.
-    Where the mapping records alone take more than half of it, files become twice as long as
-    those are.
+    The day is that of the highest index timestamp so far: late records of the day before stay in
+    the order of their arrival. The size counts everything in the file. A plain file stays within
+    it, except for a single record that is longer; a compressed one may exceed it by a frame. If the
+    mapping records alone take more than half of it, files may grow to twice the size of those.
 
-    For one thread at a time.
+    Only one thread at a time may use it.
     """
 
     def __init__(
@@ -141,7 +139,7 @@ class Recorder:
 
     @property
     def path(self) -> Path | None:
-        """The file that is written to; None where none is open."""
+        """The file being written; None if none is open."""
         return None if self._file is None else self._file.path
 
     def write(self, records: Records) -> None:
@@ -159,7 +157,7 @@ class Recorder:
             A file cannot be written; the error names it. What was written before is whole, and
             `n_records` tells how far that is.
         TypeError
-            They are no Records.
+            `records` is not Records.
         ValueError
             They have no metadata, are of another dataset or ts_out than those before, or the
             recorder is closed.
@@ -184,7 +182,7 @@ class Recorder:
 
     def flush(self) -> None:
         """
-        Make safe what is written: end the frame, and sync the file.
+        End the zstd frame and sync the file, so that what was written is safe.
 
         Raises
         ------
