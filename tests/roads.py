@@ -12,6 +12,7 @@ import pytest
 import builders
 import dbnfast
 from dbnfast import reference
+from dbnfast.compression import detect
 
 MAX_METADATA = 512 << 20  # the longest header that a stream may have
 
@@ -44,6 +45,16 @@ def raw_records(records: dbnfast.Records) -> list[bytes]:
     assert at == len(data)
     assert len(found) == len(records)
     return found
+
+
+def plain_records(data: bytes) -> dbnfast.Records | None:
+    """The records of a plain stream; None where it is compressed, or cannot be read whole."""
+    if detect(data[:12]) != "none":
+        return None
+    try:
+        return dbnfast.scan(data, on_truncated="ignore")
+    except dbnfast.DecodeError:
+        return None
 
 
 def use(records: dbnfast.Records) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -229,12 +230,12 @@ def empty(
     Raises
     ------
     TypeError, ValueError
-        There is no such schema or version, or `n` is negative.
+        There is no such schema or version, or `n` is no int, or negative.
     """
     layout, kind = schema_dtype(schema, version, ts_out)
     record = layout.undefined(ts_out)
     record["rtype"] = as_rtype(schema)[1]
-    made = np.empty(n, kind)
+    made = np.empty(operator.index(n), kind)
     made[:] = record
     return made
 

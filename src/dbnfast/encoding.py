@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from dbnfast.errors import EncodeError
 from dbnfast.layouts import layout_for
 from dbnfast.messages import Record
 from dbnfast.metadata import Metadata
+from dbnfast.outputs import write_all
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
@@ -231,22 +231,10 @@ class Encoder:
         """End the stream; a second call does nothing."""
         if not self._closed:
             self._closed = True
-            self._write(memoryview(self._deflater.finish()))
+            write_all(self._writable, memoryview(self._deflater.finish()))
 
     def _put(self, piece: memoryview) -> None:
-        self._write(memoryview(self._deflater.push(piece)))
-
-    def _write(self, data: memoryview) -> None:
-        # raw files may take less than they are given
-        while len(data):
-            written = self._writable.write(data)
-            if written is None:
-                if isinstance(self._writable, io.RawIOBase):
-                    raise BlockingIOError("the output is non-blocking and takes no bytes now")
-                return  # an object of somebody's own that says nothing: it took all
-            if not 0 < written <= len(data):
-                raise OSError(f"write() took {written} of {len(data)} bytes")
-            data = data[written:]
+        write_all(self._writable, memoryview(self._deflater.push(piece)))
 
     def __enter__(self) -> Self:
         return self

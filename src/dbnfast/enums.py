@@ -239,6 +239,8 @@ class CharEnum(_Variants, StrEnum):
         ValueError
             No member has this character.
         """
+        if not 0 <= value < 256:
+            raise ValueError(f"{value} is not a valid {cls.__name__}")
         return cls(chr(value))
 
     @classmethod
@@ -264,6 +266,8 @@ class CharEnum(_Variants, StrEnum):
 
 
 def _normal(text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is {type(text).__name__}, expected a str")
     return text.lower().replace("_", "-")
 
 

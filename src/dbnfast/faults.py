@@ -144,3 +144,16 @@ def cut_frame(text: str, offset: int, record_index: int, available: int) -> Trun
         record_index=record_index,
         available=available,
     )
+
+
+def interrupted() -> RuntimeError:
+    """
+    Describe a reader whose call was ended in its midst, by Ctrl-C as a rule.
+
+    What it had read for that call is lost, so that whatever it gave next would have a gap.
+
+    Returns
+    -------
+    RuntimeError
+    """
+    return RuntimeError("reading was interrupted, and what was read is lost: begin again")

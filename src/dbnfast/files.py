@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from dbnfast.compression import Deflater
 from dbnfast.errors import DecodeError
-from dbnfast.outputs import replacing
+from dbnfast.outputs import output
 from dbnfast.reader import iter_decode
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Repaired(NamedTuple):
 
 def repair(
     source: Source,
-    target: PathLike,
+    target: PathLike | IO[bytes],
     *,
     force: bool = False,
     has_metadata: bool = True,
@@ -101,8 +101,9 @@ def repair(
     ----------
     source : path or readable
         As `iter_decode` takes it.
-    target : path
-        The new file, compressed as the source is. A DBZ file becomes DBN of version 1.
+    target : path or writable
+        The new file, compressed as the source is. A DBZ file becomes DBN of version 1. An object
+        with ``write`` is left open.
     force : bool
         Whether an existing file is replaced.
     has_metadata, input_version, ts_out
@@ -118,12 +119,14 @@ def repair(
         The metadata itself is damaged: then there is nothing to keep.
     FileExistsError
         The target is there, and `force` is not given.
+    TypeError
+        The target is neither a path nor writable.
     ValueError
         The target is the source.
     OSError
         A file cannot be read or written; then no target is left behind.
     """
-    if is_same_file(source, target):
+    if isinstance(target, str | os.PathLike) and is_same_file(source, target):
         raise ValueError(f"{os.fspath(target)!r} is the source itself; a repair needs a new file")
     reader = iter_decode(
         source,
@@ -133,7 +136,7 @@ def repair(
         ts_out=ts_out,
         on_truncated="raise",
     )
-    with reader, replacing(target, force=force) as file:
+    with reader, output(target, "w" if force else "x") as file:
         deflater = Deflater(reader.compression)
         n_records, n_bytes, lost = 0, 0, None
         if reader.metadata is not None:

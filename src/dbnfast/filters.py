@@ -16,6 +16,8 @@ from dbnfast.times import to_ns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dbnfast.times import Time
+
     Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
     Hits = np.ndarray[tuple[int], np.dtype[np.bool_]]
     Numbers = np.ndarray[tuple[int], np.dtype[Any]]
@@ -91,9 +93,10 @@ class Filter:
         The types to keep.
     instrument_ids, publishers : int or iterable of int, optional
         The ids to keep.
-    start, end : int or datetime64, optional
-        Half-open range of the index timestamp, ns since 1970-01-01 UTC. Where either is given,
-        records whose timestamp is undefined do not pass.
+    start, end : int, datetime64, datetime, date or pandas.Timestamp, optional
+        Half-open range of the index timestamp; an int is ns since 1970-01-01 UTC, a naive
+        datetime UTC, a date its midnight. Where either is given, records whose
+        timestamp is undefined do not pass.
     also : RType, optional
         A type that passes in any case.
 
@@ -109,8 +112,8 @@ class Filter:
         schema: Schemas | None = None,
         instrument_ids: Iterable[int] | int | None = None,
         publishers: Iterable[int] | int | None = None,
-        start: int | np.datetime64 | None = None,
-        end: int | np.datetime64 | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
         also: RType | None = None,
     ) -> None:
         self._rtypes = np.ones(256, np.uint8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from typing import TYPE_CHECKING, Literal
 
 from dbnfast.layouts import layout_by_size
@@ -11,6 +13,29 @@ if TYPE_CHECKING:
     from dbnfast.records import Records
 
 OnTruncated = Literal["warn", "raise", "ignore"]
+
+
+def open_raw(path: str | os.PathLike[str]) -> io.FileIO:
+    """
+    Open a file for reading, unbuffered.
+
+    Parameters
+    ----------
+    path : path
+        Where it is.
+
+    Returns
+    -------
+    FileIO
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    # a member of an enumeration is text and a number at once: FileIO would take that for a
+    # descriptor, and close it
+    return io.FileIO(str(os.fsdecode(path)))
 
 
 def check_options(

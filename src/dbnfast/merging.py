@@ -146,11 +146,16 @@ def joined_metadata(headers: Sequence[Metadata], names: Sequence[str] | None = N
 
     Raises
     ------
+    TypeError
+        One of them is no Metadata.
     ValueError
         There are none, or they differ in dataset, stype_out or ts_out.
     """
     if not headers:
         raise ValueError("there is no metadata to join")
+    for header in headers:
+        if not isinstance(header, Metadata):
+            raise TypeError(f"{type(header).__name__} is no Metadata")
     first = headers[0]
     for name in ("dataset", "stype_out", "ts_out"):
         for number, other in enumerate(headers):

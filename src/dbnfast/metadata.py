@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from dbnfast.times import Time
+
     Intervals = list[tuple[datetime.date, datetime.date, str]]
 
 set_codes(frozenset(int(s) for s in Schema), frozenset(int(s) for s in SType))
@@ -64,8 +66,8 @@ class Metadata:
     ----------
     dataset : str
         The dataset code, at most 15 ASCII characters.
-    start : int
-        Start of the query, ns since 1970-01-01 UTC.
+    start : int, datetime64, datetime, date or pandas.Timestamp
+        Start of the query; an int is ns since 1970-01-01 UTC, and so is the attribute.
     stype_in : SType or str or None
         The symbology of `symbols`; None for mixed or live data.
     stype_out : SType or str
@@ -77,8 +79,8 @@ class Metadata:
     mappings : mapping or sequence
         ``{raw_symbol: [{"start_date": date, "end_date": date, "symbol": str}]}``, or objects or
         dicts with ``raw_symbol`` and ``intervals``.
-    end : int or None
-        End of the query, exclusive, ns since 1970-01-01 UTC; 0 and 2**64 - 1 mean None too.
+    end : int or None, or a time as `start`
+        End of the query, exclusive; 0 and 2**64 - 1 mean None too.
     limit : int or None
         The largest number of records requested; 0 means None too.
     ts_out : bool
@@ -108,7 +110,7 @@ class Metadata:
     def __init__(
         self,
         dataset: str,
-        start: int = 0,
+        start: Time = 0,
         stype_in: SType | str | None = None,
         stype_out: SType | str = SType.INSTRUMENT_ID,
         schema: Schema | str | None = None,
@@ -116,7 +118,7 @@ class Metadata:
         partial: Sequence[str] | None = None,
         not_found: Sequence[str] | None = None,
         mappings: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None,
-        end: int | None = None,
+        end: Time | None = None,
         limit: int | None = None,
         ts_out: bool | None = None,
         version: int = DBN_VERSION,
@@ -138,7 +140,7 @@ class Metadata:
             "dataset": str(dataset),
             "schema": None if schema is None else Schema(schema),
             "start": to_ns("start", start),
-            "end": None if end in (None, 0, NO_END) else to_ns("end", end),
+            "end": None if end is None else _end(to_ns("end", end)),
             "limit": _limit(limit),
             "stype_in": None if stype_in is None else SType(stype_in),
             "stype_out": SType(stype_out),
@@ -475,6 +477,10 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Schema | SType) else value
 
 
+def _end(end: int) -> int | None:
+    return None if end in (0, NO_END) else end
+
+
 def _limit(limit: Any) -> int | None:
     if limit is None:
         return None
@@ -521,4 +527,9 @@ def _interval(interval: Any) -> tuple[datetime.date, datetime.date, str]:
 
 
 def _get(row: Any, name: str) -> Any:
-    return row[name] if isinstance(row, dict) else getattr(row, name)
+    if isinstance(row, dict):
+        return row[name]
+    try:
+        return getattr(row, name)
+    except AttributeError:
+        raise TypeError(f"a mapping holds {row!r}, expected a dict with {name!r}") from None

@@ -23,8 +23,8 @@ def output(target: Any, mode: str = "w") -> Iterator[Any]:
     Parameters
     ----------
     target : path-like or writable
-        A path is opened as `replacing` does; an object with ``write`` is given as it is, and
-        left open.
+        A path is opened as `replacing` does; an object with ``write`` takes all that is written,
+        in as many calls as it needs, and is left open.
     mode : {"w", "x"}
         Whether a file that exists is replaced, or is an error.
 
@@ -47,12 +47,55 @@ def output(target: Any, mode: str = "w") -> Iterator[Any]:
     if hasattr(target, "write"):
         if isinstance(target, io.TextIOBase):
             raise TypeError("the output is open as text, expected binary")
-        yield target
+        yield _Given(target)
         return
     if not isinstance(target, str | os.PathLike):
         raise TypeError(f"{type(target).__name__} is neither a path nor writable")
     with replacing(target, force=mode == "w") as file:
         yield file
+
+
+def write_all(out: Any, data: memoryview) -> None:
+    """
+    Write to an object that may take less than it is given, as raw files do.
+
+    Parameters
+    ----------
+    out : writable
+        Its ``write`` says how many bytes it took; None from an object that is no raw file means
+        all.
+    data : memoryview of bytes
+        What to write.
+
+    Raises
+    ------
+    OSError
+        It takes no bytes.
+    """
+    while len(data):
+        written = out.write(data)
+        if written is None:
+            if isinstance(out, io.RawIOBase):
+                raise BlockingIOError("the output is non-blocking and takes no bytes now")
+            return
+        if not isinstance(written, int) or not 0 < written <= len(data):
+            raise OSError(f"write() took {written} of {len(data)} bytes")
+        data = data[written:]
+
+
+class _Given(io.RawIOBase):
+    """What a caller gave to write to, with all that libraries ask of a file; it stays open."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        write_all(self._target, view)
+        return len(view)
 
 
 @contextlib.contextmanager

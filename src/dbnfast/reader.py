@@ -18,11 +18,12 @@ from dbnfast.faults import (
     INVALID,
     cut_frame,
     cut_record,
+    interrupted,
     invalid_record,
     report_truncated,
 )
 from dbnfast.filters import Filter
-from dbnfast.inputs import check_options, check_stated, infer_version
+from dbnfast.inputs import check_options, check_stated, infer_version, open_raw
 from dbnfast.layouts import MAX_RECORD_SIZE
 from dbnfast.metadata import Metadata, stated_size
 from dbnfast.programs import SIZES
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from dbnfast.filters import Schemas, Selected
     from dbnfast.inputs import OnTruncated
+    from dbnfast.times import Time
 
     Source = str | os.PathLike[str] | IO[bytes]
 
@@ -163,7 +165,7 @@ class RecordReader:
         self._block = np.empty(0, np.uint8)  # of a filtered stream, filled again and again
         self._owns = isinstance(source, str | os.PathLike)
         if self._owns:
-            self._file: Any = io.FileIO(os.fspath(cast("str", source)))
+            self._file: Any = open_raw(cast("str", source))
         elif hasattr(source, "readinto") or hasattr(source, "read"):
             self._file = source
         else:
@@ -265,8 +267,9 @@ class RecordReader:
                 raise self._error.with_traceback(None)  # or it would grow with every call
             try:
                 records = self._next_block()
-            except Exception as error:
-                self._error = error  # what was read of the block is lost: there is no way on
+            except BaseException as error:
+                # what was read of the block is lost: there is no way on
+                self._error = error if isinstance(error, Exception) else interrupted()
                 self._close_file()
                 raise
             if len(records):
@@ -391,8 +394,8 @@ def iter_decode(
     schema: Schemas | None = None,
     instrument_ids: Iterable[int] | int | None = None,
     publishers: Iterable[int] | int | None = None,
-    start: int | np.datetime64 | None = None,
-    end: int | np.datetime64 | None = None,
+    start: Time | None = None,
+    end: Time | None = None,
 ) -> RecordReader:
     """
     Decode a file or a stream of any size, block by block, in bounded memory.

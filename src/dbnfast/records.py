@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dbnfast.layout_types import Layout
     from dbnfast.messages import Record
     from dbnfast.metadata import Metadata
+    from dbnfast.times import Time
 
     Group = tuple[int, int, int]
 
@@ -304,8 +305,8 @@ class Records(Run):
         *,
         instrument_ids: Iterable[int] | int | None = None,
         publishers: Iterable[int] | int | None = None,
-        start: int | np.datetime64 | None = None,
-        end: int | np.datetime64 | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
     ) -> Records:
         """
         Select records.
@@ -316,9 +317,10 @@ class Records(Run):
             The types to keep.
         instrument_ids, publishers : int or iterable of int, optional
             The ids to keep.
-        start, end : int or datetime64, optional
-            Half-open range of the index timestamp, ns since 1970-01-01 UTC. Where either is
-            given, records whose timestamp is undefined do not pass.
+        start, end : int, datetime64, datetime, date or pandas.Timestamp, optional
+            Half-open range of the index timestamp; an int is ns since 1970-01-01 UTC, a naive
+            datetime UTC, a date its midnight. Where either is given, records
+            whose timestamp is undefined do not pass.
 
         Returns
         -------

@@ -16,7 +16,8 @@ from dbnfast._core.run import Owner, survey_run
 from dbnfast.buffers import as_bytes
 from dbnfast.codec import scan
 from dbnfast.enums import Compression
-from dbnfast.errors import InvalidRecordError, TruncatedError
+from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
+from dbnfast.faults import warn_truncated
 from dbnfast.programs import SIZES
 from dbnfast.reader import RecordReader, iter_decode
 from dbnfast.records import Records
@@ -47,18 +48,25 @@ class Source(ABC):
         Of the stream.
     is_dbz : bool
         Whether it is of the format before DBN.
+    is_file : bool
+        Whether it is a file, which errors and warnings then name.
     """
 
     metadata: Metadata
+    is_file = False
 
     def __init__(self, name: str, on_truncated: OnTruncated) -> None:
         self.name = name
         self._on_truncated = on_truncated
+        with self._named():
+            self._look()
+
+    def _look(self) -> None:
         with self.open() as file:
             head = file.read(12)
         if not head:
             raise TruncatedError(
-                f"{name} is empty: expected a metadata header at byte 0", offset=0, available=0
+                f"{self.name} is empty: expected a metadata header at byte 0", offset=0, available=0
             )
         kind = compression.detect(head)
         self.compression = Compression.NONE if kind == "none" else Compression.ZSTD
@@ -67,6 +75,26 @@ class Source(ABC):
             metadata = iter_decode(file, on_truncated="ignore").metadata
         assert metadata is not None
         self.metadata = metadata
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        # of many sources, the one at fault; memory has no name that would help
+        try:
+            yield
+        except DecodeError as error:
+            if self.is_file:
+                error.add_note(f"in {self.name!r}")
+            raise
+
+    def _warn(self, error: TruncatedError) -> None:
+        if self._on_truncated != "warn":
+            raise error
+        warn_truncated(f"{self.name}: {error}" if self.is_file else str(error))
+
+    @property
+    def _on_cut(self) -> OnTruncated:
+        # what is a warning is raised first, to say the name
+        return "raise" if self._on_truncated == "warn" else self._on_truncated
 
     @property
     @abstractmethod
@@ -90,7 +118,14 @@ class Source(ABC):
         Records
             Of a plain stream a view, else a new block.
         """
-        return scan(self.buffer(), on_truncated=self._on_truncated)
+        with self._named():
+            try:
+                return scan(self.buffer(), on_truncated=self._on_cut)
+            except TruncatedError as error:
+                if error.good is None:
+                    raise
+                self._warn(error)
+                return error.good
 
     def blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
         """
@@ -108,12 +143,14 @@ class Source(ABC):
         Records
         """
         with (
+            self._named(),
             self.open() as file,
-            RecordReader(
-                file, max_bytes=max_bytes, on_truncated=self._on_truncated, **wanted
-            ) as reader,
+            RecordReader(file, max_bytes=max_bytes, on_truncated=self._on_cut, **wanted) as reader,
         ):
-            yield from reader
+            try:
+                yield from reader
+            except TruncatedError as error:
+                self._warn(error)
 
 
 class FileSource(Source):
@@ -127,6 +164,8 @@ class FileSource(Source):
     on_truncated : str
         As `scan` takes it.
     """
+
+    is_file = True
 
     def __init__(self, path: Path, on_truncated: OnTruncated = "warn") -> None:
         self.path = path

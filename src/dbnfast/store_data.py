@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dbnfast.messages import Record
     from dbnfast.metadata import MappingIntervalDict, Metadata
     from dbnfast.sources import Source
+    from dbnfast.times import Time
 
 BLOCK: Final = 16 << 20  # bytes of records in a step of what streams
 SMALL_BLOCK: Final = 1 << 20  # of each of many files that are merged
@@ -226,8 +227,8 @@ class StoreData:
         *,
         instrument_ids: Iterable[int] | int | None = None,
         publishers: Iterable[int] | int | None = None,
-        start: int | np.datetime64 | None = None,
-        end: int | np.datetime64 | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
     ) -> Self:
         """
         Select records.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     Column = np.ndarray[tuple[int], np.dtype[Any]]
+    Time = int | np.datetime64 | datetime.date  # datetime and pandas.Timestamp are dates too
 
 UNDEFINED: Final = 2**64 - 1
 DAY: Final = 86_400 * 10**9  # ns
@@ -32,8 +33,9 @@ def to_ns(name: str, value: Any) -> int:
     ----------
     name : str
         What it is, for the error.
-    value : int or datetime64
-        ns since 1970-01-01 UTC, or a time of any unit.
+    value : int, datetime64, datetime, date or pandas.Timestamp
+        ns since 1970-01-01 UTC, or a time of any unit. A naive datetime is UTC; a date is its
+        midnight.
 
     Returns
     -------
@@ -43,10 +45,11 @@ def to_ns(name: str, value: Any) -> int:
     Raises
     ------
     TypeError
-        It is neither.
+        It is none of these.
     ValueError
         It does not fit.
     """
+    value = _as_numpy(value)
     if isinstance(value, np.datetime64):
         try:
             time = value.astype("M8[ns]")
@@ -56,7 +59,7 @@ def to_ns(name: str, value: Any) -> int:
             raise ValueError(f"{name} is {value}, expected a time of 1970 to 2262")
         value = int(time.astype(np.int64))
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r}, expected an int of ns, or a datetime64")
+        raise TypeError(f"{name} is {value!r}, expected an int of ns, or a time")
     number = int(value.__index__())
     if not 0 <= number < 2**64:
         raise ValueError(f"{name} is {number}, expected 0 to 2**64 - 1 ns since 1970-01-01 UTC")
@@ -146,17 +149,21 @@ def moment(time: Any) -> int:
     TypeError, ValueError
         It is no time.
     """
-    if hasattr(time, "to_datetime64"):  # pandas, which has ns
-        time = time.to_datetime64()
-    elif isinstance(time, datetime.datetime):
-        if time.tzinfo is not None:
-            time = time.astimezone(datetime.UTC).replace(tzinfo=None)
-        time = np.datetime64(time, "us")
-    elif isinstance(time, datetime.date):
-        time = np.datetime64(time, "D")
+    time = _as_numpy(time)
     if isinstance(time, np.datetime64):
         return int(_from_datetime64(np.array([time]))[0])
     return to_ns("time", time)
+
+
+def _as_numpy(time: Any) -> Any:
+    # a time of Python or pandas as numpy has it; anything else as it is
+    if hasattr(time, "to_datetime64"):  # pandas, which has ns
+        return time.to_datetime64()
+    if isinstance(time, datetime.datetime):
+        if time.tzinfo is not None:
+            time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+        return np.datetime64(time, "us")
+    return np.datetime64(time, "D") if isinstance(time, datetime.date) else time
 
 
 def instant(time: Any) -> int:
@@ -187,13 +194,16 @@ def instant(time: Any) -> int:
         match = ISO.fullmatch(time.strip())
         if match is None:
             raise ValueError(f"time is {time!r}, expected ISO 8601 or ns since 1970-01-01 UTC")
+        whole, _, part = match["local"].replace(" ", "T").partition(".")
         try:
-            ns = moment(np.datetime64(match["local"].replace(" ", "T"), "ns"))
+            # in seconds: numpy lets ns behind 2262 become any other time
+            ns = int(np.datetime64(whole, "s").astype(np.int64)) * SCALES["s"]
         except ValueError:
             raise ValueError(f"time is {time!r}, which is on no calendar") from None
+        ns += int(part.ljust(9, "0"))
         if match["hours"]:
             shift = (int(match["hours"]) * 60 + int(match["minutes"] or 0)) * 60_000_000_000
             ns += -shift if match["sign"] == "+" else shift
     if not 0 <= ns < UNDEFINED:
-        raise ValueError(f"time is {time!r}, expected one from 1970-01-01 UTC on")
+        raise ValueError(f"time is {time!r}, expected one of 1970 to 2554")
     return ns

@@ -207,6 +207,18 @@ def test_repair(tmp_path: Path, capsys: Out) -> None:
     assert left_in(tmp_path) == ["a.dbn"]
 
 
+def test_repair_to_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = FIXTURES / "bad/record-cut-24.v3.dbn"
+    assert main(["repair", str(source), "-"]) == 0
+    out, err = capfdbinary.readouterr()
+    assert out == source.read_bytes()[:1528]
+    assert err.startswith(b"dbnfast: standard output: 4 records")
+    assert left_in(tmp_path) == []
+
+
 def test_split_and_merge_round_trip(tmp_path: Path, capsys: Out) -> None:
     records = dbnfast.scan(SAMPLE.read_bytes())
     for by in ("symbol", "schema", "day"):
@@ -493,6 +505,8 @@ def test_convert_to_columns(suffix: str, tmp_path: Path, capsys: Out) -> None:
         [TRADES, "x.dbn", "--instrument-id", "-1"],
         [TRADES, "x.dbn", "--publisher", "65536"],
         [TRADES, "x.dbn", "--end", "9999-01-01"],
+        [TRADES, "x.dbn", "--start", "2026-01-05", "--end", "2026-01-05"],
+        [TRADES, "x.dbn", "--start", "2026-01-06", "--end", "2026-01-05"],
         [MIXED, "x.csv"],
     ],
 )
@@ -516,6 +530,10 @@ def test_wrong_calls_of_convert(
         ["verify"],
         ["repair", TRADES],
         ["merge", TRADES],
+        ["merge", TRADES, "-o", "x.csv"],
+        ["merge", TRADES, "-o", "x.parquet.zst"],
+        ["merge", "-", TRADES, "-", "-o", "x.dbn"],
+        ["info", "-", "-"],
         ["split", TRADES, "d", "--by", "year"],
     ],
 )
@@ -791,6 +809,61 @@ def test_convert_text_without_records(tmp_path: Path, capsys: Out) -> None:
     made = dbnfast.scan(out.read_bytes())
     assert made.metadata is not None
     assert (made.metadata.dataset, made.metadata.schema, len(made)) == ("XNAS.ITCH", None, 0)
+
+
+@pytest.mark.parametrize("schema", ["trades", "status"])
+def test_a_header_of_text_begins_with_a_time(schema: str, tmp_path: Path, capsys: Out) -> None:
+    array = dbnfast.empty(schema, 3)  # all their times are undefined
+    records = dbnfast.scan(dbnfast.encode(array, dbnfast.Metadata("X", schema=schema)))
+    text = tmp_path / "a.csv"
+    dbnfast.Store.from_bytes(dbnfast.encode(records, records.metadata)).to_csv(text)
+    out = tmp_path / "b.dbn"
+    assert main(["convert", str(text), str(out), "--dataset", "X"]) == 0
+    made = dbnfast.scan(out.read_bytes())
+    assert made.metadata is not None
+    assert (made.metadata.start, len(made)) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "start", "end"),
+    [
+        ([], 1000, 2000),
+        (["--start", "1500"], 1500, 2000),
+        (["--end", "1500"], 1000, 1500),
+        (["--start", "1", "--end", "5000"], 1000, 2000),
+        (["--start", "3000"], 2000, 2000),
+        (["--end", "500"], 1000, 1000),
+        (["--start", "3000", "--end", "4000"], 2000, 2000),
+    ],
+)
+def test_a_narrowed_header_does_not_end_before_it_begins(
+    options: list[str], start: int, end: int, tmp_path: Path
+) -> None:
+    header = dbnfast.Metadata("X", schema="trades", start=1000, end=2000)
+    source, out = tmp_path / "a.dbn", tmp_path / "b.dbn"
+    source.write_bytes(dbnfast.encode(dbnfast.empty("trades", 0), header))
+    assert main(["convert", str(source), str(out), *options]) == 0
+    metadata = dbnfast.scan(out.read_bytes()).metadata
+    assert metadata is not None
+    assert (metadata.start, metadata.end) == (start, end)
+
+
+def test_stdout_may_be_a_raw_file(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    class Raw(io.RawIOBase):
+        taken = b""
+
+        def write(self, data: Any) -> int:
+            self.taken += bytes(data[:5])
+            return len(data[:5])
+
+    for form in ("csv", "dbn", "arrow"):
+        for zstd in ([], ["--zstd"])[: 1 + (form != "arrow")]:
+            raw, whole = Raw(), io.BytesIO()
+            for buffer in (raw, whole):
+                out = SimpleNamespace(buffer=buffer, flush=buffer.flush, isatty=buffer.isatty)
+                monkeypatch.setattr(sys, "stdout", out)
+                assert convert(TRADES, "-", "--to", form, *zstd) == 0
+            assert raw.taken == whole.getvalue() != b""
 
 
 def test_convert_text_knows_no_symbols(tmp_path: Path, capsys: Out) -> None:

@@ -546,8 +546,9 @@ def test_a_closed_pipe_leaves_the_file(tmp_path: Path) -> None:
 
 
 @signals
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("to_file", [False, True])
-def test_ctrl_c(to_file: bool, tmp_path: Path) -> None:
+def test_ctrl_c_and_sigterm(to_file: bool, number: int, code: int, tmp_path: Path) -> None:
     path = tmp_path / "out.dbn.zst"
     more = ["-o", str(path), "--show", "records"] if to_file else []
     with Gateway(SAMPLE, keys=[KEY]) as idle:
@@ -556,9 +557,9 @@ def test_ctrl_c(to_file: bool, tmp_path: Path) -> None:
             assert process.stdout is not None
             for _ in range(N_TRADES + N_CONTROL):
                 assert process.stdout.readline()
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             out, err = process.communicate(timeout=PATIENCE)
-            assert process.returncode == 130
+            assert process.returncode == code
     assert out == ""
     assert "Traceback" not in err
     assert err.startswith("dbnfast: 586 records in ")
@@ -740,14 +741,15 @@ def size_of(folder: Path) -> int:
 
 
 @signals
-def test_ctrl_c_ends_a_recording(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_end_a_recording(number: int, code: int, tmp_path: Path) -> None:
     with Gateway(SAMPLE, keys=[KEY]) as idle:
         process = spawn("record", str(tmp_path), *told(idle))
         with process:
             wait_for(lambda: size_of(tmp_path) > N_TRADES * 48, process)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             out, err = process.communicate(timeout=PATIENCE)
-            assert process.returncode == 130
+            assert process.returncode == code
     assert "Traceback" not in err
     assert err.startswith("dbnfast: 586 records in ")
     (path,) = tmp_path.iterdir()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import dbnfast
-from dbnfast import Action, RType, Schema, Side, SType, TriState
+from dbnfast import Action, RType, Schema, Side, SType, SystemCode, TriState
 
 NAMES = (
     "Action", "Compression", "Encoding", "ErrorCode", "InstrumentClass", "MatchAlgorithm",
@@ -83,6 +83,20 @@ def test_unknown_codes_are_refused(name: str) -> None:
 def test_texts_are_read_leniently(cls: Any, text: str, member: Any) -> None:
     assert cls.from_str(text) is member
     assert cls(text) is member
+
+
+@pytest.mark.parametrize("cls", [RType, Schema, SystemCode, TriState], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("wrong", [None, 1.5, b"trades", ["trades"]])
+def test_texts_that_are_none(cls: Any, wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        cls.from_str(wrong)
+
+
+@pytest.mark.parametrize("code", [-1, 256, 2**31, 2**64, -(2**63)])
+def test_codes_that_no_byte_is(code: int) -> None:
+    for cls in (Action, Side, TriState):
+        with pytest.raises(ValueError):
+            cls.from_int(code)
 
 
 def test_named_members_equal_their_text_and_index_by_code() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import random
 import struct
@@ -325,3 +326,49 @@ def test_passes_is_select(seed: int) -> None:
     )  # fmt: skip
     found = b"".join(r for r, hit in zip(streams.walk(BODY), hits, strict=True) if hit)
     assert found == records.filter(**wanted).tobytes()
+
+
+HALF = datetime.datetime(2001, 9, 9, 1, 46, 40, 1)  # T0 and a microsecond
+BERLIN = datetime.timezone(datetime.timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        HALF,
+        HALF.replace(tzinfo=datetime.UTC),
+        HALF.replace(tzinfo=datetime.UTC).astimezone(BERLIN),
+        np.datetime64(T0 + 1000, "ns"),
+        np.uint64(T0 + 1000),
+        "pandas",
+        "pandas in Berlin",
+    ],
+    ids=str,
+)
+def test_times_of_every_kind(time: Any) -> None:
+    if isinstance(time, str):
+        pandas = pytest.importorskip("pandas")
+        zone = "Europe/Berlin" if "Berlin" in time else None
+        time = pandas.Timestamp(T0 + 1000, tz="UTC").tz_convert(zone)
+    records = dbnfast.scan(streams.header(schema=None) + stream(3000))
+    before, after = records.filter(end=time), records.filter(start=time)
+    assert before.tobytes() == records.filter(end=T0 + 1000).tobytes()
+    assert after.tobytes() == records.filter(start=T0 + 1000).tobytes()
+    assert 0 < len(before) < len(records)
+    assert 0 < len(after) < len(records)
+    today, tomorrow = datetime.date(2001, 9, 9), datetime.date(2001, 9, 10)
+    assert records.filter(start=today, end=tomorrow).tobytes() == kept(
+        records.tobytes(), start=1, end=UNDEFINED
+    )
+
+
+@pytest.mark.parametrize(
+    "time",
+    [datetime.date(1969, 12, 31), datetime.datetime(2262, 4, 12), np.datetime64("NaT"), "nat"],
+    ids=str,
+)
+def test_times_that_no_filter_has(time: Any) -> None:
+    if time == "nat":
+        time = pytest.importorskip("pandas").NaT
+    with pytest.raises(ValueError, match="start is"):
+        dbnfast.scan(DATA).filter(start=time)

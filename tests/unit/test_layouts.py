@@ -346,6 +346,12 @@ def test_empty_is_a_new_writable_array_of_the_rtype_asked_for() -> None:
     assert dbnfast.empty("mbo", 0).shape == (0,)
 
 
+@pytest.mark.parametrize("n", [(), (2, 3), "", b"ab", 1.0, None, [1]])
+def test_empty_wants_a_number(n: Any) -> None:
+    with pytest.raises(TypeError):
+        dbnfast.empty("trades", n)
+
+
 def test_empty_refuses_a_negative_number() -> None:
     with pytest.raises(ValueError, match="negative"):
         dbnfast.empty("mbo", -1)

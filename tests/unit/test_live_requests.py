@@ -97,6 +97,9 @@ def test_subscription_refuses() -> None:
         (datetime.date(2020, 12, 28), NS - 13 * 3600 * 10**9),
         (datetime.datetime(2020, 12, 28, 13), NS),
         (np.datetime64(NS, "ns"), NS),
+        ("1970-01-01T02:00:00.000000001+02:00", 1),
+        ("1969-12-31T23:30-01:00", 1800 * 10**9),
+        ("2262-04-11T23:47:16.854775807", 2**63 - 1),
         (pd.Timestamp(NS + 1, tz="America/Chicago"), NS + 1),
     ],
 )  # fmt: skip
@@ -105,7 +108,25 @@ def test_instant(time: Any, ns: int) -> None:
     assert pd.Timestamp(ns, tz="UTC").value == ns
 
 
-@pytest.mark.parametrize("time", ["", "soon", "2020-13-01", "2020-12-28T25:00", -1, "1960-01-01"])
+@pytest.mark.parametrize(
+    ("time", "ns"),
+    [
+        ("2262-04-11T23:47:16.854775808", 2**63),
+        ("2300-01-01", 10_413_792_000 * 10**9),
+        ("2554-07-21T23:34:33.709551614", 2**64 - 2),
+        ("2554-07-22T00:00+01:00", 18_446_742_000 * 10**9),
+    ],
+)
+def test_times_behind_those_of_numpy(time: str, ns: int) -> None:
+    assert instant(time) == ns
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["", "soon", "2020-13-01", "2020-12-28T25:00", -1, "1960-01-01", "1969-12-31T23:59:59.9",
+     "2554-07-22", "2554-07-21T23:34:33.709551615", "9999-12-31", "1970-01-01T00:00+01:00",
+     np.datetime64("NaT"), np.datetime64("2600-01-01")],
+)  # fmt: skip
 def test_instant_refuses(time: Any) -> None:
     with pytest.raises(ValueError):
         instant(time)

@@ -238,6 +238,12 @@ def test_joined_metadata() -> None:
     assert joined.version == 3
 
 
+@pytest.mark.parametrize("wrong", [None, "x", {}, 1])
+def test_joined_metadata_of_what_is_none(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="is no Metadata"):
+        joined_metadata([Metadata("X"), wrong])
+
+
 def test_joined_metadata_of_unlike_streams() -> None:
     first = Metadata("X", start=5, end=9, schema="trades", stype_in="raw_symbol")
     joined = joined_metadata([first, first.replace(schema="mbo", stype_in="parent", end=None)])

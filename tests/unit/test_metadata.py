@@ -462,7 +462,8 @@ def test_times_may_be_datetime64() -> None:
         ({"start": 1.0}, TypeError),
         ({"start": "2026-01-05"}, TypeError),
         ({"start": True}, TypeError),
-        ({"end": datetime.datetime(2026, 1, 5)}, TypeError),
+        ({"end": datetime.time(12)}, TypeError),
+        ({"start": datetime.date(1969, 12, 31)}, ValueError),
         ({"limit": -1}, ValueError),
         ({"symbols": "ESH6"}, TypeError),
         ({"symbols": [1]}, TypeError),
@@ -666,3 +667,34 @@ def test_an_upgraded_header_survives_pickling() -> None:
 def test_the_symbol_of_a_mapping_is_a_text() -> None:
     with pytest.raises(TypeError, match="raw_symbol of a mapping is 3, expected a str"):
         Metadata("X", mappings=[{"raw_symbol": 3, "intervals": []}])
+
+
+@pytest.mark.parametrize("mappings", ["ab", b"ab", [None], [1], ["ab"], {"A": [1]}, {"A": ["x"]}])
+def test_mappings_that_are_none(mappings: Any) -> None:
+    with pytest.raises(TypeError, match="a mapping holds"):
+        Metadata("X", mappings=mappings)
+
+
+@pytest.mark.parametrize("end", [np.bool_(True), np.timedelta64(5, "s"), 1.5, "2026-01-01"])
+def test_an_end_that_is_no_time(end: Any) -> None:
+    with pytest.raises(TypeError, match="end is"):
+        Metadata("X", end=end)
+
+
+@pytest.mark.parametrize("end", [None, 0, 2**64 - 1, np.uint64(2**64 - 1), np.int64(0)])
+def test_an_end_that_is_open(end: Any) -> None:
+    assert Metadata("X", end=end).end is None
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime.date(2026, 1, 5),
+        datetime.datetime(2026, 1, 5),
+        datetime.datetime(2026, 1, 5, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1))),
+        np.datetime64("2026-01-05"),
+    ],
+)
+def test_times_of_every_kind(time: Any) -> None:
+    metadata = Metadata("X", start=time, end=time)
+    assert metadata.start == metadata.end == 1_767_571_200 * 10**9

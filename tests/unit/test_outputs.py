@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,11 +92,60 @@ def test_what_is_neither_a_path_nor_writable(target: Any) -> None:
         pass
 
 
-def test_a_writable_is_given_as_it_is_and_left_open(tmp_path: Path) -> None:
+class Little(io.RawIOBase):
+    """A raw file that takes few bytes at a time."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        part = bytes(data[:7])
+        self.taken += part
+        return len(part)
+
+
+class Silent:
+    """An object of somebody's own that takes all and says nothing."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def write(self, data: Any) -> None:
+        self.taken += data
+
+
+@pytest.mark.parametrize("target", [Little(), Silent()], ids=["little", "silent"])
+def test_a_writable_takes_all(target: Any) -> None:
+    with output(target) as out:
+        assert out.write(b"more than it takes at a time") == 28
+        assert out.write(b"") == 0
+    assert target.taken == b"more than it takes at a time"
+
+
+@pytest.mark.parametrize("written", [0, -1, 2, "1"])
+def test_a_writable_that_takes_what_cannot_be(written: Any) -> None:
+    target = SimpleNamespace(write=lambda _: written)
+    with pytest.raises(OSError, match="of 1 bytes"), output(target) as out:
+        out.write(b"x")
+
+
+def test_a_writable_that_would_block_is_an_error() -> None:
+    class Full(Little):
+        def write(self, data: Any) -> Any:
+            return None
+
+    with pytest.raises(BlockingIOError, match="takes no bytes now"), output(Full()) as out:
+        out.write(b"x")
+
+
+def test_a_writable_is_left_open(tmp_path: Path) -> None:
     memory = io.BytesIO()
     with output(memory) as out:
-        assert out is memory
         out.write(b"x")
+    out.close()
     assert not memory.closed
     with pytest.raises(Broken), output(memory) as out:
         raise Broken

@@ -1065,3 +1065,24 @@ def test_the_first_of_two_faults_in_a_piece_is_told() -> None:
         with pytest.raises(InvalidRecordError, match=f"line 2 at byte .*: {name} ") as caught:
             from_json("\n".join([TRADE, second, third]).encode())
         assert (caught.value.record_index, caught.value.offset) == (1, len(TRADE) + 1)
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_an_interrupted_reader_does_not_go_on_with_a_gap(form: str) -> None:
+    rows = [HEAD, *[ROW] * 20] if form == "csv" else [TRADE] * 20
+    file = io.BytesIO("\n".join(rows).encode())
+    reads = []
+
+    class Source:
+        def read(self, n: int) -> bytes:
+            reads.append(n)
+            if len(reads) == 8:
+                raise KeyboardInterrupt
+            return file.read(min(n, 100))
+
+    records = ITERATORS[form](Source(), max_bytes=400)
+    with pytest.raises(KeyboardInterrupt):
+        list(records)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="interrupted, and what was read is lost"):
+            next(records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tracemalloc
 from collections.abc import Callable
@@ -344,3 +345,43 @@ def test_compressed_data_is_not_read_again_behind_its_end() -> None:
     with iter_decode(file) as blocks:
         assert b"".join(block.tobytes() for block in blocks) == MIXED
         assert next(iter(blocks), None) is None
+
+
+class Interrupted:
+    """A stream whose reading is interrupted once, in the midst of a block."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = OnlyRead(data, 100)
+        self._reads = 0
+
+    def read(self, n: int) -> bytes:
+        self._reads += 1
+        if self._reads == 30:
+            raise KeyboardInterrupt
+        return self._file.read(n)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"schema": "trades"}], ids=["all", "filtered"])
+def test_an_interrupted_reader_does_not_go_on_with_a_gap(wanted: dict[str, Any]) -> None:
+    with iter_decode(Interrupted(DATA), max_bytes=1020, **wanted) as blocks:
+        found = []
+        with pytest.raises(KeyboardInterrupt):
+            found.extend(blocks)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="interrupted, and what was read is lost"):
+                next(blocks)
+    read = b"".join(block.tobytes() for block in found)
+    assert read
+    assert dbnfast.scan(DATA).filter(**wanted).tobytes().startswith(read)
+
+
+@pytest.mark.parametrize("path", [dbnfast.Compression.ZSTD, dbnfast.Schema.MBO])
+def test_a_name_that_is_a_number_too_is_no_descriptor(path: Any, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        with pytest.raises(FileNotFoundError):
+            iter_decode(path)
+        with pytest.raises(FileNotFoundError):
+            dbnfast.from_csv(path)
+        on_disk(DATA, tmp_path).rename(str(path))
+        with iter_decode(path) as blocks:
+            assert b"".join(block.tobytes() for block in blocks) == MIXED

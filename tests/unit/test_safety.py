@@ -20,6 +20,7 @@ import pytest
 import dbnfast
 import streams
 from dbnfast import Decoder, Metadata, TruncatedWarning
+from dbnfast._core.run import Owner
 
 TRADES = dbnfast.encode(dbnfast.empty("trades", 50), Metadata("X", schema="trades"))
 LONG = streams.header() + b"".join(bytes([14]) + streams.trade(i)[1:] + bytes(8) for i in range(9))
@@ -128,6 +129,50 @@ def test_a_long_header_of_a_store_does_not_change_with_its_buffer() -> None:
     assert metadata is not None
     buffer[128:] = b"\xff" * (len(buffer) - 128)
     assert metadata.symbols == symbols
+
+
+@pytest.mark.parametrize("how", ["array", "memoryview", "again", "items", "owner"])
+def test_a_long_header_does_not_change_with_what_shows_its_buffer(how: str) -> None:
+    symbols = [f"S{i}" for i in range(20_000)]
+    buffer = np.frombuffer(Metadata("X", symbols=symbols).encode(), np.uint8).copy()
+    shown: Any = buffer[:]
+    shown.flags.writeable = False  # that of the buffer is not
+    if how == "memoryview":
+        shown = memoryview(shown)
+    elif how == "again":
+        shown = np.frombuffer(memoryview(shown), np.uint8)
+    elif how == "items":
+        shown = shown.view("<u4")
+    elif how == "owner":
+        shown = memoryview(Owner(shown))
+    metadata = Metadata.decode(shown)
+    buffer[128:] = 255
+    assert metadata.symbols == symbols
+
+
+def test_an_owner_gives_views_that_nobody_writes_to() -> None:
+    buffer = bytearray(b"some bytes")
+    owner = Owner(buffer)
+    views = [memoryview(owner), np.frombuffer(owner, np.uint8)]
+    if sys.version_info >= (3, 12):  # where the method has a name
+        views.append(owner.__buffer__(0))  # type: ignore[attr-defined]
+    for view in views:
+        assert bytes(view) == b"some bytes"
+        assert len(view) == len(owner)
+        with pytest.raises((TypeError, ValueError)):
+            view[0] = 1
+    with pytest.raises(BufferError):
+        buffer.append(0)
+    del owner, view, views
+    buffer.append(0)
+
+
+@pytest.mark.parametrize("source", [None, 5, "text", [1]])
+def test_an_owner_of_no_bytes(source: Any) -> None:
+    with pytest.raises(TypeError):
+        Owner(source)
+    with pytest.raises(BufferError):
+        Owner(memoryview(b"abcd")[::2])
 
 
 @pytest.mark.parametrize("taken_once", [False, True])

@@ -471,6 +471,36 @@ def test_a_damaged_file_among_others() -> None:
 DAMAGED_FIRST = file_of(range(50)) + bytes([1, 0]) + bytes(46)
 
 
+@pytest.mark.parametrize("road", ["records", "batches"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_of_many_files_the_one_at_fault_is_named(
+    road: str, compressed: bool, tmp_path: Path
+) -> None:
+    def read_all(*names: str) -> int:
+        store = dbnfast.read([tmp_path / name for name in names])
+        if road == "records":
+            return len(store.records())
+        return sum(map(len, store.iter_batches()))
+
+    good = file_of(range(5))
+    pack = streams.frame if compressed else bytes
+    (tmp_path / "good.dbn").write_bytes(pack(good))
+    (tmp_path / "cut.dbn").write_bytes(pack(good + trade(9)[:20]))
+    (tmp_path / "bad.dbn").write_bytes(pack(good + bytes(48)))
+    (tmp_path / "none.dbn").write_bytes(b"no DBN at all")
+    for names, n in ((["cut.dbn"], 5), (["good.dbn", "cut.dbn"], 10)):
+        with pytest.warns(dbnfast.TruncatedWarning, match=r"cut\.dbn: record 5 ") as caught:
+            assert read_all(*names) == n
+        assert [warning.filename for warning in caught] == [__file__]
+    for names in (["bad.dbn"], ["good.dbn", "bad.dbn"]):
+        with pytest.raises(dbnfast.InvalidRecordError) as failed:
+            read_all(*names)
+        assert failed.value.__notes__ == [f"in {str(tmp_path / 'bad.dbn')!r}"]
+    with pytest.raises(dbnfast.MetadataError) as failed_early:
+        read_all("good.dbn", "none.dbn")
+    assert failed_early.value.__notes__ == [f"in {str(tmp_path / 'none.dbn')!r}"]
+
+
 def test_an_unknown_on_truncated() -> None:
     with pytest.raises(ValueError, match="on_truncated"):
         dbnfast.read(PLAIN, on_truncated="loudly").records()  # type: ignore[arg-type]
@@ -597,6 +627,48 @@ def test_to_file_of_several_and_of_filtered_sources() -> None:
     out = io.BytesIO()
     dbnfast.read(ZSTD).filter(instrument_ids=[101, 105]).to_file(out)
     assert dbnfast.read(out.getvalue()).to_ndarray()["instrument_id"].tolist() == [101, 105]
+
+
+class Little(io.RawIOBase):
+    """A raw file that takes few bytes at a time."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        part = bytes(data[:99])
+        self.taken += part
+        return len(part)
+
+
+class OnlyWrite:
+    """Something of somebody's own that has a write, and nothing else of a file."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def write(self, data: Any) -> int:
+        self.taken += data
+        return len(data)
+
+
+@pytest.mark.parametrize("method", ["to_file", "to_csv", "to_json", "to_parquet"])
+@pytest.mark.parametrize("zstd", [False, True], ids=["plain", "zstd"])
+def test_an_output_may_take_little_at_a_time(method: str, zstd: bool) -> None:
+    options: dict[str, Any] = {"compression": "zstd"} if zstd else {}
+    if method == "to_parquet":
+        options = {}
+        pytest.importorskip("pyarrow")
+        pytest.importorskip("pandas")
+    write = getattr(dbnfast.read(PLAIN), method)
+    whole, little, only = io.BytesIO(), Little(), OnlyWrite()
+    for out in (whole, little, only):
+        write(out, **options)
+    assert little.taken == only.taken == whole.getvalue()
+    assert little.taken
 
 
 def test_to_file_over_its_own_source(tmp_path: Path) -> None:

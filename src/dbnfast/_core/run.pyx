@@ -1,7 +1,13 @@
 """A run of whole records in one buffer: the compiled base of Records."""
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBuffer_FillInfo,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport uint8_t, uint16_t
 
@@ -15,11 +21,12 @@ cdef extern from "Python.h":
         int (*bf_getbuffer)(PyObject*, Py_buffer*, int) noexcept
     ctypedef struct TypeWithBuffer "PyTypeObject":
         BufferProcs* tp_as_buffer
-    int PyBuffer_FillInfo(
+    int fill_info "PyBuffer_FillInfo"(
         Py_buffer* view, PyObject* exporter, void* buf, Py_ssize_t len, int readonly, int flags
     ) noexcept
 
 cdef object frombuffer = numpy.frombuffer
+cdef object ndarray = numpy.ndarray
 cdef tuple EMPTY = ()
 # (rtype, size, ts_out) as one int -> dtype; filled from the table as runs are seen
 cdef dict views = {}
@@ -64,18 +71,29 @@ cdef class Owner:
         return self.held.len
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        raise BufferError("not to be called: fill_view stands in its place")
+        # for calls by name; `fill_view` does the same for the interpreter
+        PyBuffer_FillInfo(buffer, self, self.held.buf, self.held.len, True, flags)
 
     @property
     def constant(self):
         """Whether nobody may write to the bytes, not even who made them."""
-        cdef object exporter = memoryview(self.source).obj
-        return exporter.constant if type(exporter) is Owner else memoryview(exporter).readonly
+        # a read-only view or array may show what is written to through another
+        cdef object exporter = self.source
+        while True:
+            if type(exporter) is memoryview:
+                exporter = exporter.obj
+            elif type(exporter) is Owner:
+                exporter = (<Owner>exporter).source
+            elif isinstance(exporter, ndarray) and exporter.base is not None:
+                exporter = exporter.base
+            else:
+                break
+        return PyObject_CheckBuffer(exporter) and memoryview(exporter).readonly
 
 
 cdef int fill_view(PyObject* owner, Py_buffer* view, int flags) noexcept:
     cdef Owner this = <Owner>owner
-    return PyBuffer_FillInfo(view, owner, this.held.buf, this.held.len, True, flags)
+    return fill_info(view, owner, this.held.buf, this.held.len, True, flags)
 
 
 # numpy first asks for a buffer to write to, for each array: a refusal from here has no traceback
@@ -168,7 +186,8 @@ cdef Run make_run(
     run._rtype = -1
     if summary.n_records:
         rtype = load_u8(base + 1)
-        if summary.count[rtype] == summary.n_records:
+        # an rtype without a size was written meanwhile, by somebody else
+        if summary.words[rtype] != 0 and summary.count[rtype] == summary.n_records:
             run._rtype = rtype
             run._size = summary.words[rtype] * 4
         else:

@@ -27,9 +27,10 @@ from dbnfast.cli import (
     stats,
     verify,
 )
-from dbnfast.cli.output import Input, explain
+from dbnfast.cli.output import STDIN, Input, explain
 from dbnfast.cli.selecting import Options
 from dbnfast.cli.sessions import SessionOptions
+from dbnfast.cli.writing import ended_by_sigterm
 from dbnfast.version import __version__
 
 Job = Callable[[], int]
@@ -49,7 +50,17 @@ InputVersion = Annotated[
     int | None,
     typer.Option(min=1, max=3, help="DBN version of a fragment; found by the records else."),
 ]
-Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is stdin.")]
+
+
+def _once(files: list[str]) -> list[str]:
+    if files.count(STDIN) > 1:
+        raise typer.BadParameter("- is standard input, which is read once")
+    return files
+
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Files; - is stdin.", callback=_once)
+]
 File = Annotated[str, typer.Argument(metavar="FILE", help="A file; - is stdin.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Zstd = Annotated[
@@ -114,6 +125,8 @@ Lasts = Annotated[str | None, typer.Option("--for", help="How long: 20s, 2h.")]
 Limit = Annotated[int | None, typer.Option("-n", "--records", min=1, help="At most so many.")]
 
 BROKEN_PIPE: Final = 0  # who closed the pipe has what he wanted
+INTERRUPTED: Final = 130  # as shells have it: 128 and the signal's number
+TERMINATED: Final = 143
 
 
 def _version(wanted: bool) -> None:
@@ -205,7 +218,7 @@ def _verify(
 def _repair(
     context: typer.Context,
     file: File,
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file; - is stdout.")],
     force: Force = False,
     fragment: Fragment = False,
     input_version: InputVersion = None,
@@ -486,6 +499,12 @@ def run(argv: list[str]) -> int:
     """
     if sys.stdout is None:
         return explain(None, OSError("standard output is closed"))
+    with ended_by_sigterm() as told:
+        code = _guarded(argv)
+    return TERMINATED if told and code == INTERRUPTED else code
+
+
+def _guarded(argv: list[str]) -> int:
     try:
         code = _run(argv)
         sys.stdout.flush()
@@ -496,7 +515,7 @@ def run(argv: list[str]) -> int:
         _drop_output()
         return explain("standard output", error)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return code
 
 

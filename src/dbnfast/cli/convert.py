@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast import compression
+from dbnfast._core.scan import span
 from dbnfast.cli.output import talk
 from dbnfast.cli.selecting import Options, Wanted, check
 from dbnfast.cli.writing import STDOUT, Progress, blame, output, plural
@@ -17,8 +18,8 @@ from dbnfast.compression import Deflater
 from dbnfast.encoding import Encoder
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, Compression, RType
 from dbnfast.errors import DbnError
-from dbnfast.merging import index_times
 from dbnfast.metadata import Metadata
+from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.records import empty_records
 
 if TYPE_CHECKING:
@@ -319,10 +320,13 @@ class _Job:
         fields: dict[str, Any] = {}
         if wanted.schema is not None and metadata.schema not in (None, wanted.schema):
             fields["schema"] = wanted.schema
+        # ranges that lie apart become an empty one, not one that ends before it begins
+        start, end = metadata.start, metadata.end
         if wanted.start is not None:
-            fields["start"] = max(wanted.start, metadata.start)
+            start = max(wanted.start, start) if end is None else min(max(wanted.start, start), end)
+            fields["start"] = start
         if wanted.end is not None:
-            fields["end"] = min(wanted.end, metadata.end or wanted.end)
+            fields["end"] = max(wanted.end if end is None else min(wanted.end, end), start)
         if self._options.limit is not None:
             fields["limit"] = self._options.limit
         if self._options.upgrade:
@@ -339,7 +343,8 @@ class _Job:
             named = {int(rtype): name for name, rtype in reversed(SCHEMA_RTYPES.items())}
             if schema is None and len(rtypes) == 1:
                 schema = named.get(rtypes[0])
-            start = int(index_times(first).min())
+            times = span(first.data, SIZES, first.ts_out, INDEX_TS_AT)
+            start = 0 if times is None else times[0]
         return Metadata(
             dataset=self._options.dataset,
             schema=schema,

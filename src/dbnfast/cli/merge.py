@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
+from dbnfast.cli.convert import SUFFIXES
 from dbnfast.cli.output import talk
 from dbnfast.cli.writing import STDOUT, Progress, blame, output, plural
 from dbnfast.encoding import Encoder
@@ -43,7 +45,15 @@ def run(inputs: list[Input], target: str, *, zstd: bool | None, force: bool) -> 
     -------
     int
         The exit code.
+
+    Raises
+    ------
+    ValueError
+        The name is one of another format, or the inputs cannot become one.
     """
+    form = SUFFIXES.get(PurePath(target.removesuffix(".zst")).suffix.lower(), "dbn")
+    if form != "dbn":
+        raise ValueError(f"{target!r} would be DBN under a name of {form}; convert makes {form}")
     if zstd is None:
         zstd = target.endswith(".zst")
     _allow_open_files(len(inputs) + SPARE_FILES)

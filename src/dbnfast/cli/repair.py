@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from dbnfast.cli.output import talk
-from dbnfast.cli.writing import Progress, blame, plural
+from dbnfast.cli.writing import NAME_OF_STDOUT, STDOUT, Progress, blame, output, plural
 from dbnfast.errors import DbnError
 from dbnfast.files import repair
 
@@ -22,7 +23,7 @@ def run(source: Input, target: str, *, force: bool) -> int:
     source : Input
         The input.
     target : str
-        The new file.
+        The new file; ``-`` is stdout.
     force : bool
         Whether an existing file is replaced.
 
@@ -32,10 +33,14 @@ def run(source: Input, target: str, *, force: bool) -> int:
         0 where the file was written, whatever was left out; 1 where there is nothing to keep.
     """
     try:
-        with Progress([source]) as progress, source.raw(progress.told) as raw:
+        with (
+            Progress([source], target == STDOUT) as progress,
+            source.raw(progress.told) as raw,
+            output(target, force) if target == STDOUT else nullcontext(target) as out,
+        ):
             done = repair(
                 raw,  # type: ignore[arg-type]  # has readinto, which is all that is asked
-                target,
+                out,
                 force=force,
                 has_metadata=not source.fragment,
                 input_version=source.version,
@@ -44,7 +49,6 @@ def run(source: Input, target: str, *, force: bool) -> int:
     except (DbnError, OSError) as error:
         return blame(source.name, error)
     left = "nothing was wrong" if done.lost is None else f"left out: {done.lost}"
-    talk(
-        f"{target}: {plural(done.n_records, 'record')}, {done.n_bytes:,} bytes decompressed; {left}"
-    )
+    name = NAME_OF_STDOUT if target == STDOUT else target
+    talk(f"{name}: {plural(done.n_records, 'record')}, {done.n_bytes:,} bytes decompressed; {left}")
     return 0

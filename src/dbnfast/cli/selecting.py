@@ -139,10 +139,15 @@ def check(options: Options) -> None:
         for number in ids:
             if not 0 <= number < 2**bits:
                 raise ValueError(f"{name} is {number}, expected 0 to 2**{bits} - 1")
+    times = []
     for name, text in (("--start", options.start), ("--end", options.end)):
         time = parse_time(name, text)
         if time is not None and not 0 <= time < 2**64:
             raise ValueError(f"{name} is {text!r}, expected a time of 1970 to 2554")
+        times.append(time)
+    start, end = times
+    if start is not None and end is not None and start >= end:
+        raise ValueError(f"--start is {options.start!r}, which is not before --end {options.end!r}")
 
 
 class Wanted:

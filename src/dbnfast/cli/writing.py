@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from dbnfast.cli.output import explain
-from dbnfast.outputs import replacing
+from dbnfast.outputs import replacing, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,8 +65,10 @@ class _Stdout(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
+        view = memoryview(data)
         try:
-            return sys.stdout.buffer.write(data)
+            write_all(sys.stdout.buffer, view)  # is a raw file where Python runs unbuffered
+            return len(view)
         except OSError as error:
             error.filename = NAME_OF_STDOUT
             raise
@@ -75,6 +79,33 @@ class _Stdout(io.RawIOBase):
         except OSError as error:
             error.filename = NAME_OF_STDOUT
             raise
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[list[int]]:
+    """
+    Let SIGTERM end a command as Ctrl-C does: recordings are closed, and no half of a file stays.
+
+    Yields
+    ------
+    list of int
+        The signals that came.
+    """
+    came: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield came  # whoever runs the command has his own way
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def blame(name: str | None, error: Exception) -> int:

@@ -19,6 +19,7 @@ from dbnfast.arrays import as_rtype
 from dbnfast.convert.text_programs import TextOptions, columns, csv_text, json_text, text_program
 from dbnfast.enums import DBN_VERSION
 from dbnfast.layouts import layout_by_size, layout_for
+from dbnfast.outputs import write_all
 from dbnfast.programs import SIZES
 from dbnfast.records import Records, empty_records
 
@@ -164,7 +165,7 @@ def write_csv(
     layout = layout_for(as_rtype(schema)[1], first.version)
     assert layout is not None  # every RType has a layout in every version
     header = columns(layout, first.ts_out, options.map_symbols)
-    output.put((",".join(header) + "\n").encode())
+    write_all(out, memoryview((",".join(header) + "\n").encode()))
     return _write(stream, output, _Format(options, resolver, rtypes, header))
 
 
@@ -425,22 +426,9 @@ class _Output:
         part = block[:n_bytes]
         part.flags.writeable = False
         alive = weakref.ref(part)
-        self.put(memoryview(part))
+        write_all(self._out, memoryview(part))
         del part
         return alive() is not None
-
-    def put(self, data: memoryview | bytes) -> None:
-        # raw files may take less than they are given
-        data = memoryview(data)
-        while len(data):
-            written = self._out.write(data)
-            if written is None:
-                if isinstance(self._out, io.RawIOBase):
-                    raise BlockingIOError("the output is non-blocking and takes no bytes now")
-                return  # an object of somebody's own that says nothing: it took all
-            if not isinstance(written, int) or not 0 < written <= len(data):
-                raise OSError(f"write() took {written} of {len(data)} bytes")
-            data = data[written:]
 
 
 def _write(stream: Iterator[Records], output: _Output, format_: _Format) -> int:

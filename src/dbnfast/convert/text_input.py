@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -10,6 +9,8 @@ from dbnfast import compression
 from dbnfast.buffers import as_bytes
 from dbnfast.convert.from_text import make_records
 from dbnfast.errors import DecodeError, DecompressionError, InvalidRecordError, TruncatedError
+from dbnfast.faults import interrupted
+from dbnfast.inputs import open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ class TextSource:
         self._owns = isinstance(source, str | os.PathLike)
         self._file: Any = source
         if isinstance(source, str | os.PathLike):
-            self._file = io.FileIO(os.fspath(source))
+            self._file = open_raw(source)
         elif not hasattr(source, "read"):
             try:
                 self._file = _Memory(as_bytes(source))
@@ -246,6 +247,9 @@ class TextReader:
                     blocks.append(block)
             except Exception as error:
                 self._error = error  # a line that damage cuts is lost with it
+            except BaseException:
+                self._error = interrupted()
+                raise
         return make_records(blocks, self._parser.target)
 
     def _next_piece(self) -> bytes:

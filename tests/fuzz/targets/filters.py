@@ -12,11 +12,11 @@ from typing import Any
 
 import dbnfast
 import streams
-from dbnfast.compression import detect
 from dbnfast.layouts import LAYOUTS_BY_RTYPE
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
+from roads import plain_records
 
 mutate = mutators.stream
 MAX_LEN = 6000
@@ -75,11 +75,8 @@ def passes(record: tuple[int, int, int, int], wanted: dict[str, Any]) -> bool:
 def check(data: bytes) -> None:
     """See above."""
     choices, raw = unpack(data)
-    if detect(raw[:12]) != "none":
-        return
-    try:
-        records = dbnfast.scan(raw, on_truncated="ignore")
-    except dbnfast.DecodeError:
+    records = plain_records(raw)
+    if records is None:
         return
     walked = streams.walk(records.tobytes())
     told = [header_of(record) for record in walked]

@@ -16,13 +16,13 @@ import numpy as np
 import dbnfast
 import streams
 from dbnfast import Metadata, RType
-from dbnfast.compression import detect
 from dbnfast.layouts import layout_by_size
 from dbnfast.resolving import resolver
 from dbnfast.symbology import SymbolMap
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pack, unpack
+from roads import plain_records
 
 mutate = mutators.stream
 MAX_LEN = 6000
@@ -43,8 +43,9 @@ def check(data: bytes) -> None:
     """See above."""
     choices, raw = unpack(data)
     check_table(choices)
-    if raw and detect(raw[:12]) == "none":
-        check_live(raw)
+    records = plain_records(raw)
+    if records is not None:
+        check_live(records)
 
 
 def interval(choices: Choices) -> tuple[int, int]:
@@ -106,12 +107,8 @@ def model(
     return found
 
 
-def check_live(raw: bytes) -> None:
+def check_live(records: dbnfast.Records) -> None:
     """The codes of a stream with mapping records in it."""
-    try:
-        records = dbnfast.scan(raw, on_truncated="ignore")
-    except dbnfast.DecodeError:
-        return
     live = Metadata("X", ts_out=records.ts_out, version=records.version)
     found = resolver(live)
     codes = found.codes(records)

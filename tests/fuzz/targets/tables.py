@@ -14,13 +14,13 @@ from typing import Any
 
 import dbnfast
 import streams
-from dbnfast.compression import detect
 from dbnfast.layout_types import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
 from dbnfast.layouts import layout_by_size
 from dbnfast.store import Store
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
+from roads import plain_records
 
 mutate = mutators.stream
 DICTIONARY = (b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\x80", b"\xc3\xa9")
@@ -38,11 +38,11 @@ def seeds() -> Iterator[bytes]:
 def check(data: bytes) -> None:
     """See above."""
     choices, raw = unpack(data)
-    if detect(raw[:12]) != "none":
+    records = plain_records(raw)
+    if records is None or records.metadata is None:
         return
     try:
-        records = dbnfast.scan(raw, on_truncated="ignore")
-        store = Store.from_bytes(records.metadata.encode() + records.tobytes())  # type: ignore[union-attr]
+        store = Store.from_bytes(records.metadata.encode() + records.tobytes())
     except (dbnfast.DecodeError, dbnfast.EncodeError):
         return
     groups: dict[int, list[bytes]] = {}
