@@ -5,16 +5,20 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
 import streams
+from dbnfast import Live
 from dbnfast.live.auth import matching_key
 
 KEY = "db-0123456789abcdefghijklmnopqrs"
 CHALLENGE = "t7kNhwj4xqR0QYjzFKtBEG2ec2pXJ4FK"
 TIMEOUT = 20  # s: so that a mistake ends a test
+TRADES = [streams.trade(i) for i in range(50)]
+BODY = b"".join(TRADES)
 
 
 def live_header(version: int = 3, *, ts_out: int = 0, start: int = 1_000) -> bytes:
@@ -177,3 +181,39 @@ def serving(*blocks: bytes, header: bytes | None = None, stay: bool = False) -> 
             talk.wait_for_end()
 
     return script
+
+
+def paced(n: int, seconds: float) -> Callable[[Talk], None]:
+    """A script that sends trades one by one."""
+
+    def script(talk: Talk) -> None:
+        talk.greet()
+        talk.until_start()
+        talk.send(live_header())
+        for i in range(n):
+            talk.send(streams.trade(i))
+            time.sleep(seconds)
+
+    return script
+
+
+def flood(talk: Talk) -> None:
+    """A script that sends trades for as long as anybody takes them."""
+    talk.greet()
+    talk.until_start()
+    talk.send(live_header())
+    while True:
+        talk.send(BODY)
+
+
+def client(peer: Peer, **options: Any) -> Live:
+    """A client that ends with its connection, unless told otherwise."""
+    options.setdefault("reconnect_policy", "none")
+    return Live(KEY, "127.0.0.1", peer.port, **options)
+
+
+def subscribed(peer: Peer, **options: Any) -> Live:
+    """The same with a subscription."""
+    live = client(peer, **options)
+    assert live.subscribe("GLBX.MDP3", "trades", "ES.FUT", "parent") == 0
+    return live

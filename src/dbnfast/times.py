@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import numbers
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,31 @@ ISO: Final = re.compile(
     r"(?P<local>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?)"
     r"(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?)?"
 )
+
+
+def to_seconds(name: str, value: Any) -> float:
+    """
+    Read a duration that a caller gave.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the error.
+    value : float
+        Seconds.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        It is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected a number of seconds")
+    return float(value)
 
 
 def to_ns(name: str, value: Any) -> int:

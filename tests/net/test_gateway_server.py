@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 import threading
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 
 import dbnfast
-from dbnfast import Decoder, Schema
-from dbnfast.gateway import Cut, Gateway, Refuse, Reset, Silence, loop, protocol
+from dbnfast import Decoder, RType, Schema
+from dbnfast.gateway import Cut, Faults, Gateway, Refuse, Reset, SendError, Silence, loop, protocol
 from dbnfast.live.auth import cram_response
 from gateways import BEGIN, KEY, Clock, header, trades
 
@@ -263,10 +264,17 @@ def test_trace_and_log() -> None:
         ({"auth_timeout_s": 0}, "auth_timeout_s is 0"),
         ({"min_heartbeat_s": 0}, "min_heartbeat_s is 0"),
         ({"faults": {-1: Cut(1)}}, "connection is -1"),
+        ({"faults": {0: SendError(256)}}, "code that is not 0 to 255"),
+        ({"port": 70_000}, "port is 70000, expected"),
+        ({"port": "80"}, "port is '80', expected"),
+        ({"keys": None}, "keys is of type NoneType, expected"),
+        ({"auth_timeout_s": "1"}, "auth_timeout_s is '1', expected"),
+        ({"replay_window_s": None}, "replay_window_s is None, expected"),
+        ({"min_heartbeat_s": 1.5}, "min_heartbeat_s is 1.5, expected"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises((TypeError, ValueError), match=text):
         Gateway(trades([0]), **{"keys": KEY, **options})
 
 
@@ -347,3 +355,46 @@ def test_waiting_for_a_gateway_that_runs_is_in_vain() -> None:
     with Gateway(trades([0]), keys=KEY, at_end="close") as gateway:
         assert not gateway.wait_closed(0.01)
     assert gateway.wait_closed(0.01)
+
+
+def test_a_trace_that_raises_ends_no_more_than_its_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    n = iter(range(100))
+
+    def trace(number: int, direction: str, text: str) -> None:
+        if next(n) == 0:  # of the greeting, as the connection is made
+            raise ZeroDivisionError("of the trace")
+
+    with Gateway(trades([0, 1]), keys=KEY, at_end="close", trace=trace) as gateway:
+        with Peer(gateway) as first:
+            assert first.rest() == b""
+        with Peer(gateway) as second:
+            second.start()
+            assert sequences(second.rest()) == [0, 1]
+    assert "ZeroDivisionError: of the trace" in caplog.text
+
+
+def test_error_records_of_any_code() -> None:
+    faults = Faults.parse(["0:error@10=99,what is new"])
+    with (
+        Gateway(trades([0, 1]), keys=KEY, at_end="close", faults=faults) as gateway,
+        Peer(gateway) as peer,
+    ):
+        peer.start()
+        data = peer.rest()
+    assert sequences(data) == [0, 1]
+    (error,) = dbnfast.scan(data).filter(RType.ERROR)
+    assert (error.code, error.err) == (99, "what is new")
+
+
+def test_a_replay_may_go_back_without_limit() -> None:
+    with (
+        Gateway(
+            trades([0]), keys=KEY, at_end="close", speed=1000, replay_window_s=math.inf
+        ) as gateway,
+        Peer(gateway) as peer,
+    ):
+        assert peer.log_in().startswith(b"success=1|")
+        peer.send("schema=trades|stype_in=raw_symbol|symbols=ALL_SYMBOLS|start=1", "start_session")
+        assert sequences(peer.rest()) == [0]

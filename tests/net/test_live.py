@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import io
 import logging
+import math
 import os
 import signal
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,34 +40,9 @@ from dbnfast.compression import zstd
 from dbnfast.enums import SystemCode
 from dbnfast.live import base, pump, session
 from dbnfast.live.hours import MarketHours
-from peers import KEY, Peer, Talk, serving
+from peers import BODY, KEY, TRADES, Peer, Talk, client, serving, subscribed
 
-TRADES = [streams.trade(i) for i in range(50)]
-BODY = b"".join(TRADES)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Retries without the wait; afterwards no thread of a session is left."""
-    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(session, "SPACING", 0.01)
-    yield
-    end = time.monotonic() + 10
-    while any(t.name.startswith("dbnfast-live") for t in threading.enumerate()):
-        assert time.monotonic() < end, threading.enumerate()
-        gc.collect()
-        time.sleep(0.01)
-
-
-def client(peer: Peer, **options: Any) -> Live:
-    options.setdefault("reconnect_policy", "none")
-    return Live(KEY, "127.0.0.1", peer.port, **options)
-
-
-def subscribed(peer: Peer, **options: Any) -> Live:
-    live = client(peer, **options)
-    assert live.subscribe("GLBX.MDP3", "trades", "ES.FUT", "parent") == 0
-    return live
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def body_of(items: Any) -> bytes:
@@ -377,6 +352,20 @@ def test_without_reads_that_block(how: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert len(list(live)) == len(TRADES)
         timer.join()
         assert peer.talks[0].was_ended()
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_waiting_for_the_end_of_what_has_not_begun(
+    blocks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not blocks:
+        monkeypatch.setattr(pump, "BLOCKS", False)
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        timer = threading.Timer(0.1, live.stop)
+        timer.start()
+        live.block_for_close()  # there is no heartbeat to wait for before start()
+        timer.join()
 
 
 def test_the_header_is_there_before_the_first_record() -> None:
@@ -882,7 +871,13 @@ def test_json_session() -> None:
         ({"compression": "gzip"}, ValueError),
         ({"encoding": "csv"}, ValueError),
         ({"encoding": "xml"}, ValueError),
+        ({"heartbeat_interval_s": 5.5}, TypeError),
         ({"overlap": -1}, ValueError),
+        ({"overlap": math.nan}, ValueError),
+        ({"overlap": math.inf}, ValueError),
+        ({"overlap": "2"}, TypeError),
+        ({"max_buffer": 1.5}, TypeError),
+        ({"busy_poll_us": 1.5}, TypeError),
         ({"on_slow": "drop"}, ValueError),
         ({"max_buffer": 0}, ValueError),
         ({"dataset": ""}, ValueError),
@@ -895,6 +890,9 @@ def test_options_that_are_refused(options: dict[str, Any], error: Any) -> None:
         Live(**{"key": KEY, **options})
     if options.get("encoding") == "csv":
         assert "several types" in str(caught.value)
+    elif {"overlap", "max_buffer", "busy_poll_us", "heartbeat_interval_s"} & options.keys():
+        ((name, value),) = options.items()
+        assert f"{name} is {value!r}, expected" in str(caught.value)
 
 
 def test_the_key_is_nowhere(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,14 +6,15 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, nullcontext
 from importlib import import_module
 from typing import Any
 
 import pytest
 
+import dbnfast
 import peers
-import streams
 from dbnfast import (
     AsyncLive,
     AuthenticationError,
@@ -27,11 +28,10 @@ from dbnfast import (
     Skipped,
 )
 from dbnfast.compression import zstd
-from dbnfast.live import session
-from peers import KEY, Peer, Talk, serving
+from dbnfast.live import loop, session
+from peers import BODY, KEY, TRADES, Peer, Talk, paced, serving
 
-TRADES = [streams.trade(i) for i in range(50)]
-BODY = b"".join(TRADES)
+pytestmark = pytest.mark.usefixtures("quick")
 Runner = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
@@ -64,18 +64,6 @@ def run(request: pytest.FixtureRequest) -> Runner:
 
     runner: Runner = request.param
     return lambda work: runner(checked(work))
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(session, "SPACING", 0.01)
-    threads = set(threading.enumerate())
-    yield
-    end = time.monotonic() + 10
-    while any(t.name.startswith("dbnfast") for t in set(threading.enumerate()) - threads):
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def client(peer: Peer, **options: Any) -> AsyncLive:
@@ -371,6 +359,118 @@ def test_async_for_on_the_blocking_client(run: Runner) -> None:
         assert b"".join(bytes(r) for r in run(work())) == BODY
 
 
+def test_a_flood_leaves_the_loop_its_turns(run: Runner) -> None:
+    """Where the consumer is slower than the thread that reads, there always is a next record."""
+
+    async def work() -> None:
+        live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none", max_buffer=1 << 20)
+        live.subscribe("GLBX.MDP3", "trades", "ES.FUT", "parent")
+        turned = asyncio.Event()
+        n = 0
+        async for _ in live:
+            n += 1
+            if n == 1:
+                asyncio.get_running_loop().call_soon(turned.set)
+            while live.stats().backlog_records < 5000 and not turned.is_set():
+                time.sleep(0.001)  # the thread is always ahead
+            if turned.is_set():
+                break
+            assert n < 100_000
+        assert turned.is_set()
+
+    with Peer(peers.flood) as peer:
+        run(work())
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_callbacks_added_once_it_runs_get_what_waits(run: Runner, waits: bool) -> None:
+    """Also where so much waits that the reading has paused."""
+    got: list[Any] = []
+    other: list[Any] = []
+
+    async def work() -> None:
+        live = await subscribed(peer, max_buffer=1000)
+        await live.start()
+        while waits and live.stats().backlog_bytes < 1000:
+            await asyncio.sleep(0.01)
+        live.add_callback(got.append)
+        live.add_callback(other.append)
+        assert got == other == []
+        while len(other) < 4000 * len(TRADES):
+            await asyncio.sleep(0.01)
+        await live.wait_for_close()
+
+    with Peer(serving(BODY * 4000)) as peer:
+        run(work())
+    assert len(got) == len(other) == 4000 * len(TRADES)
+
+
+def test_who_waits_for_the_end_has_what_waits_dropped(run: Runner) -> None:
+    async def work() -> None:
+        live = await subscribed(peer, max_buffer=1000)
+        await live.start()
+        while live.stats().backlog_bytes < 1000:
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(live.wait_for_close(), 5)
+        assert live.stats().records == 4000 * len(TRADES)
+
+    with Peer(serving(BODY * 4000)) as peer:
+        run(work())
+
+
+@pytest.mark.parametrize("end", ["closes", "breaks", "stop"])
+def test_what_came_before_the_end_can_still_be_taken(run: Runner, end: str) -> None:
+    async def work() -> None:
+        live = await subscribed(peer)
+        await live.start()
+        while live.is_connected():
+            await asyncio.sleep(0.01)
+            if end == "stop" and live.stats().records == len(TRADES):
+                await live.stop()
+        found = []
+        with pytest.raises(SessionClosed) if end == "breaks" else nullcontext():
+            async for record in live:
+                found.append(record)
+        assert len(found) == len(TRADES)
+        with pytest.raises((ValueError, SessionClosed)):  # once
+            assert [record async for record in live] == []
+
+    def breaks(talk: Talk) -> None:
+        serving(BODY)(talk)
+        time.sleep(0.2)
+        talk.reset()
+
+    with Peer(breaks if end == "breaks" else serving(BODY, stay=end == "stop")) as peer:
+        run(work())
+
+
+def test_what_has_waited_leaves_the_loop_its_turns(run: Runner) -> None:
+    async def work() -> None:
+        live = await subscribed(peer)
+        assert live._driver is not None
+        for _ in range(5):
+            live._driver.session.backlog.put(dbnfast.scan(peers.live_header() + BODY))
+        turns, seen = 0, []
+
+        async def turn() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(turn())
+        async with aclosing(live.batches()) as batches:
+            async for _ in batches:
+                seen.append(turns)
+                if len(seen) == 5:
+                    break
+        task.cancel()
+        assert len(set(seen)) == 5
+
+    with Peer(serving(BODY, stay=True)) as peer:
+        run(work())
+
+
 def test_leaving_async_for_ends_the_session(run: Runner) -> None:
     async def work() -> None:
         live = Live(KEY, "127.0.0.1", peer.port)
@@ -412,20 +512,6 @@ def test_wait_for_close_on_the_blocking_client(run: Runner) -> None:
 
 
 # --- tasks, loops and time --------------------------------------------------------------------
-
-
-def paced(n: int, seconds: float) -> Any:
-    """A script that sends trades one by one."""
-
-    def script(talk: Talk) -> None:
-        talk.greet()
-        talk.until_start()
-        talk.send(peers.live_header())
-        for i in range(n):
-            talk.send(streams.trade(i))
-            time.sleep(seconds)
-
-    return script
 
 
 @pytest.mark.parametrize("max_wait", [0, 1.5])
@@ -627,3 +713,28 @@ def test_what_a_little_inflates_to_is_bounded(run: Runner) -> None:
         found, most = run(work())
     assert found == n
     assert most < 40 << 20
+
+
+def test_a_socket_that_takes_no_option_is_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on macOS, where the other side may have reset it by then."""
+
+    class Deaf:
+        def setsockopt(self, *args: Any) -> None:
+            raise OSError(22, "Invalid argument")
+
+    class Transport:
+        def get_extra_info(self, name: str) -> Deaf:
+            return Deaf()
+
+    class Driver:
+        made: Any = None
+
+    made: list[Any] = []
+    driver: Any = Driver()
+    driver.made = made.append
+    transport: Any = Transport()
+    connection = loop._Connection(driver)
+    connection.connection_made(transport)
+    assert made == [connection]

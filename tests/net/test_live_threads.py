@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,54 +21,11 @@ import pytest
 
 import dbnfast
 import peers
-import streams
 from dbnfast import Live, Records
-from dbnfast.live import pump, session, sinks
-from peers import KEY, Peer, Talk, serving
+from dbnfast.live import pump, sinks
+from peers import BODY, KEY, TRADES, Peer, Talk, flood, paced, serving, subscribed
 
-TRADES = [streams.trade(i) for i in range(50)]
-BODY = b"".join(TRADES)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Retries without the wait; afterwards no thread of a session is left."""
-    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(session, "SPACING", 0.01)
-    yield
-    end = time.monotonic() + 10
-    while any(t.name.startswith("dbnfast-live") for t in threading.enumerate()):
-        assert time.monotonic() < end, threading.enumerate()
-        time.sleep(0.01)
-
-
-def subscribed(peer: Peer, **options: Any) -> Live:
-    options.setdefault("reconnect_policy", "none")
-    live = Live(KEY, "127.0.0.1", peer.port, **options)
-    live.subscribe("GLBX.MDP3", "trades", "ES.FUT", "parent")
-    return live
-
-
-def paced(n: int, seconds: float) -> Any:
-    """A script that sends trades one by one."""
-
-    def script(talk: Talk) -> None:
-        talk.greet()
-        talk.until_start()
-        talk.send(peers.live_header())
-        for i in range(n):
-            talk.send(streams.trade(i))
-            time.sleep(seconds)
-
-    return script
-
-
-def flood(talk: Talk) -> None:
-    talk.greet()
-    talk.until_start()
-    talk.send(peers.live_header())
-    while True:
-        talk.send(BODY)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def numbers_of(batches: Any) -> list[int]:
@@ -623,3 +579,96 @@ def test_without_poll_the_session_selects(monkeypatch: pytest.MonkeyPatch) -> No
         live = subscribed(peer)
         found = b"".join(bytes(records) for records in live.batches())
     assert found == b"".join(TRADES[:5])
+
+
+def test_what_came_before_the_end_can_still_be_taken() -> None:
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer, on_slow="drop_oldest")  # a thread reads ahead
+        live.start()
+        end = time.monotonic() + peers.TIMEOUT
+        while live.is_connected():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert numbers_of(live.batches()) == list(range(len(TRADES)))
+        with pytest.raises(ValueError, match="iteration needs a session"):
+            live.batches()
+
+
+# --- callbacks that block, or call back -------------------------------------------------------
+
+
+def test_a_callback_that_blocks_holds_up_nobody_else() -> None:
+    """Users' code runs without a lock of the session: all that others ask for is done at once."""
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def block(record: Any) -> None:
+        blocked.set()
+        go_on.wait(peers.TIMEOUT)
+
+    def others() -> None:
+        assert live.subscribe("GLBX.MDP3", "mbo", "ES.FUT", "parent") == 1
+        live.add_callback(print)
+        assert live.stats().records > 0
+        assert (live.gaps, live.is_connected()) == ([], True)
+        live.stop()
+        live.block_for_close(0.01)  # which terminates it
+        done.set()
+
+    done = threading.Event()
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        live.add_callback(block)
+        live.start()
+        assert blocked.wait(peers.TIMEOUT)
+        other = threading.Thread(target=others)
+        other.start()
+        try:
+            assert done.wait(peers.TIMEOUT / 2)
+        finally:
+            go_on.set()
+            other.join()
+    assert not live.is_connected()
+
+
+@pytest.mark.parametrize("kind", ["record", "reconnect", "stream"])
+def test_callbacks_of_any_kind_may_call_back(kind: str) -> None:
+    seen: list[int] = []
+
+    def call_back(*args: Any) -> int | None:
+        if not seen:
+            seen.append(live.subscribe("GLBX.MDP3", "mbo", "ES.FUT", "parent"))
+            assert live.stats().records > 0
+            live.stop()
+        return len(args[0]) if kind == "stream" else None
+
+    class Stream:
+        write = staticmethod(call_back)
+
+    with Peer(serving(BODY), serving(BODY, stay=True)) as peer:
+        live = subscribed(peer, reconnect_policy="reconnect")
+        if kind == "record":
+            live.add_callback(call_back)
+        elif kind == "reconnect":
+            live.add_reconnect_callback(call_back)
+        else:
+            live.add_stream(Stream())  # type: ignore[arg-type]
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+        assert seen == [1]
+
+
+def test_who_waits_waits_no_longer_than_asked_for() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        live.start()
+        first = threading.Thread(target=live.block_for_close)
+        first.start()
+        time.sleep(0.05)
+        second = threading.Thread(target=live.block_for_close, args=(0.05,))
+        second.start()  # which ends the session for both
+        second.join(peers.TIMEOUT / 2)
+        hangs = second.is_alive()
+        live.terminate()
+        first.join()
+        second.join()
+        assert not hangs

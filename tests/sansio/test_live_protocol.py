@@ -380,3 +380,36 @@ def test_a_little_that_is_very_much_comes_a_bit_at_a_time(encoding: str) -> None
     assert rounds > 1
     assert not live.more
     assert events[-1] == Ended(None)
+
+
+@pytest.mark.parametrize("key", [peers.KEY, "db-it's-\\-a-key-with-signs-opqrs"])
+@pytest.mark.parametrize("before", [b"", GREETING, GREETING + b"success="])
+def test_no_part_of_a_key_shows_where_a_line_is_cut(key: str, before: bytes) -> None:
+    for n in range(60, 110, 7):
+        live = LiveProtocol(ApiKey(key), Options("GLBX.MDP3"))
+        *_, end = feed(live, before + b"x" * n + key.encode() + b"\n")
+        assert isinstance(end, Ended)
+        assert isinstance(end.error, RemoteProtocolError)
+        assert "xxx" in str(end.error)
+        assert key[:8] not in str(end.error)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_no_part_of_a_key_shows_of_a_line_without_end(ends: bool) -> None:
+    live = protocol()
+    events = feed(live, b"x" * 85 + peers.KEY.encode() + b"x" * (0 if ends else MAX_REPLY))
+    if ends:
+        live.eof_received()
+        events += live.events()
+    (end,) = events
+    assert "xxx" in str(end.error)
+    assert peers.KEY[:8] not in str(end.error)
+
+
+def test_a_key_that_the_gateway_sends_back_is_hidden() -> None:
+    key = peers.KEY.encode()
+    (told,) = feed(
+        protocol(),
+        GREETING.replace(b"0.9.4", b"0.9.4 " + key) + b"success=1|session_id=17 " + key + b"\n",
+    )
+    assert told == Authenticated("17 ****opqrs", "0.9.4 ****opqrs")

@@ -10,6 +10,7 @@ import peers
 import streams
 from dbnfast import (
     AuthenticationError,
+    ErrorCode,
     ErrorEvent,
     Gap,
     GatewayError,
@@ -21,6 +22,7 @@ from dbnfast import (
     Records,
     Schema,
 )
+from dbnfast.live import reporting
 from dbnfast.live.auth import ApiKey
 from dbnfast.live.control import parse_line
 from dbnfast.live.protocol import Options
@@ -173,14 +175,14 @@ def test_resuming_asks_for_what_may_be_missing(run: Run) -> None:
     assert run.session.counts.duplicates == 1
 
 
-@pytest.mark.parametrize("code", [5, 8, 6])
+@pytest.mark.parametrize("code", [5, 8, 255])
 @pytest.mark.parametrize("closes", [True, False])
 def test_a_replay_that_the_gateway_refuses(run: Run, code: int, closes: bool) -> None:
     run.lost()
     (asked, _) = run.connect()
     assert "start" in asked
     run.begin(peers.error("too old", code, is_last=1))
-    if closes and run.session.connected:
+    if (closes or code == 255) and run.session.connected:
         run.lost()
     assert not run.session.ended
     (asked, _) = run.connect()
@@ -196,6 +198,120 @@ def test_a_replay_that_the_gateway_refuses(run: Run, code: int, closes: bool) ->
     run.lost()
     (asked, _) = run.connect()
     assert asked["start"] == str(T0 + 48 * SECOND)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_the_reason_of_a_refused_replay_is_the_gateways_own(run: Run, apart: bool) -> None:
+    ack = peers.system("Subscription request 0 for trades data succeeded", 1)
+    refusal = peers.error("too old", 8)
+    run.lost()
+    run.connect()
+    if apart:  # the socket may give them in one read or in two
+        run.begin(ack)
+        run.receive(refusal)
+    else:
+        run.begin(ack, refusal)
+    run.now += run.delay()
+    run.lost(OSError("no route"))  # another end in between is not why the replay is missing
+    run.connect()
+    run.begin(trade(T0 + 50 * SECOND), start=T0 + 45 * SECOND)
+    items = run.take()
+    (gap,) = [item for item in items if isinstance(item, Gap)]
+    *_, told = [item for item in items if isinstance(item, Reconnected)]
+    assert gap.reason == told.reason == str(GatewayError("too old", ErrorCode.REPLAY_DATA_AGED_OUT))
+    assert (gap.filled, gap.start_ns) == (False, T0 + 8 * SECOND)
+
+
+def test_a_replay_that_an_internal_error_ended_is_asked_for_once_more() -> None:
+    def asked_after(*records: bytes) -> list[bool]:
+        run.begin(*records, peers.error("Internal error", 6))
+        assert not run.session.connected
+        *asked, _ = run.connect()
+        return ["start" in line for line in asked]
+
+    run = Run("trades", "definition")
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0 + 10 * SECOND))
+    run.lost()
+    run.connect()
+    assert asked_after() == [True, True]
+    assert asked_after(trade(T0 + 11 * SECOND)) == [True, True]  # it got further: no refusal
+    assert asked_after() == [True, True]
+    assert asked_after() == [True, False]  # the second one in a row
+    assert asked_after() == [True, False]
+    assert asked_after() == [False, False]
+    run.begin(trade(T0 + 50 * SECOND), start=T0 + 45 * SECOND)
+    gaps = [item for item in run.take() if isinstance(item, Gap)]
+    assert [(gap.schema, gap.filled) for gap in gaps][-2:] == [
+        (Schema.TRADES, False),
+        (Schema.DEFINITION, False),
+    ]
+
+
+def test_a_limit_of_connections_is_no_refusal_of_a_replay(run: Run) -> None:
+    run.lost()
+    run.connect()
+    run.begin(peers.error("User has reached their open connection limit", 3))
+    assert not run.session.ended
+    (asked, _) = run.connect()
+    assert asked["start"] == str(T0 + 8 * SECOND)
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_key_that_is_refused_while_resuming_ends_the_session(run: Run, code: int) -> None:
+    run.lost()
+    run.connect()
+    run.begin(peers.error("User or API key deactivated", code))
+    assert run.session.ended
+    assert isinstance(run.session.error, GatewayError)
+    assert [item.fatal for item in run.take() if isinstance(item, ErrorEvent)] == [True]
+
+
+@pytest.mark.parametrize("seconds", [20, 40])
+def test_a_quiet_connection_that_lasted_is_resumed_by_replay(run: Run, seconds: int) -> None:
+    run.lost()
+    run.connect()
+    run.begin(peers.error("too old", 8))
+    (asked, _) = run.connect()
+    assert "start" not in asked
+    beats = [peers.system(ts_event=T0 + (40 + n) * SECOND) for n in range(2)]
+    run.begin(beats[0], start=T0 + 40 * SECOND)
+    run.now += seconds
+    run.receive(beats[1])
+    run.lost()
+    for _ in range(5):  # the time without a connection does not count
+        run.now += run.delay()
+        run.lost(OSError("no route"))
+    (asked, _) = run.connect()
+    assert asked.get("start") == (str(T0 + 40 * SECOND) if seconds == 40 else None)
+
+
+def test_an_error_that_the_stream_goes_on_behind_is_no_end() -> None:
+    run = Run(policy=ReconnectPolicy.NONE)
+    run.connect()
+    run.session.start(run.now)
+    run.begin(peers.error("something", 255), trade(T0 + 10 * SECOND))  # in one read
+    run.lost()
+    assert run.session.ended
+    assert run.session.error is None
+    (told,) = [item for item in run.take() if isinstance(item, ErrorEvent)]
+    assert (told.message, told.fatal) == ("something", False)
+
+
+def test_gaps_do_not_pile_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "GAPS", 3)
+    for n in range(1, 11):
+        run.lost()
+        run.connect()
+        run.begin(trade(T0 + (10 + n) * SECOND), peers.system("Finished trades replay", 3))
+        run.take()
+        assert len(run.session.gaps) < 6
+    latest = [gap.end_ns for gap in run.session.gaps]
+    assert len(latest) >= 3
+    assert latest == [T0 + (20 - n) * SECOND for n in reversed(range(len(latest)))]
+    assert run.session.describe()["gaps"] == 10
+    assert run.session.describe()["unfilled_gaps"] == 0
 
 
 def test_a_start_of_the_users_own_that_is_refused() -> None:

@@ -97,3 +97,17 @@ def test_items_are_taken_one_by_one() -> None:
     assert backlog.take_next() is event
     assert backlog.take_next() is None
     check_counts(backlog)
+
+
+@pytest.mark.parametrize("policy", [DROP_OLDEST, LATEST])
+def test_who_takes_nothing_finds_one_word_for_all_that_was_dropped(policy: str) -> None:
+    backlog = Backlog(policy, 2000)
+    for _ in range(200):
+        backlog.put(trades(0, 10))
+        assert len(backlog) < 20
+    skipped, *rest = backlog.take()
+    assert isinstance(skipped, Skipped)
+    assert not any(isinstance(item, Skipped) for item in rest)
+    assert skipped.n_records + sum(map(len, rest)) == 2000  # type: ignore[arg-type]
+    assert skipped.counts == {RType.MBP_0: skipped.n_records}
+    assert skipped.n_bytes == 48 * skipped.n_records == backlog.skipped_bytes

@@ -149,6 +149,9 @@ def test_what_users_give() -> None:
     assert trace_of(own, ApiKey(KEY)) is own
     own.note(KEY)
     assert [text[-9:] for text in found] == ["****opqrs"] * 2
+    for _ in range(3):  # the same one for session after session
+        assert trace_of(own, ApiKey(KEY)) is own
+    assert len(own._keys) == 1
     with pytest.raises(TypeError, match="trace is 5"):
         trace_of(5)
 

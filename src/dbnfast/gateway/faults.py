@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Block = bytes | memoryview
 
 EVERY: Final = None  # as a connection's number
+MAX_CODE: Final = 255  # of an error record
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,8 @@ class Faults:
                     raise TypeError(f"connection {number} has {fault!r}, expected a fault")
                 if getattr(fault, "after_bytes", 0) < 0:
                     raise ValueError(f"{fault} has a negative number of bytes")
+                if isinstance(fault, SendError) and not 0 <= fault.code <= MAX_CODE:
+                    raise ValueError(f"{fault} has a code that is not 0 to {MAX_CODE}")
             self._schedule[number] = found
 
     @classmethod

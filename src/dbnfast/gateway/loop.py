@@ -103,9 +103,8 @@ class Loop:
     def _turn(self) -> None:
         patience = self._patience()
         if 0 < patience < FINE_S:
-            time.sleep(
-                patience
-            )  # a selector rounds up to whole ms, and records would come in lumps
+            # a selector rounds up to whole ms, and records would come in lumps
+            time.sleep(patience)
             patience = 0.0
         for key, events in self._selector.select(patience):
             if key.fileobj is self._listener:
@@ -149,9 +148,17 @@ class Loop:
         if len(self._connections) >= MAX_CONNECTIONS:
             sock.close()
             return
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = _Connection(sock, GatewaySession(self._service, trace=self._tell))
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = _Connection(sock, GatewaySession(self._service, trace=self._tell))
+        except OSError:  # some systems take no option of a socket that was reset
+            sock.close()
+            return
+        except Exception:
+            LOG.exception("a connection ends by an error as it begins")
+            sock.close()
+            return
         self._connections[sock.fileno()] = connection
         self._guarded(connection, selectors.EVENT_WRITE)
 

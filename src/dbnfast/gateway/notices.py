@@ -62,13 +62,15 @@ class Notices:
             record["code"] = int(code)
         return record.tobytes()
 
-    def error(self, code: ErrorCode, text: str, is_last: bool, ts_event: int, ts_out: int) -> bytes:
+    def error(
+        self, code: ErrorCode | int, text: str, is_last: bool, ts_event: int, ts_out: int
+    ) -> bytes:
         """
         Make an error record.
 
         Parameters
         ----------
-        code : ErrorCode
+        code : ErrorCode or int
             What it tells.
         text : str
             In words; version 1 has nothing else.

@@ -165,13 +165,13 @@ class Player:
             self._queue.append(self._unresolved(missing))
         return frozenset(instrument for _, instrument in pairs)
 
-    def fail(self, code: ErrorCode, text: str) -> None:
+    def fail(self, code: ErrorCode | int, text: str) -> None:
         """
         Send an error and end.
 
         Parameters
         ----------
-        code : ErrorCode
+        code : ErrorCode or int
             What it reports.
         text : str
             In words.
@@ -198,7 +198,7 @@ class Player:
     def _system(self, code: SystemCode, text: str) -> Iterator[Block]:
         yield self._notices.system(code, text, *self._times())
 
-    def _error(self, code: ErrorCode, text: str, is_last: bool = True) -> Iterator[Block]:
+    def _error(self, code: ErrorCode | int, text: str, is_last: bool = True) -> Iterator[Block]:
         # a client's mistake may have put a key where it does not belong, and errors are kept
         text = self._service.hide(text)
         yield self._notices.error(code, text, is_last, *self._times())
@@ -283,9 +283,9 @@ class Player:
         if not isinstance(fault, SendError):
             self.ended = "eof"
         elif fault.code in FATAL:
-            self.fail(ErrorCode(fault.code), fault.text)
+            self.fail(fault.code, fault.text)
         else:
-            self._queue.appendleft(self._error(ErrorCode(fault.code), fault.text))
+            self._queue.appendleft(self._error(fault.code, fault.text))
 
     def _next(self, max_bytes: int) -> Block | None:
         while True:

@@ -101,13 +101,13 @@ class GatewaySession:
         self._faults = service.faults.of(self.number)
         self._outlet = Outlet(self._faults)
         self._one_byte = any(isinstance(fault, OneByteWrites) for fault in self._faults)
-        self._lines = LineBuffer(MAX_AUTH_LINE)
+        self._lines = LineBuffer(MAX_AUTH_LINE, service.hide)
         self._text: deque[bytes] = deque()
         self._chunks: dict[tuple[object, ...], list[Request]] = {}
         self._requests: list[Request] = []
         self._challenge = service.challenge()
         self._deadline = service.clock() + service.auth_timeout_s
-        self._held: deque[memoryview] = deque()  # of one-byte writes
+        self._held = memoryview(b"")  # of one-byte writes
         self._player: Player | None = None
         self._form: Form | None = None
         self._fatal: tuple[ErrorCode, str] | None = None
@@ -189,7 +189,7 @@ class GatewaySession:
             elif "schema" in fields or "symbols" in fields:
                 self._subscribe(*read_request(fields))
             else:
-                raise Refused(f"Unknown request: {shown(line.rstrip())}")
+                raise Refused(f"Unknown request: {shown(line.rstrip(), self._service.hide)}")
         except (Refused, RemoteProtocolError) as error:
             self._fail(ErrorCode.INVALID_SUBSCRIPTION, str(error))
 
@@ -214,7 +214,7 @@ class GatewaySession:
         self.request = request
         self._say(format_line({"success": 1, "session_id": self._service.session_id(self.number)}))
         rest = self._lines.rest()
-        self._lines = LineBuffer(MAX_REQUEST)
+        self._lines = LineBuffer(MAX_REQUEST, self._service.hide)
         self.state = State.READY
         self.receive_data(rest)
 
@@ -235,11 +235,11 @@ class GatewaySession:
         self._player.start(self._requests, self._fatal)
 
     def _subscribe(self, request: Request, is_last: bool) -> None:
-        parts = self._chunks.setdefault(request.key, [])
-        parts.append(request)
         self._n_symbols += len(request.symbols)
         if self._n_symbols > MAX_SESSION_SYMBOLS:
             raise Refused(f"A session has at most {MAX_SESSION_SYMBOLS} symbols")
+        parts = self._chunks.setdefault(request.key, [])
+        parts.append(request)
         symbols = tuple(symbol for part in parts for symbol in part.symbols)
         if len(symbols) > MAX_SYMBOLS:
             raise Refused(f"A subscription has at most {MAX_SYMBOLS} symbols")
@@ -282,17 +282,20 @@ class GatewaySession:
             return []
         now = self._service.clock() if now is None else now
         if self._held:
-            return [self._held.popleft()]
+            return [self._next_byte()]
         out = self._made(now)
         if out and self._trace is not None and self.state == State.STREAMING:
             self._trace(self.number, "send", f"{sum(map(len, out))} bytes")
         if self._one_byte and out:
-            whole = memoryview(b"".join(out))
-            self._held.extend(whole[at : at + 1] for at in range(len(whole)))
-            return [self._held.popleft()]
+            self._held = memoryview(b"".join(out))
+            return [self._next_byte()]
         if not out:
             self._settle()
         return out
+
+    def _next_byte(self) -> memoryview:
+        byte, self._held = self._held[:1], self._held[1:]
+        return byte
 
     def _made(self, now: float) -> list[Block]:
         if self._text:
@@ -364,7 +367,7 @@ class GatewaySession:
         self.state = State.CLOSED
         self.close_reason = self._service.hide(reason)
         self._text.clear()
-        self._held.clear()
+        self._held = memoryview(b"")
         self._player = None
         self._requests.clear()
         self._chunks.clear()

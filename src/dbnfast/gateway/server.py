@@ -104,6 +104,8 @@ class Gateway:
             auth_timeout_s=auth_timeout_s,
             min_heartbeat_s=min_heartbeat_s,
         )
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
+            raise ValueError(f"port is {port!r}, expected an int from 0 to 65535")
         self._host = host
         self._asked_port = port
         self._keep_log = keep_log

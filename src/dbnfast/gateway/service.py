@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import string
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.gateway.faults import Faults
@@ -12,12 +13,14 @@ from dbnfast.gateway.lines import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
 from dbnfast.gateway.source import Source
 from dbnfast.gateway.timeline import Timeline, parse_speed
 from dbnfast.live.auth import ApiKey
+from dbnfast.times import to_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 AT_END: Final = ("idle", "close")
 CHALLENGE: Final = 32  # letters
+LONGEST_S: Final = 1e10  # no replay goes back behind 1970
 ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -74,20 +77,22 @@ class Service:
     ) -> None:
         if at_end not in AT_END:
             raise ValueError(f"at_end is {at_end!r}, expected 'idle' or 'close'")
+        if isinstance(min_heartbeat_s, bool) or not isinstance(min_heartbeat_s, int):
+            raise TypeError(f"min_heartbeat_s is {min_heartbeat_s!r}, expected an int")
         if not 0 < min_heartbeat_s <= MAX_HEARTBEAT_S:
-            raise ValueError(f"min_heartbeat_s is {min_heartbeat_s}, expected 1 or more")
+            raise ValueError(
+                f"min_heartbeat_s is {min_heartbeat_s}, expected 1 to {MAX_HEARTBEAT_S}"
+            )
         for name, seconds in (("auth_timeout", auth_timeout_s), ("replay_window", replay_window_s)):
-            if not seconds > 0:
+            if not to_seconds(f"{name}_s", seconds) > 0:
                 raise ValueError(f"{name}_s is {seconds}, expected seconds above 0")
-        self.keys = tuple(ApiKey(key) for key in ([keys] if isinstance(keys, str) else keys))
-        if not self.keys:
-            raise ValueError("keys is empty, expected at least one API key")
+        self.keys = _checked_keys(keys)
         pace = parse_speed(speed)
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)
         self.source = source if isinstance(source, Source) else Source(source, version)
         self.timeline = Timeline(self.source, pace, clock)
         self.closes = at_end == "close"
-        self.replay_window_ns = round(replay_window_s * 1e9)
+        self.replay_window_ns = round(min(float(replay_window_s), LONGEST_S) * 1e9)
         self.auth_timeout_s = auth_timeout_s
         self.min_heartbeat_s = min_heartbeat_s
         self._base = time.time_ns() // 10**9
@@ -159,3 +164,13 @@ class Service:
         for key in self.keys:
             text = key.hide(text)
         return text
+
+
+def _checked_keys(keys: Any) -> tuple[ApiKey, ...]:
+    given = [keys] if isinstance(keys, str) else keys
+    if not isinstance(given, Iterable):
+        raise TypeError(f"keys is of type {type(keys).__name__}, expected API keys")
+    found = tuple(ApiKey(key) for key in given)
+    if not found:
+        raise ValueError("keys is empty, expected at least one API key")
+    return found

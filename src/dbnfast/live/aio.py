@@ -185,7 +185,8 @@ class AsyncLive(LiveBase):
             Until the session ends; leaving the loop early ends the session too.
         """
         driver = self._any_driver("iteration")
-        driver.session.require_open("iteration")
+        if not len(driver.session.backlog):  # what an ended one received is still there to take
+            driver.session.require_open("iteration")
         if driver.dispatching:
             raise ValueError(
                 "the session's records go to its callbacks and streams since start(): "
@@ -198,7 +199,9 @@ class AsyncLive(LiveBase):
             while (items := await driver.take(max_wait)) is not None:
                 if not items:
                     yield empty_records(DBN_VERSION, self.ts_out, driver.session.metadata)
-                for item in items:
+                for n, item in enumerate(items):
+                    if n:  # what had to wait may be very much
+                        await asyncio.sleep(0)
                     if driver.sinks.forgotten:
                         break
                     if driver.sinks:
@@ -207,6 +210,11 @@ class AsyncLive(LiveBase):
             driver.session.check()
         finally:
             driver.terminate()
+
+    def _sinks_changed(self) -> None:
+        driver = self._driver
+        if driver is not None and driver.session.started and not driver.session.ended:
+            driver.dispatch_soon()
 
     async def __aiter__(self) -> AsyncGenerator[Record]:
         async with aclosing(self.batches()) as batches:

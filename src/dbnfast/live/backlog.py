@@ -136,7 +136,7 @@ class Backlog:
                 self.n_bytes += item.nbytes
                 self.n_records += len(item)
         self._full_again = max(self.max_bytes, self.n_bytes + self.max_bytes // 4)
-        self._items.extendleft(reversed([*kept, *self._note(dropped, DROP_OLDEST)]))
+        self._items.extendleft(reversed(_joined([*kept, *self._note(dropped, DROP_OLDEST)])))
 
     def _keep_latest(self) -> None:
         everything = [item for item in self._items if isinstance(item, Records)]
@@ -160,7 +160,7 @@ class Backlog:
                 dropped.append(old)
         if latest:  # one copy, so that a few records do not hold the blocks that they came in
             latest = [Records.concat(reversed(latest))]
-        self._items = deque([*events, *self._note(dropped, LATEST), *latest])
+        self._items = deque([*_joined([*events, *self._note(dropped, LATEST)]), *latest])
         self.n_bytes = sum(records.nbytes for records in latest)
         self.n_records = sum(len(records) for records in latest)
         # with very many instruments the latest alone may be more than the limit
@@ -178,6 +178,22 @@ class Backlog:
         self.skipped_records += n_records
         self.skipped_bytes += n_bytes
         return [Skipped(reason, n_records, n_bytes, counts)]
+
+
+def _joined(items: list[Records | Event]) -> list[Records | Event]:
+    # one Skipped in place of neighbours: who takes nothing all night has them all waiting
+    found: list[Records | Event] = []
+    for item in items:
+        last = found[-1] if found else None
+        if isinstance(item, Skipped) and isinstance(last, Skipped):
+            counts = dict(last.counts)
+            for rtype, n in item.counts.items():
+                counts[rtype] = counts.get(rtype, 0) + n
+            n_records, n_bytes = last.n_records + item.n_records, last.n_bytes + item.n_bytes
+            found[-1] = Skipped(item.reason, n_records, n_bytes, counts)
+        else:
+            found.append(item)
+    return found
 
 
 def _parted(records: Records) -> tuple[Records | None, Records | None]:

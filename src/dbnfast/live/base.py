@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import threading
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast.enums import Compression, Encoding, ReconnectPolicy, SlowReaderBehavior
@@ -17,6 +18,7 @@ from dbnfast.live.silence import Silence
 from dbnfast.live.sinks import CallbackSink, ReconnectSink, Sinks, StreamSink
 from dbnfast.live.stats import Stats
 from dbnfast.live.trace import trace_of
+from dbnfast.times import to_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 13000
 HEARTBEATS: Final = (5, 1800)  # s
 LONGEST_POLL: Final = 100_000  # us
+LONGEST_OVERLAP: Final = 604_800  # s: no gateway replays more than a week
 
 
 def host_of(dataset: str) -> str:
@@ -134,7 +137,7 @@ class LiveBase:
             raise ValueError(f"port is {port!r}, expected an int from 1 to 65535")
         self._port = port
         if heartbeat_interval_s is not None:
-            heartbeat_interval_s = operator.index(heartbeat_interval_s)
+            heartbeat_interval_s = _whole("heartbeat_interval_s", heartbeat_interval_s)
             if not HEARTBEATS[0] <= heartbeat_interval_s <= HEARTBEATS[1]:
                 raise ValueError(
                     f"heartbeat_interval_s is {heartbeat_interval_s}, expected "
@@ -146,17 +149,18 @@ class LiveBase:
                 "encoding is 'csv': a live session mixes records of several types, which no one "
                 "CSV table holds; use 'dbn' or 'json'"
             )
-        if overlap < 0:
-            raise ValueError(f"overlap is {overlap!r}, expected seconds, 0 or more")
+        if not 0 <= to_seconds("overlap", overlap) <= LONGEST_OVERLAP:
+            raise ValueError(f"overlap is {overlap!r}, expected seconds, 0 to {LONGEST_OVERLAP}")
         if on_slow not in POLICIES:
             raise ValueError(f"on_slow is {on_slow!r}, expected one of {', '.join(POLICIES)}")
-        if isinstance(max_buffer, bool) or operator.index(max_buffer) < 1:
+        if isinstance(max_buffer, bool) or _whole("max_buffer", max_buffer) < 1:
             raise ValueError(f"max_buffer is {max_buffer!r}, expected bytes, 1 or more")
-        if isinstance(busy_poll_us, bool) or not 0 <= operator.index(busy_poll_us) <= LONGEST_POLL:
+        poll = -1 if isinstance(busy_poll_us, bool) else _whole("busy_poll_us", busy_poll_us)
+        if not 0 <= poll <= LONGEST_POLL:
             raise ValueError(
                 f"busy_poll_us is {busy_poll_us!r}, expected microseconds, 0 to {LONGEST_POLL}"
             )
-        self._poll = operator.index(busy_poll_us) / 1e6
+        self._poll = poll / 1e6
         self._policy = ReconnectPolicy(reconnect_policy)
         self._overlap = float(overlap)
         self._on_slow = on_slow
@@ -230,7 +234,7 @@ class LiveBase:
 
     @property
     def gaps(self) -> list[Gap]:
-        """The gaps reported so far, filled ones too."""
+        """The latest gaps reported, filled ones too: 10,000 of them at least."""
         return [] if self._session is None else list(self._session.gaps)
 
     def is_connected(self) -> bool:
@@ -429,6 +433,12 @@ class LiveBase:
     @property
     def _host(self) -> str:
         return self._gateway or host_of(self.dataset)
+
+
+def _whole(name: str, value: Any) -> int:
+    with suppress(TypeError):
+        return operator.index(value)
+    raise TypeError(f"{name} is {value!r}, expected an int")
 
 
 def _checked_dataset(dataset: Any) -> str:

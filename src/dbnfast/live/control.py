@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 from dbnfast.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    Hide = Callable[[str], str]
 
 MAX_REPLY: Final = 16 << 10  # bytes of a line that a gateway sends
 MAX_REQUEST: Final = 128 << 10  # of a line that a client sends: 500 symbols take 36 kB at most
@@ -109,7 +111,7 @@ def printable(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def shown(line: bytes) -> str:
+def shown(line: bytes, hide: Hide | None = None) -> str:
     """
     Give the beginning of bytes for an error's text.
 
@@ -117,11 +119,16 @@ def shown(line: bytes) -> str:
     ----------
     line : bytes
         What came.
+    hide : callable, optional
+        Takes out of a text what must not be seen, before the text is cut: half a key would not
+        be known for one.
 
     Returns
     -------
     str
     """
+    if hide is not None:
+        line = hide(line.decode("latin-1")).encode("latin-1")
     cut = line[:SHOWN]
     return repr(cut) + (f" and {len(line) - SHOWN} bytes more" if len(line) > SHOWN else "")
 
@@ -134,10 +141,13 @@ class LineBuffer:
     ----------
     max_line : int
         The longest line, in bytes.
+    hide : callable, optional
+        What must not be seen in errors; as `shown` takes it.
     """
 
-    def __init__(self, max_line: int) -> None:
+    def __init__(self, max_line: int, hide: Hide | None = None) -> None:
         self._max_line = max_line
+        self._hide = hide
         self._block = bytearray(max_line + 1)
         self._begin = self._end = 0
         self._seen = 0  # up to here there is no line break
@@ -187,7 +197,7 @@ class LineBuffer:
         if at < 0:
             self._seen = self._end
             if self._end - self._begin > self._max_line:
-                found = shown(bytes(self._block[self._begin : self._end]))
+                found = shown(bytes(self._block[self._begin : self._end]), self._hide)
                 raise RemoteProtocolError(
                     f"a line is longer than {self._max_line} bytes, it begins {found}"
                 )

@@ -158,9 +158,11 @@ class Engine:
         Raises
         ------
         ValueError
-            The session has ended, or a thread hands the records on already.
+            The session has ended and nothing of it is left, or a thread hands the records on
+            already.
         """
-        self.session.require_open("iteration")
+        if not len(self.session.backlog):  # what an ended one received is still there to take
+            self.session.require_open("iteration")
         if self._dispatcher is not None:
             raise ValueError(
                 "the session's records go to its callbacks and streams since start(): "
@@ -273,7 +275,7 @@ class Engine:
                 if threading.current_thread() is self._dispatcher:
                     raise RuntimeError("a callback cannot wait for the end of its own session")
                 self.closed.wait(left)
-            elif self._taken or not self._take_and_dispatch(left):
+            elif self._taken or not self._take_and_dispatch(end):
                 self.closed.wait(PAUSE if left is None else min(left, PAUSE))
         return True
 
@@ -283,13 +285,17 @@ class Engine:
         taker = self.taker
         return taker is not None and taker is not threading.current_thread() and taker.is_alive()
 
-    def _take_and_dispatch(self, timeout: float | None) -> bool:
+    def _take_and_dispatch(self, end: float | None) -> bool:
         # whether more may come; one thread at a time, for the records' order
-        with self._handing:
-            items = self.take(timeout)
+        if not self._handing.acquire(timeout=-1 if end is None else _left(end)):
+            return True  # another one waits, and does it for longer
+        try:
+            items = self.take(None if end is None else _left(end))
             for item in items or ():
                 if not self.sinks.forgotten:
                     self.sinks.dispatch(item, self.session.metadata)
+        finally:
+            self._handing.release()
         return items is not None
 
     # --- threads --------------------------------------------------------------------------
@@ -344,7 +350,7 @@ class Engine:
         """
         self.session.check()
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)
 
     def call_when_closed(self, function: Callable[[], None]) -> None:
         """
@@ -404,6 +410,10 @@ class Engine:
         self._pump.forked(self.lock)
         self.sinks.abandon()
         self.closed.set()
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.monotonic())
 
 
 def _thread(work: Callable[[], None], name: str) -> threading.Thread:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dbnfast.enums import DBN_VERSION
 from dbnfast.records import Records, empty_records
+
+TURN: Final = 1024  # records of one turn of the event loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -84,8 +86,11 @@ async def records_on_loop(engine: Engine, owner: object) -> AsyncGenerator[Recor
                     break
                 engine.sinks.dispatch(item, session.metadata)
                 if isinstance(item, Records):
-                    for record in item:
-                        yield record
+                    for at in range(0, len(item), TURN):
+                        for record in item[at : at + TURN]:
+                            yield record
+                        # the thread may always have more: nothing else would ever have its turn
+                        await asyncio.sleep(0)
         engine.check()
     finally:
         engine.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from dbnfast.errors import ConnectError, LiveError
@@ -33,7 +34,8 @@ class _Connection(asyncio.BufferedProtocol):
         self.transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(OSError):  # some systems take no option of a socket that was reset
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._driver is not None:
             self._driver.made(self)
 
@@ -169,6 +171,11 @@ class Driver:
             self.dispatching = True
             self._settle()
 
+    def dispatch_soon(self) -> None:
+        """Do the same in a turn of its own: callbacks do not run while they are added."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.dispatch)
+
     async def take(self, timeout: float | None) -> Items | None:
         """
         Wait for items.
@@ -239,6 +246,7 @@ class Driver:
         if self.dispatching:
             while (item := backlog.take_next()) is not None:
                 self.sinks.dispatch(item, session.metadata)
+            self._resume()  # it may have paused while nobody took anything
             if session.ended:
                 self._finish()
         elif backlog.full and not self._paused and self._connection is not None:

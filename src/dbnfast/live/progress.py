@@ -16,9 +16,9 @@ import numpy as np
 
 from dbnfast.enums import RType, Schema
 from dbnfast.layouts import LAYOUTS_BY_RTYPE
+from dbnfast.live.controls import CONTROL, Ack, Heard, heard_in, named_in
 from dbnfast.live.kept import PASSED, TIMED, Kept, highest
 from dbnfast.live.lanes import NONE_YET, SLOW_RTYPES, Lane, State, lane_rtype
-from dbnfast.live.notes import CONTROL, Ack, Heard, heard_in, mappings_in
 from dbnfast.live.snapshots import snapshot_records, without_known
 from dbnfast.records import Records
 
@@ -405,7 +405,7 @@ class Progress:
         return taken
 
     def _map(self, records: Records) -> None:
-        for name, instrument_id in mappings_in(records):
+        for name, instrument_id in named_in(records):
             for state in self._by_name.get(name, ()):
                 self._lanes[lane_rtype(state.sub.schema)].map(state, instrument_id)
 

@@ -190,7 +190,7 @@ class LiveProtocol:
         self._options = options
         self._trace = trace
         self._start = start
-        self._lines: LineBuffer | None = LineBuffer(MAX_REPLY)
+        self._lines: LineBuffer | None = LineBuffer(MAX_REPLY, key.hide)
         self._stream: _Stream | JsonStream | None = None
         self._lsg_version = ""
         self._out = bytearray()
@@ -244,7 +244,7 @@ class LiveProtocol:
         try:
             self._read_lines(self._lines)
         except LiveError as error:
-            self._fail(type(error)(self._key.hide(str(error))))
+            self._fail(error.with_traceback(None))
 
     def eof_received(self) -> None:
         """Tell that the gateway closed the connection; a second call does nothing."""
@@ -254,7 +254,7 @@ class LiveProtocol:
         if self._stream is not None:
             self._stream.feed_eof()
         elif self._failed is None:
-            waiting = "" if self._lines is None else self._key.hide(shown(self._lines.rest()))
+            waiting = "" if self._lines is None else self._shown(self._lines.rest())
             self._fail(
                 RemoteProtocolError(
                     f"the gateway closed the connection while this side waited for the "
@@ -374,14 +374,16 @@ class LiveProtocol:
     def _greeting(self, line: bytes) -> None:
         version = parse_line(line).get("lsg_version")
         if version is None:
-            raise RemoteProtocolError(f"expected the greeting lsg_version=, found {shown(line)}")
-        self._lsg_version = printable(version)
+            raise RemoteProtocolError(
+                f"expected the greeting lsg_version=, found {self._shown(line)}"
+            )
+        self._lsg_version = self._key.hide(printable(version))
         self.state = State.CHALLENGE
 
     def _challenge(self, line: bytes) -> None:
         challenge = parse_line(line).get("cram")
         if not challenge:
-            raise RemoteProtocolError(f"expected the challenge cram=, found {shown(line)}")
+            raise RemoteProtocolError(f"expected the challenge cram=, found {self._shown(line)}")
         self.state = State.AUTHENTICATING
         self._send(self._options.line(cram_response(challenge, self._key.secret)))
 
@@ -390,13 +392,18 @@ class LiveProtocol:
         success = fields.get("success")
         if success != "1":
             if "error" not in fields and success != "0":
-                raise RemoteProtocolError(f"expected success=1 or success=0, found {shown(line)}")
+                raise RemoteProtocolError(
+                    f"expected success=1 or success=0, found {self._shown(line)}"
+                )
             text = printable(fields.get("error", "no reason was given"))
             raise AuthenticationError(f"the gateway refused the session: {self._key.hide(text)}")
         self.state = State.READY
-        session_id = printable(fields.get("session_id", ""))
+        session_id = self._key.hide(printable(fields.get("session_id", "")))
         self._events.append(Authenticated(session_id, self._lsg_version))
         self._stream = self._new_stream()
+
+    def _shown(self, line: bytes) -> str:
+        return shown(line, self._key.hide)
 
     def _new_stream(self) -> _Stream | JsonStream:
         options = self._options

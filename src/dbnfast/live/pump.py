@@ -285,7 +285,7 @@ class Pump:
                 if not self._session.connected:
                     self._drop()
                 return None
-        wait = LONGEST_WAIT if deadline is None else deadline - now
+        wait = LONGEST_WAIT if deadline is None else min(deadline - now, LONGEST_WAIT)
         if timeout is not None:
             wait = min(wait, timeout)
         if self._unsent or not BLOCKS:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dbnfast.enums import UNDEF_TIMESTAMP, Schema
+from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
+from dbnfast.errors import GatewayError
 from dbnfast.live.controls import CONTROL
 from dbnfast.live.events import Gap, Reconnected
 from dbnfast.live.resume import lost
+
+GAPS: Final = 10_000  # gaps that are kept: a night's, however often connections break
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +38,9 @@ class Report:
     Attributes
     ----------
     gaps : list of Gap
-        All so far.
+        The latest, `GAPS` of them at least.
+    n_gaps, n_unfilled : int
+        How many there were, and how many of them no replay filled.
     announce : (str, float or None) or None
         Why and when the connection before ended, until the next one brought records.
     missed : str or None
@@ -46,6 +51,7 @@ class Report:
 
     def __init__(self, backlog: Backlog, progress: Progress, wall: Callable[[], int]) -> None:
         self.gaps: list[Gap] = []
+        self.n_gaps = self.n_unfilled = 0
         self.announce: tuple[str, float | None] | None = None
         self.missed: str | None = None
         self.wanted_ns: int | None = None
@@ -54,6 +60,25 @@ class Report:
         self._wall = wall
         # replays under way: since when records were missing, and why
         self._open: dict[Schema, tuple[int, str]] = {}
+
+    def lost(self, error: Exception, now: float, *, told: bool) -> None:
+        """
+        Note why a connection ended, for what is told once another one brings records.
+
+        Parameters
+        ----------
+        error : Exception
+            Why; what an error record says counts more than ends before it, so that it is the
+            same whether or not other records came before that one.
+        now : float
+            The time.
+        told : bool
+            Whether there was a connection before, for another one to go on with.
+        """
+        if self.announce is not None and isinstance(error, GatewayError):
+            self.announce = (str(error), self.announce[1])
+        elif self.announce is None and told:
+            self.announce = (str(error), now)
 
     def disconnected(self) -> None:
         """Forget the replays that were under way."""
@@ -145,7 +170,8 @@ class Report:
 
     def _gateway_ns(self, metadata: Metadata, first: Records) -> int:
         # the gateway's time; a header's start may be that of a replay
-        times = [r.ts_event for r in first.filter(CONTROL) if r.ts_event != UNDEF_TIMESTAMP]
+        own = first.filter([RType(rtype) for rtype in CONTROL])
+        times = [record.ts_event for record in own if record.ts_event != UNDEF_TIMESTAMP]
         return max(metadata.start, max(times, default=self._wall()))
 
     def _clipped(
@@ -164,5 +190,9 @@ class Report:
             self._add(Gap(schema, start, end, False, reason))
 
     def _add(self, gap: Gap) -> None:
+        self.n_gaps += 1
+        self.n_unfilled += not gap.filled
         self.gaps.append(gap)
+        if len(self.gaps) >= 2 * GAPS:  # not one by one, which would move all of them
+            del self.gaps[:-GAPS]
         self._backlog.put(gap)

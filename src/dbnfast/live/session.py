@@ -19,6 +19,7 @@ from dbnfast.enums import (
     Encoding,
     ErrorCode,
     ReconnectPolicy,
+    RType,
 )
 from dbnfast.errors import (
     AuthenticationError,
@@ -35,6 +36,7 @@ from dbnfast.live.controls import (
     ENDING,
     FATAL,
     HARMLESS,
+    OF_THE_KEY,
     errors_in,
     kinds_in,
     mappings_in,
@@ -156,6 +158,7 @@ class Session:
         self._protocol: LiveProtocol | None = None
         self._deadline: float | None = None
         self._reach = Reach.FULL
+        self._failed_at: Reach | None = None  # where an internal error came before any data
         self._resumed: tuple[Subscription, ...] = ()
         self._fresh = True  # whether no market data came over this connection yet
         self._report = Report(self.backlog, self.progress, wall)
@@ -165,11 +168,12 @@ class Session:
         self._refusal: GatewayError | None = None  # the error record that ends the connection
         self._failure: LiveError | None = None  # how the connection ended that is still read from
         self._connected_at = 0.0
+        self._began_at: float | None = None  # when this connection was told to begin
         self._last_byte = 0.0
 
     @property
     def gaps(self) -> list[Gap]:
-        """The gaps reported so far, filled ones too; the same list."""
+        """The latest gaps reported, filled ones too; the same list."""
         return self._report.gaps
 
     # --- what the user wants --------------------------------------------------------------
@@ -268,6 +272,7 @@ class Session:
         self._connected_at = self._last_byte = now
         self._deadline = now + AUTH_TIMEOUT
         self._fresh, self._refusal, self._failure = True, None, None
+        self._began_at = None
 
     def get_buffer(self, sizehint: int = -1) -> memoryview:
         """
@@ -477,7 +482,7 @@ class Session:
 
     def _begin(self, protocol: LiveProtocol, now: float) -> None:
         protocol.start()
-        self._last_byte = now
+        self._last_byte = self._began_at = now
         self._deadline = self.silent_at
         if self._again:
             self.progress.resumed(self._resumed)
@@ -509,7 +514,8 @@ class Session:
         self._refusal = None  # one that no end of the connection followed was none
         if control:
             self._read_control(records)
-        refused = self._refusal is not None and self._refused_replay() and not market
+        refusal: GatewayError | None = self._refusal
+        refused = refusal is not None and not market and self._refused_replay(refusal.code)
         if self._report.announce is not None and not refused:
             self._tell_reconnected(records, now)
         if market:
@@ -524,7 +530,6 @@ class Session:
             self.backlog.put(new)
         if control:
             self._tell_control(records)
-        refusal: GatewayError | None = self._refusal
         if refusal is not None and refusal.code in ENDING:
             self._refused(refusal, now)  # not every gateway closes the connection then
 
@@ -557,10 +562,13 @@ class Session:
         for error in errors_in(records):
             if error.code not in HARMLESS:
                 self._refusal = GatewayError(self._key.hide(error.err), error.code)
+        refusal: GatewayError | None = self._refusal
+        if refusal is not None and refusal.code not in ENDING and records[-1].rtype != RType.ERROR:
+            self._refusal = None  # the stream went on behind it
 
     def _tell_control(self, records: Records) -> None:
         for error in errors_in(records):
-            fatal = error.code in ENDING and not self._refused_replay()
+            fatal = error.code in ENDING and not self._refused_replay(error.code)
             text = self._key.hide(error.err)
             log(logging.WARNING, "the gateway reports error %s: %s", error.code, text)
             self.backlog.put(ErrorEvent(error.code, text, fatal))
@@ -586,10 +594,11 @@ class Session:
         # whether records were asked for over a connection before
         return self._resuming or self._report.missed is not None
 
-    def _refused_replay(self) -> bool:
+    def _refused_replay(self, code: int) -> bool:
         # whether the gateway may have refused what only resuming asked for
         return (
-            self._again
+            code not in OF_THE_KEY
+            and self._again
             and (self._fresh or bool(self.progress.replaying))
             and any(subscription.start is not None for subscription in self._resumed)
         )
@@ -606,8 +615,13 @@ class Session:
             self._end(error or SessionClosed("the gateway closed the connection"), now)
 
     def _refused(self, refusal: GatewayError, now: float) -> None:
-        if self._refused_replay():
-            self._ask_less()
+        if self._refused_replay(refusal.code):
+            # an internal error may have nothing to do with it: it is asked for once more
+            again = self._fresh and self._failed_at == self._reach
+            if refusal.code != ErrorCode.INTERNAL_ERROR or again:
+                self._ask_less()
+            elif self._fresh:
+                self._failed_at = self._reach
             self._end(refusal, now, reach=self._reach)
             return
         limit = refusal.code == ErrorCode.CONNECTION_LIMIT_EXCEEDED
@@ -651,18 +665,24 @@ class Session:
             return
         if protocol is not None and (not self._fresh or now - self._connected_at > STEADY):
             self.attempts = 0
+        if not self._fresh:
+            self._failed_at = None
         if reach is not None:
             self._reach = reach
-        elif not self._fresh:
+        elif not self._fresh or self._lasted(now):
             self._reach = Reach.FULL
+        self._began_at = None
         delay = self._delay()
         self.attempts += 1
         self.retry_at = now + delay
-        if self._report.announce is None and self.metadata is not None:
-            self._report.announce = (str(error), now)
+        self._report.lost(error, now, told=self.metadata is not None)
         log(logging.WARNING, "%s; connecting again in %.1f s", error, delay)
         if self.trace is not None:
             self.trace.note(f"connecting again in {delay:.1f} s")
+
+    def _lasted(self, now: float) -> bool:
+        # whether this connection was good, though it brought no market data
+        return self._began_at is not None and now - self._began_at > STEADY
 
     def _delay(self) -> float:
         if self.attempts == 0:
@@ -717,8 +737,8 @@ class Session:
         dict
         """
         return {
-            "gaps": len(self.gaps),
-            "unfilled_gaps": sum(not gap.filled for gap in self.gaps),
+            "gaps": self._report.n_gaps,
+            "unfilled_gaps": self._report.n_unfilled,
             "session_id": self.session_id,
             "state": "open" if self._silence is None else self._silence.state,
         }

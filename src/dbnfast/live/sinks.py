@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import warnings
@@ -157,6 +158,7 @@ class StreamSink(_Guarded):
         super().__init__(stream, on_error)
         self._managed = isinstance(stream, str | os.PathLike)
         self._started = False
+        self._n_whole = 0  # bytes of what was written to the end
         target: Any = stream
         if isinstance(stream, str | os.PathLike):
             # without a buffer: what was handed on is in the file, and a fork has nothing of it
@@ -167,7 +169,7 @@ class StreamSink(_Guarded):
             raise ValueError(f"{type(stream).__name__} is not writable")
         self._stream = target
 
-    def begin(self, metadata: Metadata) -> None:
+    def begin(self, metadata: Metadata) -> bool:
         """
         Write the header, once.
 
@@ -175,10 +177,14 @@ class StreamSink(_Guarded):
         ----------
         metadata : Metadata
             Of the session.
+
+        Returns
+        -------
+        bool
+            Whether it is written: records without it are of no use.
         """
-        if not self._started:
-            self._started = True
-            self._write(metadata.encode())
+        self._started = self._started or self._write(metadata.encode())
+        return self._started
 
     def dispatch(self, records: Records) -> None:
         """
@@ -187,7 +193,8 @@ class StreamSink(_Guarded):
         Parameters
         ----------
         records : Records
-            In order.
+            In order. Where writing fails, the session's own file has nothing of them, so that
+            what comes behind them can be read.
         """
         self._write(records.data)
 
@@ -202,16 +209,26 @@ class StreamSink(_Guarded):
         except Exception as error:
             self._failed(error)
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, data: bytes | memoryview) -> bool:
+        # whether all of it was
         try:
             view = memoryview(data)
             while view:
                 written = self._stream.write(view)
-                if written is None or written >= len(view):
-                    return
+                if written is None:
+                    break
+                if written <= 0:
+                    raise OSError(errno.EIO, "the stream takes no bytes")
                 view = view[written:]
         except Exception as error:
+            if self._managed:
+                with suppress(OSError):  # shortening a file works on a full disk, too
+                    self._stream.seek(self._n_whole)
+                    self._stream.truncate()
             self._failed(error)
+            return False
+        self._n_whole += len(data)
+        return True
 
 
 class ReconnectSink(_Guarded):
@@ -293,9 +310,8 @@ class Sinks:
         """
         if isinstance(item, Records):
             for stream in list(self.streams):
-                if metadata is not None:
-                    stream.begin(metadata)
-                stream.dispatch(item)
+                if metadata is None or stream.begin(metadata):
+                    stream.dispatch(item)
             callbacks = self.callbacks
             if len(callbacks) == 1:
                 callbacks[0].dispatch(item)

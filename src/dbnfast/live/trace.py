@@ -211,8 +211,8 @@ def trace_of(value: Any, key: ApiKey | None = None) -> Trace | None:
     if value is None or value is False:
         return None
     if isinstance(value, Trace):
-        if key is not None:
-            value._keys.append(key)
+        if key is not None and all(key.secret != known.secret for known in value._keys):
+            value._keys.append(key)  # one trace may be given to session after session
         return value
     return Trace(value, key=key)
 
