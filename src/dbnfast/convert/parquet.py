@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dbnfast.resolving import Resolver
 
 ASCENDING: Final = ("order_id", "sequence")
-AT_ONCE: Final = 1 << 18  # rows that are encoded at once: all of a block, which is quicker
+# A page that is encoded and compressed while a core's cache still holds it
+PAGE: Final = {"data_page_size": 80 << 10, "write_batch_size": 10 << 10}  # bytes, rows
 
 
 def write_parquet(
@@ -141,7 +142,7 @@ class _Writer:
             self._file = parquet.ParquetWriter(out, self._given, **self._kwargs)
             return
         # The file says nothing of dictionaries: text that is written as codes reads as text.
-        chosen = {**encodings(rows), "store_schema": False, "write_batch_size": AT_ONCE}
+        chosen = {**encodings(rows), "store_schema": False, **PAGE}
         if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
             del chosen["use_dictionary"], chosen["column_encoding"]
         made = self._table(batch).schema
