@@ -364,7 +364,12 @@ def test_times_of_every_kind(time: Any) -> None:
 
 @pytest.mark.parametrize(
     "time",
-    [datetime.date(1969, 12, 31), datetime.datetime(2262, 4, 12), np.datetime64("NaT"), "nat"],
+    [
+        datetime.date(1969, 12, 31),
+        datetime.datetime(2262, 4, 12),
+        np.datetime64("NaT", "ns"),
+        "nat",
+    ],
     ids=str,
 )
 def test_times_that_no_filter_has(time: Any) -> None:

@@ -125,7 +125,7 @@ def test_times_behind_those_of_numpy(time: str, ns: int) -> None:
     "time",
     ["", "soon", "2020-13-01", "2020-12-28T25:00", -1, "1960-01-01", "1969-12-31T23:59:59.9",
      "2554-07-22", "2554-07-21T23:34:33.709551615", "9999-12-31", "1970-01-01T00:00+01:00",
-     np.datetime64("NaT"), np.datetime64("2600-01-01")],
+     np.datetime64("NaT", "ns"), np.datetime64("2600-01-01")],
 )  # fmt: skip
 def test_instant_refuses(time: Any) -> None:
     with pytest.raises(ValueError):
