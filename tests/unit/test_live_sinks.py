@@ -60,4 +60,4 @@ def test_a_stream_that_takes_nothing_is_an_error_and_no_hang() -> None:
     errors: list[Exception] = []
     sink = StreamSink(Stuck(), errors.append)  # type: ignore[arg-type]
     sink.dispatch(trades(0, 1))
-    assert [str(error) for error in errors] == ["[Errno 5] the stream takes no bytes"]
+    assert [str(error) for error in errors] == ["write() took 0 of 48 bytes"]

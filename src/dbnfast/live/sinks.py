@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import warnings
@@ -15,6 +14,7 @@ import numpy as np
 
 from dbnfast.live.events import Reconnected
 from dbnfast.live.log import log
+from dbnfast.outputs import write_all
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
@@ -212,14 +212,7 @@ class StreamSink(_Guarded):
     def _write(self, data: bytes | memoryview) -> bool:
         # whether all of it was
         try:
-            view = memoryview(data)
-            while view:
-                written = self._stream.write(view)
-                if written is None:
-                    break
-                if written <= 0:
-                    raise OSError(errno.EIO, "the stream takes no bytes")
-                view = view[written:]
+            write_all(self._stream, memoryview(data))
         except Exception as error:
             if self._managed:
                 with suppress(OSError):  # shortening a file works on a full disk, too
