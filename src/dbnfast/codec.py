@@ -9,17 +9,16 @@ import numpy as np
 from dbnfast import compression, dbz
 from dbnfast._core import copy as core
 from dbnfast._core.metadata import header_size, parse_header
-from dbnfast._core.run import survey_run
 from dbnfast.arrays import layout_of_dtype, read_only, sealed
 from dbnfast.buffers import as_bytes
 from dbnfast.enums import DBN_VERSION, RType, Schema
 from dbnfast.errors import InvalidRecordError, TruncatedError
 from dbnfast.faults import INVALID, MORE, cut_frame, cut_record, invalid_record, report_truncated
 from dbnfast.inputs import check_options, check_stated, infer_version
-from dbnfast.layouts import HEADER_SIZE
 from dbnfast.metadata import Metadata
-from dbnfast.programs import SIZES, program, upgraded
-from dbnfast.records import Records, empty_records
+from dbnfast.passes import survey
+from dbnfast.programs import program, upgraded
+from dbnfast.records import Records
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -165,7 +164,7 @@ def _scan_records(
     ts_out: bool,
     on_truncated: str,
 ) -> Records:
-    records, status = survey_run(Records, view, start, len(view), SIZES, version, ts_out, metadata)
+    records, status = survey(Records, view, start, len(view), version, ts_out, metadata)
     stop = start + records.nbytes
     if status == INVALID:
         raise invalid_record(stop, len(records), view[stop] * 4, view[stop + 1], ts_out, records)
@@ -212,12 +211,6 @@ def decode(
     TypeError, ValueError
         An argument has the wrong type or value.
     """
-    check_options(has_metadata, input_version, ts_out, on_truncated)
-    if schema is not None and has_metadata:
-        found = _decode_mixed(as_bytes(buffer), schema)
-        if found is not None:
-            check_stated(found[1], input_version, ts_out)
-            return found[0]
     records = scan(
         buffer,
         has_metadata=has_metadata,
@@ -226,37 +219,6 @@ def decode(
         on_truncated=on_truncated,
     )
     return records.array(schema)
-
-
-def _decode_mixed(view: memoryview, schema: Schema | RType | str) -> tuple[Array, Metadata] | None:
-    # One pass instead of two where a schema is asked of a plain stream of several types, all
-    # sound: walking it is what costs. None where it is anything else: `scan` knows what to do.
-    if compression.detect(bytes(view[:12])) != "none" or len(view) < HEADER_SIZE:
-        return None
-    header = parse_header(view)
-    metadata = Metadata._from_header(header)
-    start = header.size
-    if len(view) < start + 2 * HEADER_SIZE or _looks_alike(view, start):
-        return None
-    nothing = empty_records(metadata.version, metadata.ts_out, metadata)
-    rtypes, kind = nothing._selection(schema)
-    try:
-        block = np.empty(len(view) - start, np.uint8)  # only what is written takes memory
-    except MemoryError:
-        return None
-    wanted = bytes(rtype in rtypes for rtype in range(256))
-    n = core.gather(view, start, block, SIZES, metadata.ts_out, wanted, kind.itemsize)
-    if n is None:
-        return None
-    block.resize(n, refcheck=False)  # gives back what was reserved for all
-    return read_only(block, kind), metadata
-
-
-def _looks_alike(view: memoryview, start: int) -> bool:
-    # whether the first records are alike: then the array may be a view, and need no copy
-    size = view[start] * 4
-    ends = range(start, min(len(view) - 1, start + 64 * max(size, 1)), max(size, 1))
-    return all(view[at : at + 2] == view[start : start + 2] for at in ends)
 
 
 def split(

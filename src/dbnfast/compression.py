@@ -8,7 +8,6 @@ an `Inflater`, which makes output only as it is asked for.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 from dbnfast._core.run import Owner
 from dbnfast.enums import Compression
 from dbnfast.errors import DbnError, DecompressionError
+from dbnfast.threads import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -392,14 +392,7 @@ def _inflate_frames(
         out = memoryview(block[starts[index] : starts[index + 1]])
         return _inflate_into(memoryview(owner)[frame.start : frame.end], out)
 
-    workers = min(len(found), os.cpu_count() or 1)
-    if workers > 1:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(workers) as pool:
-            sizes = list(pool.map(work, range(len(found))))
-    else:
-        sizes = [work(index) for index in range(len(found))]
+    sizes = each(work, range(len(found)))
     view, end = memoryview(block), 0
     for start, size in zip(starts, sizes, strict=False):
         if start != end:

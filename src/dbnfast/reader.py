@@ -10,7 +10,6 @@ import numpy as np
 
 from dbnfast import compression, dbz
 from dbnfast._core.metadata import parse_header
-from dbnfast._core.run import survey_run
 from dbnfast.arrays import sealed
 from dbnfast.enums import DBN_VERSION, Compression
 from dbnfast.errors import DecompressionError, MetadataError, TruncatedError
@@ -26,7 +25,7 @@ from dbnfast.filters import Filter
 from dbnfast.inputs import check_options, check_stated, infer_version, open_raw
 from dbnfast.layouts import MAX_RECORD_SIZE
 from dbnfast.metadata import Metadata, stated_size
-from dbnfast.programs import SIZES
+from dbnfast.passes import survey
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
@@ -286,8 +285,8 @@ class RecordReader:
         self._error = self._stream.error
         if self._filter is None:
             owner = sealed(block)
-            records, status = survey_run(
-                Records, owner, 0, n, SIZES, self._version, self._ts_out, self.metadata
+            records, status = survey(
+                Records, owner, 0, n, self._version, self._ts_out, self.metadata
             )
             n_seen, stop = len(records), records.nbytes
         else:
@@ -318,10 +317,9 @@ class RecordReader:
         found = wanted.select(data, out, self._ts_out)
         if found.n_bytes < len(out) // 2:
             out = out[: found.n_bytes].copy()  # gives back what was reserved for all
-        records, _ = survey_run(
-            Records, sealed(out), 0, found.n_bytes, SIZES, self._version, self._ts_out,
-            self.metadata,
-        )  # fmt: skip
+        records, _ = survey(
+            Records, sealed(out), 0, found.n_bytes, self._version, self._ts_out, self.metadata
+        )
         return records, found
 
     def _end(self) -> None:

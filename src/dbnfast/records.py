@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 import numpy as np
 
-from dbnfast._core.copy import Plan, Program, fill
 from dbnfast._core.record import RecordIterator
-from dbnfast._core.run import Run, add_view, part_of_run, stretch_of_run, survey_run
+from dbnfast._core.run import Run, add_view, part_of_run, stretch_of_run
 from dbnfast._core.scan import index, skip
 from dbnfast.arrays import as_rtype, read_only, rtype_key, sealed, stretched
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
@@ -23,6 +22,7 @@ from dbnfast.layouts import (
     layout_for,
 )
 from dbnfast.messages import record_table
+from dbnfast.passes import deal, survey
 from dbnfast.programs import SIZES, program, upgraded
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dbnfast.layout_types import Layout
     from dbnfast.messages import Record
     from dbnfast.metadata import Metadata
+    from dbnfast.passes import Route
     from dbnfast.times import Time
 
     Group = tuple[int, int, int]
@@ -172,7 +173,7 @@ class Records(Run):
             (rtype, size, 0, dtype.itemsize, None if own is target else program(own, target))
             for (rtype, size, _), own in zip(groups, layouts, strict=True)
         ]
-        fill(self.data, Plan(routes, [block], ts_out), SIZES, ts_out)
+        deal(self, routes, [block])
         return read_only(block, dtype)
 
     def _layout_of(self, group: Group) -> Layout:
@@ -196,7 +197,7 @@ class Records(Run):
             if isinstance(key, RType):
                 return {key: self.array(key)}
             return {key: np.frombuffer(self.data, np.uint8)}
-        routes: list[tuple[int, int, int, int, Program | None]] = []
+        routes: list[Route] = []
         blocks: list[Bytes] = []
         dtypes: dict[RType | int, np.dtype[Any]] = {}
         for key in self.counts:
@@ -217,7 +218,7 @@ class Records(Run):
                 routes.append((rtype, size, slot, n_out, recipe))
                 total += n * n_out
             blocks.append(np.empty(total, np.uint8))
-        fill(self.data, Plan(routes, blocks, self.ts_out), SIZES, self.ts_out)
+        deal(self, routes, blocks)
         return {
             key: read_only(block, dtype)
             for (key, dtype), block in zip(dtypes.items(), blocks, strict=True)
@@ -280,7 +281,7 @@ class Records(Run):
         if to_version not in (1, 2, 3) or to_version < self._version:
             raise ValueError(f"version {self._version} cannot become version {to_version}")
         metadata = None if self.metadata is None else self.metadata.upgrade(to_version)
-        routes: list[tuple[int, int, int, int, Program | None]] = []
+        routes: list[Route] = []
         total, changed = 0, False
         for group in self._groups:
             rtype, size, n = group
@@ -296,7 +297,7 @@ class Records(Run):
                 return self
             return self._make(self._owner, self._start, self._nbytes, to_version, metadata)
         block = np.empty(total, np.uint8)
-        fill(self.data, Plan(routes, [block], self.ts_out), SIZES, self.ts_out)
+        deal(self, routes, [block])
         return self._make(sealed(block), 0, total, to_version, metadata)
 
     def filter(
@@ -345,8 +346,8 @@ class Records(Run):
     def _make(
         self, owner: memoryview | bytes, start: int, n_bytes: int, version: int, metadata: object
     ) -> Self:
-        made, _ = survey_run(
-            type(self), owner, start, start + n_bytes, SIZES, version, self.ts_out, metadata
+        made, _ = survey(
+            type(self), owner, start, start + n_bytes, version, self.ts_out, metadata
         )
         return made
 
@@ -492,7 +493,7 @@ class Records(Run):
 
 
 def _restore(raw: bytes, version: int, ts_out: bool, metadata: Metadata | None) -> Records:
-    made, _ = survey_run(Records, raw, 0, len(raw), SIZES, version, ts_out, metadata)
+    made, _ = survey(Records, raw, 0, len(raw), version, ts_out, metadata)
     if made._nbytes != len(raw):
         raise ValueError(f"{len(raw)} bytes are no whole number of records")
     return made

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import builders
 import dbnfast
 import streams
+from dbnfast import threads
 from dbnfast.convert import columns
 from dbnfast.layout_types import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
 from dbnfast.layouts import LAYOUTS
@@ -257,7 +258,7 @@ def test_threads_make_the_same(case: Case, cores: int) -> None:
     one, table = store.to_df(schema=case.wanted), store.to_arrow(case.wanted)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "ROWS_PER_THREAD", 10)
-        patch.setattr(columns.os, "cpu_count", lambda: cores)
+        patch.setattr(threads, "cores", lambda: cores)
         pd.testing.assert_frame_equal(store.to_df(schema=case.wanted), one)
         assert store.to_arrow(case.wanted).equals(table)
 

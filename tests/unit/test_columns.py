@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dbnfast import threads
 from dbnfast._core import columns as core
 from dbnfast._core.columns import (
     ColumnPlan,
@@ -472,7 +473,7 @@ def test_char_codes_number_the_known_ones_first() -> None:
 @pytest.mark.parametrize("cores", [1, 2, 3, 7])
 def test_spread_covers_every_row_once(monkeypatch: pytest.MonkeyPatch, n: int, cores: int) -> None:
     monkeypatch.setattr(columns, "ROWS_PER_THREAD", 64)
-    monkeypatch.setattr(columns.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(threads, "cores", lambda: cores)
     parts = spread(n, lambda first, last: (first, last))
     assert len(parts) <= cores
     assert [row for first, last in parts for row in range(first, last)] == list(range(n))
@@ -481,7 +482,7 @@ def test_spread_covers_every_row_once(monkeypatch: pytest.MonkeyPatch, n: int, c
 
 def test_spread_raises_what_a_thread_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "ROWS_PER_THREAD", 64)
-    monkeypatch.setattr(columns.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
 
     def work(first: int, last: int) -> None:
         raise KeyError(first)

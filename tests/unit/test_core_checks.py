@@ -179,20 +179,46 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "the output is smaller than the input",
     ),
-    "gather-rtypes": (
-        lambda: copy.gather(TRADES, 0, room(1), SIZES, False, ALL[:255], 48),
+    # scan and run, in parts
+    "likely-behind": (
+        lambda: scan.likely_start(TRADES, 0, len(TRADES) + 1, SIZES, False),
         ValueError,
-        "rtypes needs one entry for each rtype, and start lies in the data",
+        f"byte {len(TRADES) + 1} lies outside 0 to {len(TRADES)}",
     ),
-    "gather-before": (
-        lambda: copy.gather(TRADES, -1, room(1), SIZES, False, ALL, 48),
+    "likely-before": (
+        lambda: scan.likely_start(TRADES, 8, 4, SIZES, False),
         ValueError,
-        "rtypes needs one entry for each rtype, and start lies in the data",
+        f"byte 4 lies outside 8 to {len(TRADES)}",
     ),
-    "gather-behind": (
-        lambda: copy.gather(TRADES, len(TRADES) + 1, room(1), SIZES, False, ALL, 48),
+    "survey-no-parts": (
+        lambda: run.Survey(TRADES, [], 48, SIZES, False),
         ValueError,
-        "rtypes needs one entry for each rtype, and start lies in the data",
+        f"no parts of {len(TRADES)} bytes: [48]",
+    ),
+    "survey-disorder": (
+        lambda: run.Survey(TRADES, [0, 96, 48], 144, SIZES, False),
+        ValueError,
+        f"no parts of {len(TRADES)} bytes: [0, 96, 48, 144]",
+    ),
+    "survey-before": (
+        lambda: run.Survey(TRADES, [-48, 0], 48, SIZES, False),
+        ValueError,
+        f"no parts of {len(TRADES)} bytes: [-48, 0, 48]",
+    ),
+    "survey-behind": (
+        lambda: run.Survey(TRADES, [0], len(TRADES) + 1, SIZES, False),
+        ValueError,
+        f"no parts of {len(TRADES)} bytes: [0, {len(TRADES) + 1}]",
+    ),
+    "survey-part": (
+        lambda: run.Survey(TRADES, [0, 48], 96, SIZES, False).run(2),
+        IndexError,
+        "part 2 of 2",
+    ),
+    "survey-class": (
+        lambda: run.Survey(TRADES, [0], 48, SIZES, False).finish(int, 3, None),
+        TypeError,
+        "int is not a run of records",
     ),
     # merge
     "merger-stream-before": (
@@ -547,8 +573,6 @@ def test_nothing_to_do() -> None:
     copy.upgrade(b"", 16, PROGRAM, room(0), False)
     copy.fill(b"", Plan([], [], False), SIZES, False)
     copy.fill(b"", Plan([(0, 48, 0, 48, None)], [room(0)], False), SIZES, False)
-    assert copy.gather(TRADES, len(TRADES), room(0), SIZES, False, ALL, 48) == 0
-    assert copy.gather(TRADES, 0, room(0), SIZES, False, ALL, 48) is None
     assert scan.skip(TRADES, len(TRADES), 3, SIZES, False) == len(TRADES)
     assert symbols.decimals([None], np.zeros(1, np.uint32)) == 0
 

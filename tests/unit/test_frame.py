@@ -14,7 +14,7 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import RType
+from dbnfast import RType, threads
 from dbnfast.convert import columns
 
 pd = pytest.importorskip("pandas")
@@ -348,11 +348,11 @@ def test_threads_make_the_same_frame(
     whole = store.to_df(**options)
     parts = pd.concat(store.to_df(count=700, **options))
     monkeypatch.setattr(columns, "ROWS_PER_THREAD", 100)
-    monkeypatch.setattr(columns.os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(threads, "cores", lambda: 7)
     pd.testing.assert_frame_equal(store.to_df(**options), whole)
     pd.testing.assert_frame_equal(parts, whole)
     table = store.to_arrow()
-    monkeypatch.setattr(columns.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(threads, "cores", lambda: 1)
     assert store.to_arrow() == table
 
 

@@ -14,7 +14,7 @@ import dbnfast
 
 ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
-    ("errors", "enums", "publishers", "version", "buffers", "times"),
+    ("errors", "enums", "publishers", "version", "buffers", "times", "threads"),
     ("extras", "outputs"),
     ("_core",),
     ("layout_types",),
@@ -23,7 +23,7 @@ LAYERS = (
     ("metadata", "compression", "reference"),
     ("arrays", "inputs"),
     ("faults", "filters"),
-    ("messages",),
+    ("messages", "passes"),
     ("records",),
     ("dbz",),
     ("codec",),

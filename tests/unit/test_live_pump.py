@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -88,7 +87,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Parts]]:
 
     def make(*, busy_poll: float = 150e-6, cpus: int = 2) -> Parts:
         monkeypatch.setattr(pump, "BLOCKS", True)
-        monkeypatch.setattr(pump, "_cpus", lambda: cpus)
+        monkeypatch.setattr(pump, "cores", lambda: cpus)
         clock, session = Clock(monkeypatch), Session()
         sock = Socket(clock)
         driven = pump.Pump(session, "127.0.0.1", 1, threading.RLock(), busy_poll)  # type: ignore[arg-type]
@@ -153,17 +152,6 @@ def test_a_step_looks_no_longer_than_it_may(made: Callable[..., Parts]) -> None:
     driven.step(3 * TICK)
     assert sock.looks - looks == 4
     assert sock.sleeps == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity to set here")
-def test_cpus_are_those_that_the_process_may_use() -> None:
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert pump._cpus() == 1
-    finally:
-        os.sched_setaffinity(0, before)
-    assert pump._cpus() == len(before)
 
 
 @pytest.mark.parametrize("wrong", [-1, 100_001, True, 2**70])

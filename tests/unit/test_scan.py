@@ -406,25 +406,6 @@ def test_what_is_stated_of_a_mixed_stream_must_be_so() -> None:
         dbnfast.decode(data, schema="trades", ts_out=True)
 
 
-def test_without_memory_for_all_a_mixed_stream_is_surveyed_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    data = streams.header(schema=None) + streams.mixed(4)
-    plain = np.empty
-    refused = []
-
-    def empty(n: Any, *args: Any, **kwargs: Any) -> Any:
-        if n == len(streams.mixed(4)):
-            refused.append(n)
-            raise MemoryError
-        return plain(n, *args, **kwargs)
-
-    monkeypatch.setattr(np, "empty", empty)
-    found = dbnfast.decode(data, schema="trades")
-    assert found.tobytes() == b"".join(streams.walk(data[128:])[::4])
-    assert refused == [len(data) - 128]
-
-
 # compression
 
 

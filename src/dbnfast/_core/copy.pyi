@@ -110,29 +110,3 @@ def select(
     status : int
         How the walk ended, as `run.survey_run` says it.
     """
-
-def gather(
-    data: Buffer,
-    start: int,
-    out: Buffer,
-    sizes: SizeTable,
-    ts_out: bool,
-    rtypes: Buffer,
-    wanted: int,
-) -> int | None:
-    """
-    Check every header from byte `start` on and copy the records of some rtypes, in one pass.
-
-    Parameters
-    ----------
-    rtypes : bytes-like, 256 bytes
-        Non-zero for every rtype to copy.
-    wanted : int
-        The size in bytes that all of these have.
-
-    Returns
-    -------
-    int or None
-        Bytes written; None where that is not all of it: a header that cannot be true, a cut
-        record, a record of another size, or `out` is full.
-    """

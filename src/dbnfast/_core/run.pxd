@@ -19,6 +19,7 @@ cdef class Run:
     cdef readonly Py_ssize_t _n
     cdef readonly int _rtype  # of all records; -1 where they differ in rtype or size, or are none
     cdef readonly int _size  # of all records; 0 where they differ in rtype or size, or are none
+    cdef object seams  # parts that were surveyed each for itself; None where there was one
     cdef object groups  # as `groups_of` gives them; None until asked for where all are alike
     cdef readonly int _version
     cdef readonly bint _ts_out

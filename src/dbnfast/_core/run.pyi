@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar, final
 
 import numpy as np
@@ -57,6 +58,8 @@ class Run:
     ) -> np.ndarray[tuple[int], np.dtype[np.void]]: ...
     _offsets: Any
     @property
+    def _seams(self) -> tuple[tuple[int, int, tuple[tuple[int, int, int], ...]], ...] | None: ...
+    @property
     def _groups(self) -> tuple[tuple[int, int, int], ...]: ...
 
 _R = TypeVar("_R", bound=Run)
@@ -87,6 +90,32 @@ def survey_run(
     run, status : Run, int
         The status: 0 all whole, 1 a record is cut by the end, 2 a header that cannot be true.
     """
+
+@final
+class Survey:
+    """
+    A survey in parts, each of which may be made by another thread.
+
+    Parameters
+    ----------
+    owner : bytes, or a memoryview or array of bytes
+        As for `survey_run`.
+    starts : sequence of int
+        Where each part begins, ascending. The first is where a record begins; the others need
+        only be likely to be: a part that does not end where the next one begins is followed by
+        a survey of all that is left.
+    end : int
+        Where the last part ends.
+    """
+
+    def __new__(
+        cls, owner: Any, starts: Sequence[int], end: int, sizes: SizeTable, ts_out: bool
+    ) -> Self: ...
+    def run(self, index: int) -> None:
+        """Survey a part, once, without the GIL."""
+
+    def finish(self, cls: type[_R], version: int, metadata: object) -> tuple[_R, int]:
+        """Make the run of all parts, and give the status, as `survey_run` does, once."""
 
 def part_of_run(run: _R, first: int, n: int) -> _R:
     """Make the run of `n` records from record `first` on, all records being alike; no copy."""

@@ -10,7 +10,9 @@ from cpython.buffer cimport (
 )
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport uint8_t, uint16_t
+from libc.stdlib cimport calloc, free
 
+from dbnfast._core.bounds cimport DONE, MORE, Status
 from dbnfast._core.header cimport load_u8, load_u16
 from dbnfast._core.scan cimport SizeTable, Summary, clear, groups_of, same_stride, survey
 
@@ -156,6 +158,11 @@ cdef class Run:
         return ((self._rtype, self._size, self._n),) if self._n else ()
 
     @property
+    def _seams(self):
+        """Stretches as ((start, end, groups), ...), in bytes of the run; None where not known."""
+        return self.seams
+
+    @property
     def _offsets(self):
         """The index of a mixed run; None until it is set, once."""
         with cython.critical_section(self):
@@ -168,22 +175,33 @@ cdef class Run:
                 self.offsets = offsets
 
 
-cdef Run make_run(
-    type cls, object owner, const uint8_t* base, Py_ssize_t start, Summary* summary, int version,
-    bint ts_out, object metadata
+cdef Run blank_run(
+    type cls, object owner, const uint8_t* base, Py_ssize_t start, Py_ssize_t n_bytes, Py_ssize_t n,
+    int version, bint ts_out, object metadata
 ):
-    # Precondition: `base` is byte `start` of `owner`, and stays there while `owner` lives.
+    # A run of records that nothing is known of yet. Precondition: `base` is byte `start` of
+    # `owner`, and stays there while `owner` lives.
     cdef Run run = <Run>(<PyTypeObject*>cls).tp_new(cls, <PyObject*>EMPTY, NULL)
-    cdef uint8_t rtype
     run._owner = owner
     run.base = base
     run._start = start
-    run._nbytes = summary.stop
-    run._n = summary.n_records
+    run._nbytes = n_bytes
+    run._n = n
     run._version = version
     run._ts_out = ts_out
     run._metadata = metadata
     run._rtype = -1
+    return run
+
+
+cdef Run make_run(
+    type cls, object owner, const uint8_t* base, Py_ssize_t start, Summary* summary, int version,
+    bint ts_out, object metadata
+):
+    cdef Run run = blank_run(
+        cls, owner, base, start, summary.stop, summary.n_records, version, ts_out, metadata
+    )
+    cdef uint8_t rtype
     if summary.n_records:
         rtype = load_u8(base + 1)
         # an rtype without a size was written meanwhile, by somebody else
@@ -217,6 +235,102 @@ def survey_run(
         clear(&summary)
     run = make_run(cls, owner, base, start, &summary, version, ts_out, metadata)
     return run, <int>summary.status
+
+
+cdef class Survey:
+    """A survey in parts, which may be made at the same time; see the stub."""
+
+    cdef object owner
+    cdef const uint8_t[::1] data  # of the owner: holds the export
+    cdef SizeTable sizes
+    cdef bint ts_out
+    cdef Py_ssize_t n  # parts
+    cdef Py_ssize_t* places  # where each begins, and where the last one ends
+    cdef Summary* parts
+
+    def __cinit__(self, owner, starts, Py_ssize_t end, SizeTable sizes not None, bint ts_out):
+        cdef Py_ssize_t i
+        self.owner = owned(owner)
+        self.data = self.owner
+        self.sizes = sizes
+        self.ts_out = ts_out
+        places = [*starts, end]
+        if len(places) < 2 or places != sorted(places) or not 0 <= places[0] <= end <= len(owner):
+            raise ValueError(f"no parts of {len(owner)} bytes: {places}")
+        self.parts = <Summary*>calloc(len(places) - 1, sizeof(Summary))
+        self.places = <Py_ssize_t*>calloc(len(places), sizeof(Py_ssize_t))
+        if self.parts == NULL or self.places == NULL:
+            raise MemoryError
+        self.n = len(places) - 1
+        for i in range(self.n + 1):
+            self.places[i] = places[i]
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.n):
+            free(self.parts[i].extra)
+        free(self.parts)
+        free(self.places)
+
+    def run(self, Py_ssize_t index):
+        """Survey a part, once; see the stub."""
+        if not 0 <= index < self.n:
+            raise IndexError(f"part {index} of {self.n}")
+        self.look(self.places[index], self.places[index + 1], &self.parts[index])
+
+    cdef int look(self, Py_ssize_t start, Py_ssize_t end, Summary* out) except -1:
+        cdef const uint16_t* min_size = self.sizes.of(self.ts_out)
+        cdef const uint8_t* base
+        if end > start:
+            base = &self.data[start]
+            with nogil:
+                survey(base, end - start, min_size, out)
+        else:
+            clear(out)
+        return 0
+
+    def finish(self, type cls not None, int version, object metadata):
+        """Make the run of all parts; see the stub."""
+        cdef Py_ssize_t i, start = self.places[0], end = self.places[self.n], stop = start
+        cdef Py_ssize_t n_records = 0
+        cdef const uint8_t* base = &self.data[start] if end > start else NULL
+        cdef Status status = DONE
+        cdef Summary rest
+        cdef dict counts = {}
+        cdef list seams = []
+        cdef Run run
+        if not issubclass(cls, Run):
+            raise TypeError(f"{cls.__name__} is not a run of records")
+        for i in range(self.n):
+            status = self.parts[i].status
+            n_records += self.parts[i].n_records
+            seams.append(seam_of(&self.parts[i], stop - start, counts))
+            stop += self.parts[i].stop
+            if status != DONE:
+                break
+        if status == MORE and i < self.n - 1:
+            # where the next part begins no record does: what is left was not seen yet
+            self.look(stop, end, &rest)
+            status = rest.status
+            n_records += rest.n_records
+            seams.append(seam_of(&rest, stop - start, counts))
+            stop += rest.stop
+        run = blank_run(
+            cls, self.owner, base, start, stop - start, n_records, version, self.ts_out, metadata
+        )
+        run.groups = tuple([(rtype, size, counts[rtype, size]) for rtype, size in sorted(counts)])
+        if len(counts) == 1:
+            run._rtype, run._size = run.groups[0][:2]
+        run.seams = tuple(seams)
+        return run, <int>status
+
+
+cdef tuple seam_of(Summary* part, Py_ssize_t at, dict counts):
+    # A part that begins at byte `at` of the run; what it holds is added to the counts.
+    cdef tuple groups = groups_of(part)
+    for rtype, size, n in groups:
+        counts[rtype, size] = counts.get((rtype, size), 0) + n
+    return at, at + part.stop, groups
 
 
 def part_of_run(Run run not None, Py_ssize_t first, Py_ssize_t n):

@@ -16,6 +16,28 @@ class SizeTable:
 
     def __init__(self, plain: Sequence[int], stamped: Sequence[int]) -> None: ...
 
+def likely_start(data: Buffer, start: int, at: int, sizes: SizeTable, ts_out: bool) -> int:
+    """
+    Find a place behind `at` where a record seems to begin.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Records of known types, from byte `start` on.
+    start, at : int
+        Offsets.
+    sizes : SizeTable
+        The smallest legal sizes.
+    ts_out : bool
+        Whether every record ends in a ts_out.
+
+    Returns
+    -------
+    int
+        Its offset, -1 where none is found. That a walk from `start` comes by is likely, not
+        certain: whoever relies on it has to see it happen.
+    """
+
 def check_headers(data: Buffer, size: int, allowed: Buffer) -> int:
     """
     Find the first record of `size` bytes whose length or rtype is not as it should be.

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from dbnfast._core.bounds cimport DONE, STEP, Cursor, Status, step
-from dbnfast._core.header cimport HEADER_SIZE, load_u8, load_u16, load_u64
+from dbnfast._core.header cimport HEADER_SIZE, MAX_RECORD_SIZE, load_u8, load_u16, load_u64
 
 
 cdef class SizeTable:
@@ -26,6 +26,7 @@ cdef class SizeTable:
 
 cdef enum:
     BLOCK = 64  # records that are compared before the result is looked at
+    CHAIN = 64  # records in a row that are no coincidence
 
 
 cdef Py_ssize_t same_stride(
@@ -131,6 +132,35 @@ cdef tuple groups_of(Summary* summary):
     if total != summary.n_records:
         raise MemoryError("no memory for the table of record counts")
     return tuple(groups)
+
+
+def likely_start(
+    const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t at, SizeTable sizes not None,
+    bint ts_out,
+):
+    """Find a place behind `at` where a record seems to begin; see the stub."""
+    cdef Cursor cursor
+    cdef const uint8_t* record = NULL
+    cdef Py_ssize_t size = 0, seen
+    cdef uint8_t rtype = 0
+    cdef const uint16_t* min_size = sizes.of(ts_out)
+    cdef Status status
+    if not 0 <= start <= at <= data.shape[0]:
+        raise ValueError(f"byte {at} lies outside {start} to {data.shape[0]}")
+    at -= (at - start) % 4
+    cursor.end = &data[0] + data.shape[0] if data.shape[0] else NULL
+    for at in range(at, min(at + MAX_RECORD_SIZE, data.shape[0]), 4):
+        cursor.pos = &data[at]
+        seen = 0
+        while seen < CHAIN:
+            status = step(&cursor, min_size, &record, &size, &rtype)
+            if status != STEP or min_size[rtype] == HEADER_SIZE:
+                break
+            seen += 1
+        if seen == CHAIN:
+            # not the beginning of the chain: even where that was none, the rest falls in step
+            return cursor.pos - &data[0]
+    return -1
 
 
 def check_headers(

@@ -7,8 +7,6 @@ Frames and Arrow tables are both made of these. What the compiled core makes (se
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -28,6 +26,7 @@ from dbnfast.buffers import as_bytes
 from dbnfast.errors import MixedRecordsError
 from dbnfast.layout_types import Field
 from dbnfast.layouts import HEADER_DTYPE, layout_by_size
+from dbnfast.threads import each, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -285,13 +284,12 @@ def spread(n_rows: int, work: Callable[[int, int], T]) -> list[T]:
     list
         What each call gave, in the rows' order.
     """
-    n = min(os.cpu_count() or 1, n_rows // ROWS_PER_THREAD)
+    n = shares(n_rows, ROWS_PER_THREAD)
     if n < 2:
         return [work(0, n_rows)]
     share = -(-n_rows // n // ROW_STEP) * ROW_STEP
     parts = [(at, min(at + share, n_rows)) for at in range(0, n_rows, share)]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        return list(pool.map(lambda part: work(*part), parts))
+    return each(lambda part: work(*part), parts)
 
 
 class Texts(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import operator
-import os
 import weakref
 from collections import deque
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from dbnfast.layouts import layout_by_size, layout_for
 from dbnfast.outputs import write_all
 from dbnfast.programs import SIZES
 from dbnfast.records import Records, empty_records
+from dbnfast.threads import cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -359,7 +359,7 @@ class _Output:
         if isinstance(out, io.TextIOBase):
             raise TypeError(f"{type(out).__name__} takes text; open the file in binary mode")
         if threads is None:
-            threads = min(os.cpu_count() or 1, MAX_THREADS)
+            threads = min(cores(), MAX_THREADS)
         self._threads = operator.index(threads)
         if self._threads < 1:
             raise ValueError(f"threads is {threads}, expected 1 or more")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.errors import ConnectError
 from dbnfast.live.session import SPACING
+from dbnfast.threads import cores
 
 if TYPE_CHECKING:
     from dbnfast.live.session import Session
@@ -67,7 +68,7 @@ class Pump:
         self._waiter = _Waiter()
         self._closed = False
         self._stepper: object | None = None  # which call of `step` is under way
-        self._busy_poll = busy_poll if _cpus() > 1 else 0.0  # else the sender may want the one
+        self._busy_poll = busy_poll if cores() > 1 else 0.0  # else the sender may want the one
         self._empty_since: float | None = None  # when the socket was found to hold nothing
         self._dense = False  # bytes came within `busy_poll` the last time
         self._limit = b""  # of waiting in recv, as the socket has it
@@ -321,12 +322,6 @@ def _receive(sock: socket.socket, buffer: memoryview) -> int:
 def _limit(seconds: float) -> bytes:
     whole = int(seconds)
     return struct.pack("ll", whole, int((seconds - whole) * 1e6))
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Waiter:
