@@ -346,9 +346,7 @@ class Records(Run):
     def _make(
         self, owner: memoryview | bytes, start: int, n_bytes: int, version: int, metadata: object
     ) -> Self:
-        made, _ = survey(
-            type(self), owner, start, start + n_bytes, version, self.ts_out, metadata
-        )
+        made, _ = survey(type(self), owner, start, start + n_bytes, version, self.ts_out, metadata)
         return made
 
     @overload

@@ -23,7 +23,9 @@ from dbnfast._core.scan import likely_start
 from dbnfast.programs import SIZES
 from dbnfast.records import Records
 
-KINDS = {version: {kind.rtype: kind.layout for kind in builders.KINDS[version]} for version in (1, 3)}
+KINDS = {
+    version: {kind.rtype: kind.layout for kind in builders.KINDS[version]} for version in (1, 3)
+}
 
 
 @pytest.fixture
@@ -65,7 +67,14 @@ def plain(data: bytes, version: int = 3, ts_out: bool = False) -> tuple[Any, ...
 
 @pytest.mark.parametrize(
     ("amount", "least", "cores", "n"),
-    [(0, 10, 4, 1), (19, 10, 4, 1), (20, 10, 4, 2), (99, 10, 4, 4), (99, 10, 1, 1), (999, 1, 64, 16)],
+    [
+        (0, 10, 4, 1),
+        (19, 10, 4, 1),
+        (20, 10, 4, 2),
+        (99, 10, 4, 4),
+        (99, 10, 1, 1),
+        (999, 1, 64, 16),
+    ],
 )
 def test_shares(
     monkeypatch: pytest.MonkeyPatch, amount: int, least: int, cores: int, n: int
@@ -104,7 +113,9 @@ def test_each_part_is_done_once_and_comes_in_order(
 def test_parts_are_done_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "cores", lambda: 3)
     meeting = threading.Barrier(3, timeout=30)
-    assert len(set(threads.each(lambda _: (meeting.wait(), threading.get_ident())[1], range(3)))) == 3
+    assert (
+        len(set(threads.each(lambda _: (meeting.wait(), threading.get_ident())[1], range(3)))) == 3
+    )
 
 
 @pytest.mark.parametrize("bad", [{0}, {1}, {4}, {2, 3}, {0, 1, 2, 3, 4}])
@@ -329,9 +340,7 @@ def test_any_stream_in_any_parts(
     stretches: list[tuple[int, int, int]], part: int, cores: int, cut: int, drawn: st.DataObject
 ) -> None:
     data = bytearray(
-        b"".join(
-            record(rtype, KINDS[3][rtype].size, seed) * n for rtype, seed, n in stretches
-        )
+        b"".join(record(rtype, KINDS[3][rtype].size, seed) * n for rtype, seed, n in stretches)
     )
     if drawn.draw(st.booleans()):
         data[drawn.draw(st.integers(0, len(data) - 1))] ^= drawn.draw(st.integers(1, 255))
