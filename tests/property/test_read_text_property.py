@@ -16,7 +16,7 @@ import texts
 from builders import Kind, Stream
 from dbnfast import reference
 from dbnfast.compression import detect
-from dbnfast.convert.read_csv import from_csv, iter_csv
+from dbnfast.convert.read_csv import CsvParser, from_csv, iter_csv
 from dbnfast.convert.read_json import JsonLines, from_json, iter_json
 from dbnfast.enums import SCHEMA_RTYPES
 
@@ -118,6 +118,22 @@ def read_somehow(
         if error.good is None:
             raise
         return error.good, error
+
+
+@given(one_schema(), builders.seeds(), st.booleans(), st.integers(1, 3000))
+def test_lines_read_by_the_core_alone_are_what_rows_are(
+    stream: Stream, rng: random.Random, break_it: bool, max_bytes: int
+) -> None:
+    text = texts.transcode(stream.data, "csv", rng.random() < 0.5)
+    text = text.replace(b"\n", b"\r\n") if rng.random() < 0.3 else text
+    text = damaged(rng, text) if break_it else text
+    options: dict[str, Any] = {"version": stream.version, "max_bytes": max_bytes}
+    found, error = streams.read_blocks(iter_csv(text, **options))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CsvParser, "_quick", lambda self, piece: None)
+        expected, other = streams.read_blocks(iter_csv(text, **options))
+    assert found == expected
+    assert str(error) == str(other)
 
 
 @given(st.sampled_from(("json", "csv")), st.data())

@@ -17,8 +17,9 @@ import streams
 import texts
 from dbnfast import InvalidRecordError, RType
 from dbnfast._core import parse
+from dbnfast._core.lines import LinePlan
 from dbnfast.convert import json_shapes, text_input
-from dbnfast.convert.read_csv import from_csv, iter_csv
+from dbnfast.convert.read_csv import CsvParser, from_csv, iter_csv
 from dbnfast.convert.read_json import JsonLines, from_json, iter_json
 from places import golden
 
@@ -1086,3 +1087,121 @@ def test_an_interrupted_reader_does_not_go_on_with_a_gap(form: str) -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="interrupted, and what was read is lost"):
             next(records)
+
+
+# lines that the core reads alone
+
+
+@pytest.fixture
+def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The pieces of CSV that were read row by row."""
+    pieces: list[bytes] = []
+    by_rows = CsvParser._parts
+
+    def parts(parser: CsvParser, piece: bytes) -> Any:
+        pieces.append(piece)
+        return by_rows(parser, piece)
+
+    monkeypatch.setattr(CsvParser, "_parts", parts)
+    return pieces
+
+
+@pytest.mark.parametrize("name", OF_ONE_VERSION)
+def test_what_the_vendor_writes_is_read_by_the_core(name: str, rows_read: list[bytes]) -> None:
+    data = golden(name).read_bytes()
+    records = dbnfast.scan(data, on_truncated="ignore")
+    for encoding, pretty, text in forms(records, data):
+        if encoding == "csv":
+            found = from_csv(text, metadata=records.metadata)
+            assert found.tobytes() == carried(records, pretty)
+    words = {int(dbnfast.RType.ERROR), int(dbnfast.RType.SYSTEM)}
+    usual = [piece for piece in rows_read if b'"' not in piece and piece.count(b"\n") > 1]
+    assert not usual or words & set(records.counts)
+
+
+@pytest.mark.parametrize(
+    ("change", "quick"),
+    [
+        (lambda text: text, True),
+        (lambda text: text.replace(b"\n", b"\r\n"), True),
+        (lambda text: text.replace(b"\n", b"\n\n"), True),
+        (lambda text: text[:-1], True),
+        (lambda text: b"\n" + text, False),
+        (lambda text: text.replace(b"\n", b"\r"), False),
+        (lambda text: text.replace(b",T,", b',"T",', 1), False),
+        (lambda text: text.replace(b",0,", b",00,", 1), False),
+    ],
+)
+def test_what_is_usual(
+    change: Callable[[bytes], bytes], quick: bool, rows_read: list[bytes]
+) -> None:
+    text = texts_of_trades(50)["csv"]
+    expected = from_csv(text).tobytes()
+    rows_read.clear()
+    assert from_csv(change(text)).tobytes() == expected
+    assert (not rows_read) is quick
+
+
+def test_lines_count_over_all_pieces_however_they_were_read() -> None:
+    text = texts_of_trades(5000)["csv"]
+    lines = text.split(b"\n")
+    lines[4321] = lines[4321].replace(b",", b",x", 1)
+    wrong = b"\n".join(lines)
+    with pytest.raises(InvalidRecordError, match=r"^line 4322 at byte ") as caught:
+        from_csv(wrong)
+    assert caught.value.offset == len(b"\n".join(lines[:4321])) + 1
+    assert caught.value.record_index == 4320
+    assert caught.value.good is not None
+    assert caught.value.good.tobytes() == from_csv(text)[:4320].tobytes()
+
+
+def test_a_type_that_changes_between_lines_changes_the_record(rows_read: list[bytes]) -> None:
+    one, other = csv_with(), csv_with(rtype="1")
+    head, row = one.splitlines()[:2]
+    text = b"\n".join([head, row, other.splitlines()[1], row, b""])
+    found = from_csv(text)
+    assert [int(record.rtype) for record in found] == [0, 1, 0]
+    assert rows_read
+
+
+PLAN = (bytes(16), [(parse.KINDS.index("unsigned"), 8, bytes(8)), b"7", None])
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (b"", (0, 0)),
+        (b"5,7,x\n", (1, 1)),
+        (b"5,7,x\r\n\n\r\n6,7,", (2, 3)),
+        (b",7,x", (1, 0)),
+        (b"5,7\n", None),
+        (b"5,7,x,\n", None),
+        (b"5,8,x\n", None),
+        (b"5,77,x\n", None),
+        (b"a,7,x\n", None),
+        (b"5,7," + 65_531 * b"x" + b"\n", (1, 1)),
+        (b"5,7," + 65_533 * b"x" + b"\n", None),
+        (b"5,7,x\n" * 3, None),
+    ],
+)
+def test_plan_of_lines(lines: bytes, found: tuple[int, int] | None) -> None:
+    out = np.zeros(32, np.uint8)
+    assert LinePlan(*PLAN).fill(lines, out) == found
+    if found is not None and found[0] == 2:
+        assert out.tobytes() == bytes(8) + b"\5" + bytes(15) + b"\6" + bytes(7)
+
+
+@pytest.mark.parametrize(
+    ("blank", "columns", "why"),
+    [
+        (b"", [None], "no lines of 1 values for 0 bytes"),
+        (bytes(1021), [None], "no lines of 1 values for 1021 bytes"),
+        (bytes(16), [], "no lines of 0 values for 16 bytes"),
+        (bytes(16), [(6, 0, b"a")], "no kind 6 of values"),
+        (bytes(16), [(0, 9, bytes(8))], "8 bytes at 9 lie outside a record of 16"),
+        (bytes(16), [(4, 0, bytes(2))], "no field of kind char has 2 bytes"),
+    ],
+)
+def test_plans_that_cannot_be(blank: bytes, columns: list[Any], why: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        LinePlan(blank, columns)

@@ -19,24 +19,6 @@ cdef extern from "Python.h":
     unsigned long long unsigned_of "PyLong_AsUnsignedLongLong"(PyObject* number)
     PyObject* PyErr_Occurred()
 
-cdef enum Kind:
-    PRICE
-    TIME
-    SIGNED
-    UNSIGNED
-    CHAR
-    TEXT
-
-cdef enum Reason:
-    FINE
-    WRONG_TYPE
-    UNREADABLE
-    OUT_OF_RANGE
-    DECIMALS
-    NO_DATE
-    TOO_LONG
-    HAS_NUL
-
 KINDS = ("price", "time", "signed", "unsigned", "char", "text")
 REASONS = (
     "", "is of the wrong type", "cannot be read", "is out of range", "has more than 9 decimals",
@@ -45,6 +27,7 @@ REASONS = (
 
 cdef enum:
     N_DECIMALS = 9
+    N_SAFE = 18  # digits that fit into 64 bits whatever they are
     FAR_EXPONENT = 10_000  # beyond every number that fits
     N_DATE_TIME = 19  # YYYY-MM-DDThh:mm:ss
     N_MINIMUM = 23
@@ -80,15 +63,29 @@ cdef inline bint sign_of(Cursor* cursor) noexcept nogil:
     return False
 
 
+cdef inline Py_ssize_t digits_of(Cursor* cursor, uint64_t* value) noexcept nogil:
+    # Takes digits, N_SAFE at most, and goes on with a value; how many there are.
+    cdef Py_ssize_t n = 0, most = min(cursor.end - cursor.pos, <Py_ssize_t>N_SAFE)
+    cdef uint8_t digit
+    while n < most:
+        digit = <uint8_t>(load_u8(cursor.pos + n) - c"0")
+        if digit > 9:
+            break
+        value[0] = value[0] * 10 + digit
+        n += 1
+    take(cursor, n)
+    return n
+
+
 cdef Reason integer_of(Cursor cursor, Number* number) noexcept nogil:
     # What: [sign] digits. Cost: one compare and multiply a digit.
     cdef const uint8_t* p
     cdef uint8_t digit
     number.magnitude = 0
     number.negative = sign_of(&cursor)
-    p = take(&cursor, 1)
-    if p == NULL:
+    if digits_of(&cursor, &number.magnitude) == 0:
         return UNREADABLE
+    p = take(&cursor, 1)
     while p != NULL:
         digit = <uint8_t>(load_u8(p) - c"0")
         if digit > 9:
@@ -141,6 +138,26 @@ cdef inline bint append(uint64_t* value, Py_ssize_t* zeros, uint8_t digit) noexc
     return grow(value, 10, digit)
 
 
+cdef inline bint usual_price(Cursor cursor, Number* number) noexcept nogil:
+    # What: [sign] digits [. digits], of a length that fits anyway; is it such a price? Most are.
+    cdef Py_ssize_t whole, fraction
+    number.magnitude = 0
+    number.negative = sign_of(&cursor)
+    whole = digits_of(&cursor, &number.magnitude)
+    if whole == 0 or cursor.pos == cursor.end:
+        return whole != 0
+    if whole > N_SAFE - N_DECIMALS or load_u8(cursor.pos) != c".":
+        return False
+    take(&cursor, 1)
+    fraction = digits_of(&cursor, &number.magnitude)
+    if cursor.pos != cursor.end or not 0 < fraction <= N_DECIMALS:
+        return False
+    while fraction < N_DECIMALS:
+        number.magnitude *= 10
+        fraction += 1
+    return True
+
+
 cdef Reason price_of(Cursor cursor, Number* number) noexcept nogil:
     # What: [sign] digits [. digits] [e exponent] in units of 1e-9, never through a float; digits
     # alone are such units already. Zeros are counted and written when a digit follows them, so
@@ -151,6 +168,8 @@ cdef Reason price_of(Cursor cursor, Number* number) noexcept nogil:
     cdef const uint8_t* p
     cdef uint8_t digit
     cdef Reason reason
+    if usual_price(cursor, number):
+        return FINE
     if cursor.end - cursor.pos == N_MINIMUM and memcmp(cursor.pos, MINIMUM, N_MINIMUM) == 0:
         number.magnitude = <uint64_t>1 << 63
         number.negative = True
@@ -381,10 +400,34 @@ cdef Reason text_of(object value, bint latin, Cursor* cursor):
     return FINE
 
 
+cdef Reason put_bytes(
+    Kind kind, Cursor text, uint8_t* out, Py_ssize_t width, const uint8_t* absent
+) noexcept nogil:
+    # One value as text. Preconditions: out and absent have `width` bytes, 8 at most for numbers.
+    cdef Number number
+    cdef Reason reason
+    if text.pos == text.end:
+        memcpy(out, absent, width)
+        return FINE
+    if kind == TEXT:
+        return put_text(text, out, width)
+    if kind == CHAR:
+        return char_of(text, out)
+    if kind == PRICE:
+        reason = price_of(text, &number)
+    elif kind == TIME:
+        reason = time_of(text, &number)
+    else:
+        reason = integer_of(text, &number)
+    if reason != FINE:
+        return reason
+    return put_number(&number, kind == PRICE or kind == SIGNED, out, width)
+
+
 cdef Reason put(
     Kind kind, object value, bint latin, uint8_t* out, Py_ssize_t width, const uint8_t* absent
 ):
-    # One value. Preconditions: out and absent have `width` bytes, 8 at most for numbers.
+    # One value. Preconditions: as for `put_bytes`.
     cdef Cursor cursor
     cdef Number number
     cdef Reason reason
@@ -393,28 +436,26 @@ cdef Reason put(
         return FINE
     if PyUnicode_CheckExact(value):
         reason = text_of(value, latin, &cursor)
-        if reason != FINE:
-            return reason
-        if cursor.pos == cursor.end:
-            memcpy(out, absent, width)
-            return FINE
-        if kind == TEXT:
-            return put_text(cursor, out, width)
-        if kind == CHAR:
-            return char_of(cursor, out)
-        if kind == PRICE:
-            reason = price_of(cursor, &number)
-        elif kind == TIME:
-            reason = time_of(cursor, &number)
-        else:
-            reason = integer_of(cursor, &number)
-    elif PyLong_CheckExact(value) and kind <= UNSIGNED:
-        reason = number_of(value, &number)
-    else:
+        return put_bytes(kind, cursor, out, width, absent) if reason == FINE else reason
+    if not PyLong_CheckExact(value) or kind > UNSIGNED:
         return WRONG_TYPE
+    reason = number_of(value, &number)
     if reason != FINE:
         return reason
     return put_number(&number, kind == PRICE or kind == SIGNED, out, width)
+
+
+cdef int check_field(
+    int kind, Py_ssize_t width, Py_ssize_t at, Py_ssize_t stride
+) except -1:
+    # Whether values of a kind can be written to `width` bytes of records of `stride`.
+    if kind < 0 or kind > TEXT:
+        raise ValueError(f"no kind {kind} of values")
+    if width < 1 or (kind == CHAR and width != 1) or (kind <= UNSIGNED and width > 8):
+        raise ValueError(f"no field of kind {KINDS[kind]} has {width} bytes")
+    if stride < 1 or at < 0 or at + width > stride or stride > MAX_RECORD_SIZE:
+        raise ValueError(f"{width} bytes at {at} lie outside a record of {stride}")
+    return 0
 
 
 def fill_column(
@@ -427,12 +468,7 @@ def fill_column(
     cdef uint8_t* row
     cdef Sink sink
     cdef Reason reason
-    if kind < 0 or kind > TEXT:
-        raise ValueError(f"no kind {kind} of values")
-    if width < 1 or (kind == CHAR and width != 1) or (kind <= UNSIGNED and width > 8):
-        raise ValueError(f"no field of kind {KINDS[kind]} has {width} bytes")
-    if stride < 1 or at < 0 or at + width > stride or stride > MAX_RECORD_SIZE:
-        raise ValueError(f"{width} bytes at {at} lie outside a record of {stride}")
+    check_field(kind, width, at, stride)
     if out.shape[0] != n * stride:
         raise ValueError(f"{n} values for {out.shape[0]} bytes of {stride}-byte records")
     if n == 0:

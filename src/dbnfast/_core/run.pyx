@@ -237,6 +237,7 @@ def survey_run(
     return run, <int>summary.status
 
 
+@cython.final
 cdef class Survey:
     """A survey in parts, which may be made at the same time; see the stub."""
 

@@ -70,7 +70,21 @@ class Step(NamedTuple):
 
 
 @cache
-def _steps(layout: Layout, ts_out: bool) -> tuple[Step, ...]:
+def steps_of(layout: Layout, ts_out: bool) -> tuple[Step, ...]:
+    """
+    Say how each column of a layout is written.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the records.
+    ts_out : bool
+        Whether they end in a ts_out.
+
+    Returns
+    -------
+    tuple of Step
+    """
     steps = []
     for field in layout.all_fields(ts_out):
         if field.hidden and field.name != "ts_out":
@@ -86,7 +100,22 @@ def _steps(layout: Layout, ts_out: bool) -> tuple[Step, ...]:
 
 
 @cache
-def _blank(layout: Layout, ts_out: bool) -> Bytes:
+def blank_record(layout: Layout, ts_out: bool) -> Bytes:
+    """
+    Give a record that says nothing.
+
+    Parameters
+    ----------
+    layout : Layout
+        Its layout.
+    ts_out : bool
+        Whether it ends in a ts_out.
+
+    Returns
+    -------
+    ndarray of uint8
+        Read-only.
+    """
     return np.frombuffer(layout.undefined(ts_out).tobytes(), np.uint8)
 
 
@@ -231,6 +260,22 @@ def _expected(field: Field) -> str:
     return f"an integer from {low} to {high}"
 
 
+def implies_codes(layout: Layout) -> bool:
+    """
+    Say whether a code that text leaves out follows from other words.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the record.
+
+    Returns
+    -------
+    bool
+    """
+    return layout.rtypes[0] in _CODE_RULES and "code" in layout.by_name
+
+
 def _implied_codes(part: Part, latin: bool) -> list[Any]:
     # what old error and system records said in words only
     name, rules = _CODE_RULES[part.layout.rtypes[0]]
@@ -253,12 +298,12 @@ def _build(part: Part, ts_out: bool, rtype: int, latin: bool) -> tuple[Bytes, Fa
     size = layout.itemsize(ts_out)
     block = np.empty(part.n * size, np.uint8)
     rows = block.reshape(part.n, size)
-    rows[:] = _blank(layout, ts_out)
+    rows[:] = blank_record(layout, ts_out)
     columns = part.columns
-    if layout.rtypes[0] in _CODE_RULES and "code" in layout.by_name:
+    if implies_codes(layout):
         columns = {**columns, "code": _implied_codes(part, latin)}
     fault = None
-    for field, kind, absent in _steps(layout, ts_out):
+    for field, kind, absent in steps_of(layout, ts_out):
         values = columns.get(field.name)
         if field.name == "rtype":
             absent = bytes([rtype])
@@ -317,6 +362,26 @@ class TextParser(ABC):
         """
         if self.offset == 0 and piece[:3] == b"\xef\xbb\xbf":  # a byte order mark
             piece, self.offset = piece[3:], 3
+        quick, error = self._quick(piece), None
+        if quick is not None:
+            block, n, n_breaks = quick
+        else:
+            block, n, error = self._in_parts(piece)
+            n_breaks = piece.count(b"\n")
+        self.n += n
+        self.line += n_breaks
+        self.offset += len(piece)
+        return block, error
+
+    def _quick(self, piece: bytes) -> tuple[Bytes, int, int] | None:
+        """
+        Give the records of a piece in which nothing is unusual, where there is a quick way.
+
+        With them, how many records and line breaks there are.
+        """
+        return None
+
+    def _in_parts(self, piece: bytes) -> tuple[Bytes, int, InvalidRecordError | None]:
         parts, fault = self._parts(piece)
         ts_out = bool(self.target.ts_out)
         made = []
@@ -329,10 +394,7 @@ class TextParser(ABC):
                     fault = Fault(row, wrong.text)
         block, n = _join(made, None if fault is None else fault.row)
         error = None if fault is None else self._error(piece, fault, n)
-        self.n += n
-        self.line += piece.count(b"\n")
-        self.offset += len(piece)
-        return block, error
+        return block, n, error
 
     def _error(self, piece: bytes, fault: Fault, n: int) -> InvalidRecordError:
         at = self._place(piece, fault.row)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
+from dbnfast._core.lines import LinePlan
 from dbnfast.convert.from_text import (
     OLD_DEFINITION,
     Fault,
     Part,
     Target,
     TextParser,
+    blank_record,
+    implies_codes,
+    steps_of,
 )
 from dbnfast.convert.text_input import TextReader
 from dbnfast.enums import DBN_VERSION
@@ -21,6 +28,7 @@ from dbnfast.layouts import LAYOUTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dbnfast.arrays import Bytes
     from dbnfast.convert.text_input import Source
     from dbnfast.enums import RType, Schema
     from dbnfast.layout_types import Layout
@@ -32,6 +40,22 @@ _KNOWN: Final = {field.name for layout in LAYOUTS for field in layout.ordered} |
 
 def _reader(text: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), strict=True)
+
+
+@lru_cache(maxsize=16)
+def _plan(layout: Layout, ts_out: bool, header: tuple[str, ...], code: str, rtype: int) -> LinePlan:
+    # how the lines of a layout become records, all of them with the rtype that the text calls code
+    steps = {step.field.name: step for step in steps_of(layout, ts_out)}
+    blank = blank_record(layout, ts_out).copy()
+    blank[steps.pop("rtype").field.offset] = rtype
+    columns: list[tuple[int, int, bytes] | bytes | None] = []
+    for name in header:
+        step = steps.get(name)
+        if name == "rtype":
+            columns.append(code.encode())
+        else:
+            columns.append(step and (step.kind, step.field.offset, step.absent))
+    return LinePlan(blank.tobytes(), columns)
 
 
 class CsvParser(TextParser):
@@ -51,6 +75,45 @@ class CsvParser(TextParser):
         super().__init__(target)
         self._header: list[str] | None = None
         self._has_header = False  # whether the header is in the piece that is read
+        self._room = np.empty(0, np.uint8)  # for the records of a piece, again and again
+
+    def _quick(self, piece: bytes) -> tuple[Bytes, int, int] | None:
+        # Lines without quotes, all of one layout, all right: the core alone reads them. What is
+        # anything else is read again, row by row, and then it is found out what it is.
+        if b'"' in piece or (b"\r" in piece and piece.count(b"\r") != piece.count(b"\r\n")):
+            return None
+        header, body = self._header, piece
+        if header is None:
+            first, _, body = piece.partition(b"\n")
+            rows, fault = _rows(first.decode("latin-1"))
+            if len(rows) != 1 or fault is not None or self._wrong_header(rows[0]) is not None:
+                return None
+            header = rows[0]
+        line = body.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r").split(b",")
+        if len(line) != len(header):
+            return None
+        ts_out = self.target.ts_out
+        ts_out = "ts_out" in header if ts_out is None else ts_out
+        code = line[header.index("rtype")].decode("latin-1") if "rtype" in header else ""
+        try:
+            layout = self.target.layout(self.target.family(code), OLD_DEFINITION in header)
+        except ValueError:
+            return None
+        if implies_codes(layout):
+            return None
+        rtype = int(code) if code else self.target.rtype
+        plan = _plan(layout, ts_out, tuple(header), code, rtype)
+        size = layout.itemsize(ts_out)
+        # of empty values, commas and line breaks alone there could be so many
+        most = (len(body) // len(header) + 1) * size
+        if len(self._room) < most:
+            self._room = np.empty(most, np.uint8)
+        found = plan.fill(body, self._room)
+        if found is None:
+            return None
+        self._header, self.target.ts_out = header, ts_out
+        n, n_breaks = found
+        return self._room[: n * size].copy(), n, n_breaks + (body is not piece)
 
     def _parts(self, piece: bytes) -> tuple[list[Part], Fault | None]:
         rows, fault = _rows(piece.decode("latin-1"))

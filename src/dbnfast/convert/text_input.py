@@ -162,6 +162,8 @@ class _Cutter:
         at = text.rfind(b"\n")
         if not self._quotes:
             return at + 1
+        if b'"' not in text:
+            return 0 if self._open else at + 1
         behind = text.count(b'"', at + 1) % 2 == 1
         is_open = self._open ^ (text.count(b'"') % 2 == 1)
         self._open = is_open
