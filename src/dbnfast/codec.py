@@ -79,7 +79,7 @@ def scan(
 
     Notes
     -----
-    Source: ``docs/format.md``, "Stream anatomy" and "Compression".
+    Source: ``docs/format.md``, "Anatomy of a stream" and "Compression".
     """
     check_options(has_metadata, input_version, ts_out, on_truncated)
     view = as_bytes(buffer)

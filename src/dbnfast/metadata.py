@@ -97,7 +97,7 @@ class Metadata:
 
     Notes
     -----
-    Source: ``docs/format.md``, "Metadata header".
+    Source: ``docs/format.md``, "Metadata".
     """
 
     __slots__ = ("_fixed", "_header", "_lists", "_mappings")

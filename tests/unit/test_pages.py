@@ -179,3 +179,22 @@ def test_the_commands_write_what_they_name(here: Path, capfd: Capture) -> None:
     assert len(list((here / "parts").iterdir())) == 4  # instruments, of fixtures/MANIFEST.json
     assert len(dbnfast.scan((here / "es.dbn").read_bytes())) == 368
     assert dbnfast.read(here / "today.dbn.zst").counts[dbnfast.RType.TRADES] == 581
+
+
+def test_the_sections_that_docstrings_name_are_there() -> None:
+    titles = {
+        re.sub(r"^#+ [\d. ]*", "", line)
+        for page in pages()
+        for line in page.read_text("utf-8").splitlines()
+        if line.startswith("#")
+    }
+    named = [
+        " ".join(title.split())
+        for path in Path(dbnfast.__file__).parent.rglob("*.py")
+        for cited in re.findall(
+            r'docs/\w+\.md``,((?:\s+"[^"]+"(?: and)?)+)', path.read_text("utf-8")
+        )
+        for title in re.findall(r'"([^"]+)"', cited)
+    ]
+    assert len(named) >= 6
+    assert set(named) <= titles
