@@ -1,8 +1,9 @@
-"""Buffers of any kind as bytes."""
+"""Buffers of any kind as bytes, and bytes to whatever takes them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,3 +43,31 @@ def as_bytes(buffer: Buffer) -> memoryview:
         # numpy sees the bytes of items that memoryview.cast does not know
         view = memoryview(np.frombuffer(view, np.uint8))
     return view.toreadonly()
+
+
+def write_all(out: Any, data: memoryview) -> None:
+    """
+    Write to an object that may take less than it is given, as raw files do.
+
+    Parameters
+    ----------
+    out : writable
+        Its ``write`` says how many bytes it took; None from an object that is no raw file means
+        all.
+    data : memoryview of bytes
+        What to write.
+
+    Raises
+    ------
+    OSError
+        It takes no bytes.
+    """
+    while len(data):
+        written = out.write(data)
+        if written is None:
+            if isinstance(out, io.RawIOBase):
+                raise BlockingIOError("the output is non-blocking and takes no bytes now")
+            return
+        if not isinstance(written, int) or not 0 < written <= len(data):
+            raise OSError(f"write() took {written} of {len(data)} bytes")
+        data = data[written:]

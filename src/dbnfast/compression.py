@@ -414,7 +414,7 @@ def _inflate_growing(data: memoryview) -> Inflated:
             block[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
             end += len(piece)
     except DecompressionError as damage:
-        error = damage
+        error = damage.with_traceback(None)  # whose frame holds the error
     cut = None
     if error is None and inflater.in_frame:
         cut = f"the zstd frame at compressed byte {inflater.frame_at} is cut"

@@ -9,14 +9,13 @@ import numpy as np
 
 from dbnfast._core.scan import check_headers
 from dbnfast.arrays import layout_of_dtype, rtype_key
-from dbnfast.buffers import as_bytes
+from dbnfast.buffers import as_bytes, write_all
 from dbnfast.compression import Deflater
 from dbnfast.enums import Compression
 from dbnfast.errors import EncodeError
 from dbnfast.layouts import layout_for
 from dbnfast.messages import Record
 from dbnfast.metadata import Metadata
-from dbnfast.outputs import write_all
 from dbnfast.records import Records
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
+
+from dbnfast.buffers import write_all
 
 PathLike = str | os.PathLike[str]
 
@@ -53,34 +54,6 @@ def output(target: Any, mode: str = "w") -> Iterator[Any]:
         raise TypeError(f"{type(target).__name__} is neither a path nor writable")
     with replacing(target, force=mode == "w") as file:
         yield file
-
-
-def write_all(out: Any, data: memoryview) -> None:
-    """
-    Write to an object that may take less than it is given, as raw files do.
-
-    Parameters
-    ----------
-    out : writable
-        Its ``write`` says how many bytes it took; None from an object that is no raw file means
-        all.
-    data : memoryview of bytes
-        What to write.
-
-    Raises
-    ------
-    OSError
-        It takes no bytes.
-    """
-    while len(data):
-        written = out.write(data)
-        if written is None:
-            if isinstance(out, io.RawIOBase):
-                raise BlockingIOError("the output is non-blocking and takes no bytes now")
-            return
-        if not isinstance(written, int) or not 0 < written <= len(data):
-            raise OSError(f"write() took {written} of {len(data)} bytes")
-        data = data[written:]
 
 
 class _Given(io.RawIOBase):
@@ -280,4 +253,4 @@ def temporary(folder: Path) -> Path:
     Path
         A new name, short whatever the file's own.
     """
-    return folder / f".dbnfast-{secrets.token_hex(8)}.part"
+    return folder / f".dbnfast-{os.urandom(8).hex()}.part"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dbnfast._core.copy import Plan, fill
-from dbnfast._core.run import Owner, Run, Survey, survey_run
+from dbnfast._core.run import Run, Survey, owned, survey_run
 from dbnfast._core.scan import likely_start
 from dbnfast.programs import SIZES
 from dbnfast.threads import each, shares
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Run)
 
-PART: Final = 16 << 20  # bytes that are worth a thread of their own
+PART: Final = 8 << 20  # bytes that are worth a thread of their own
 
 
 def survey(
@@ -51,8 +51,7 @@ def survey(
     """
     n = shares(end - start, PART)
     if n > 1:
-        if type(owner) is not bytes:
-            owner = Owner(owner)  # each thread has views of its own
+        owner = owned(owner)  # each thread has views of its own
         starts = _starts(memoryview(owner)[:end], start, n, ts_out)
         if len(starts) > 1:
             parts = Survey(owner, starts, end, SIZES, ts_out)

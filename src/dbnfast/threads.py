@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from _thread import allocate_lock, start_new_thread
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable, Iterable
-    from threading import Thread
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST: Final = 16  # threads at one piece of work: memory is busy with fewer
+MOST: Final = 16  # threads that read or write memory: fewer keep it busy
 
 
 def cores() -> int:
@@ -32,7 +34,7 @@ def cores() -> int:
 
 def shares(amount: int, least: int) -> int:
     """
-    Say over how many threads work is worth spreading.
+    Say over how many threads work that moves memory is worth spreading.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def shares(amount: int, least: int) -> int:
 
 def each(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     """
-    Do work on several parts, a few at the same time.
+    Do work on several parts, as many at the same time as there are processors.
 
     Parameters
     ----------
@@ -70,13 +72,15 @@ def each(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     Raises
     ------
     BaseException
-        What the first of the parts that failed raised. No thread is at work any more then.
+        An interrupt, or what the first of the parts that failed raised. No thread is at work any
+        more then.
     """
     todo = deque(enumerate(parts))
+    n = len(todo)
     made: dict[int, R] = {}
     failed: dict[int, BaseException] = {}
 
-    def run() -> None:
+    def take() -> None:
         while todo:
             try:
                 index, part = todo.popleft()
@@ -88,26 +92,58 @@ def each(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
                 failed[index] = error
                 todo.clear()
 
-    threads = _started(run, min(len(todo), cores(), MOST) - 1)
-    run()
-    for thread in threads:
-        thread.join()
+    ends: list[LockType] = []  # one for each thread, held until it has ended
+    try:
+        _start(take, min(n, cores()) - 1, ends)
+        take()
+        for end in ends:
+            with end:
+                pass
+    except BaseException:
+        todo.clear()
+        _outlast(ends)
+        raise
     if failed:
-        raise failed[min(failed)]
-    return [made[index] for index in range(len(made))]
+        _raise(failed)
+    return [made[index] for index in range(n)]
 
 
-def _started(run: Callable[[], None], n: int) -> list[Thread]:
-    if n < 1:
-        return []
-    import threading  # numpy alone does not
-
-    threads = []
-    for _ in range(n):
-        thread = threading.Thread(target=run, name="dbnfast-share")
+def _start(take: Callable[[], None], n: int, ends: list[LockType]) -> None:
+    # Threads as the interpreter has them: threading would wait until each has begun, and with
+    # that for the GIL; and where the interpreter ends it can neither be imported nor start any.
+    def run(end: LockType) -> None:
         try:
-            thread.start()
-        except RuntimeError:  # the interpreter shuts down, or the system has no more threads
-            break
-        threads.append(thread)
-    return threads
+            take()
+        finally:
+            end.release()
+
+    for _ in range(0 if sys.is_finalizing() else n):
+        end = allocate_lock()
+        end.acquire()
+        try:
+            start_new_thread(run, (end,))
+        except RuntimeError:  # the interpreter ends, or the system has no more threads
+            return
+        ends.append(end)
+
+
+def _outlast(ends: list[LockType]) -> None:
+    # wait for all threads, whatever interrupts come meanwhile
+    for end in ends:
+        while True:
+            try:
+                with end:
+                    break
+            except KeyboardInterrupt:
+                continue
+
+
+def _raise(failed: dict[int, BaseException]) -> None:
+    interrupts = [error for error in failed.values() if not isinstance(error, Exception)]
+    try:
+        raise interrupts[0] if interrupts else failed[min(failed)]
+    finally:
+        # the error's traceback leads to what holds it: without this it would live on, and with it
+        # all that the work held
+        failed.clear()
+        interrupts.clear()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import signal
 import struct
+import subprocess
+import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -138,14 +144,127 @@ def test_what_fails_first_in_order_is_raised_and_no_thread_is_left(
 
 
 def test_without_threads_to_start_the_caller_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(thread: threading.Thread) -> None:
+    def refused(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threads, "cores", lambda: 4)
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(threads, "start_new_thread", refused)
     assert threads.each(lambda part: (part, threading.get_ident()), range(6)) == [
         (part, threading.get_ident()) for part in range(6)
     ]
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_an_error_keeps_nothing_alive(monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+
+    class Block:
+        pass
+
+    block = Block()
+    alive = weakref.ref(block)
+
+    def work(index: int, held: Block = block) -> None:
+        meeting.wait()
+        if index == part:
+            raise KeyError(index)
+
+    del block
+    meeting = threading.Barrier(3, timeout=30)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(KeyError):
+            threads.each(work, range(3))
+        del work
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_an_interrupt_comes_out_when_all_threads_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    began, go_on, done = threading.Event(), threading.Event(), []
+
+    def work(part: int) -> None:
+        if part:
+            began.set()
+            go_on.wait(30)
+            done.append(part)
+            return
+        began.wait(30)
+        threading.Timer(0.2, go_on.set).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.each(work, range(9))
+    assert 1 <= len(done) <= 2  # those that were under way have ended, no other was begun
+    n = len(done)
+    time.sleep(0.05)
+    assert len(done) == n
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal is sent")
+def test_an_interrupt_while_waiting_waits_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    ended: list[int] = []
+
+    def work(part: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            other.wait(30)  # the other thread has the other part
+            return
+        other.set()
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        ended.append(part)
+
+    other = threading.Event()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threads.each(work, range(2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(ended) == 1
+
+
+def test_an_interrupt_is_told_before_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    meeting = threading.Barrier(2, timeout=30)
+
+    def work(part: int) -> None:
+        meeting.wait()
+        raise KeyboardInterrupt if part else ValueError
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.each(work, range(2))
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_buffers_are_read_while_the_interpreter_ends(cyclic: bool) -> None:
+    # nothing can be imported any more, and a thread would never run
+    program = f"""
+import dbnfast, os
+from dbnfast import passes, threads
+passes.PART = 4800
+threads.cores = (4).__int__
+class Last:
+    def __init__(self):
+        self.scan, self.write = dbnfast.scan, os.write
+        self.data = dbnfast.empty("trades", 1000).tobytes()
+    def __del__(self):
+        self.write(1, b"%d" % len(self.scan(self.data, has_metadata=False)))
+last = Last()
+if {cyclic}:
+    last.itself = last
+"""
+    made = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
+    assert (made.returncode, made.stdout, made.stderr) == (0, b"1000", b"")
 
 
 # --- the survey -------------------------------------------------------------------------------
@@ -237,6 +356,22 @@ def test_equal_records_in_parts_are_a_view(parts: Callable[[int, int], None]) ->
     assert array.dtype == whole.dtype
     assert (array == whole).all()
     assert [len(run) for run in records.runs()] == [1000]
+
+
+def test_slices_keep_the_owner_itself(parts: Callable[[int, int], None]) -> None:
+    parts(10_000, 2)
+    records = dbnfast.scan(bytearray(streams.header(schema=None) + mixture(1000)))
+    assert records[1:]._owner is records._owner
+    assert records[1:][1:]._owner is records._owner
+
+
+def test_a_length_that_is_a_lie_is_not_believed() -> None:
+    class Liar(bytearray):
+        def __len__(self) -> int:
+            return 10**10
+
+    with pytest.raises(ValueError, match="no parts of 48 bytes"):
+        Survey(Liar(48), [0, 10**9 - 48], 10**9, SIZES, False)
 
 
 def test_a_survey_holds_what_it_looks_at_and_runs_keep_it() -> None:

@@ -8,7 +8,7 @@ cdef class Owner:
     cdef Py_buffer held
 
 
-cdef object owned(object source)
+cpdef object owned(object source)
 
 
 cdef class Run:

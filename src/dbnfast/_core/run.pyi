@@ -31,6 +31,9 @@ class Owner:
     def constant(self) -> bool:
         """Whether nobody may write to the bytes, not even who made them."""
 
+def owned(source: Any) -> bytes | Owner:
+    """Give what runs may keep of a buffer: itself where it is bytes or an Owner, else an Owner."""
+
 @disjoint_base
 class Run:
     """A run of whole records in one buffer, and what is needed to see them."""

@@ -103,8 +103,8 @@ cdef int fill_view(PyObject* owner, Py_buffer* view, int flags) noexcept:
 (<TypeWithBuffer*>Owner).tp_as_buffer.bf_getbuffer = fill_view
 
 
-cdef object owned(object source):
-    # What runs may keep of a buffer.
+cpdef object owned(object source):
+    """Give what runs may keep of a buffer; see the stub."""
     return source if type(source) is bytes or type(source) is Owner else Owner(source)
 
 
@@ -256,8 +256,8 @@ cdef class Survey:
         self.sizes = sizes
         self.ts_out = ts_out
         places = [*starts, end]
-        if len(places) < 2 or places != sorted(places) or not 0 <= places[0] <= end <= len(owner):
-            raise ValueError(f"no parts of {len(owner)} bytes: {places}")
+        if len(places) < 2 or places != sorted(places) or not 0 <= places[0] <= end <= self.data.shape[0]:
+            raise ValueError(f"no parts of {self.data.shape[0]} bytes: {places}")
         self.parts = <Summary*>calloc(len(places) - 1, sizeof(Summary))
         self.places = <Py_ssize_t*>calloc(len(places), sizeof(Py_ssize_t))
         if self.parts == NULL or self.places == NULL:

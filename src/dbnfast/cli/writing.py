@@ -10,8 +10,9 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+from dbnfast.buffers import write_all
 from dbnfast.cli.output import explain
-from dbnfast.outputs import replacing, write_all
+from dbnfast.outputs import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

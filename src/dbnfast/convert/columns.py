@@ -21,6 +21,7 @@ from dbnfast._core.columns import (
     text_bytes,
     text_offsets,
 )
+from dbnfast._core.run import Owner
 from dbnfast.arrays import layout_of_dtype, rtype_key
 from dbnfast.buffers import as_bytes
 from dbnfast.errors import MixedRecordsError
@@ -260,7 +261,8 @@ def make(rows: Rows, requests: Sequence[Request]) -> Made:
             for r, part in zip(requests, parts, strict=True)
         ],
     )
-    counts = spread(rows.n, lambda first, last: plan.run(rows.data, first, last))
+    data: Any = Owner(rows.data)  # threads share no memoryview
+    counts = spread(rows.n, lambda first, last: plan.run(data, first, last))
     nulls = [sum(count) for count in zip(*counts, strict=True)]
     return Made(
         {r.name: part.view(r.dtype()) for r, part in zip(requests, parts, strict=True)},

@@ -15,10 +15,10 @@ import numpy as np
 
 from dbnfast._core.text import Symbols, TextPlan, TextProgram, write_rows
 from dbnfast.arrays import as_rtype
+from dbnfast.buffers import write_all
 from dbnfast.convert.text_programs import TextOptions, columns, csv_text, json_text, text_program
 from dbnfast.enums import DBN_VERSION
 from dbnfast.layouts import layout_by_size, layout_for
-from dbnfast.outputs import write_all
 from dbnfast.programs import SIZES
 from dbnfast.records import Records, empty_records
 from dbnfast.threads import cores

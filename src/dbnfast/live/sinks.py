@@ -12,9 +12,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dbnfast.buffers import write_all
 from dbnfast.live.events import Reconnected
 from dbnfast.live.log import log
-from dbnfast.outputs import write_all
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
