@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -13,13 +15,20 @@ from dbnfast.lookups import Numbers, check_records, codes_of_table, mapping_symb
 from dbnfast.merging import record_types
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.symbology import SymbolMap
+from dbnfast.times import DAY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dbnfast.metadata import Metadata
     from dbnfast.records import Records
 
     Column = np.ndarray[tuple[int], np.dtype[Any]]
     Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
+
+
+EPOCH: Final = datetime.date(1970, 1, 1)
+LAST: Final = (datetime.date(2262, 1, 1) - EPOCH).days  # what pandas has a time for
 
 
 class Resolver:
@@ -226,3 +235,63 @@ def resolver(
 
 def _names_ids(metadata: Metadata) -> bool:
     return SType.INSTRUMENT_ID in (metadata.stype_in, metadata.stype_out)
+
+
+def is_live(metadata: Metadata) -> bool:
+    """
+    Tell whether a header is one of a live stream, whose symbols come in mapping records.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+
+    Returns
+    -------
+    bool
+    """
+    return metadata.schema is None and metadata.stype_in is None
+
+
+def with_mappings(metadata: Metadata, blocks: Iterable[Records]) -> Metadata:
+    """
+    Put into a header what mapping records say, for records that go on without these.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header of a live stream.
+    blocks : iterable of Records
+        The stream, or its mapping records.
+
+    Returns
+    -------
+    Metadata
+        With intervals of whole days: an id's first symbol holds from the beginning of time, a
+        later one from the day of its ts_event. Ids that no record names keep what the header
+        says of them.
+    """
+    changes: dict[int, list[tuple[int, str]]] = {}
+    for block in blocks:
+        if not any(rtype == RType.SYMBOL_MAPPING for rtype, _, _ in block._groups):
+            continue
+        array = block.array(RType.SYMBOL_MAPPING)
+        symbols = mapping_symbols(array, text=False)
+        days = (array["ts_event"] // np.uint64(DAY)).tolist()
+        for id_, day, symbol in zip(array["instrument_id"].tolist(), days, symbols, strict=True):
+            known = changes.setdefault(id_, [])
+            if symbol and (not known or known[-1][1] != symbol):
+                known.append((day if known else 0, symbol))
+    if metadata.stype_out != SType.INSTRUMENT_ID or not changes:
+        return metadata
+    rows: dict[str, list[tuple[datetime.date, datetime.date, str]]] = {}
+    for raw, intervals in metadata._mapping_rows():
+        rows[raw] = [own for own in intervals if not own[2].isdigit() or int(own[2]) not in changes]
+    for id_, known in changes.items():
+        for (first, symbol), (last, _) in pairwise([*known, (LAST, "")]):
+            if first < last:
+                days_of = (EPOCH + datetime.timedelta(first), EPOCH + datetime.timedelta(last))
+                rows.setdefault(symbol, []).append((*days_of, str(id_)))
+    return metadata.replace(
+        mappings=[{"raw_symbol": raw, "intervals": own} for raw, own in rows.items() if own]
+    )

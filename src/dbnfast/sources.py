@@ -203,6 +203,12 @@ class MemorySource(Source):
         self._records: Records | None = None
         super().__init__(type(data).__name__, on_truncated)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_data": bytes(memoryview(self._data)), "_records": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _data=Owner(state["_data"]))
+
     @property
     def nbytes(self) -> int:
         """Bytes of the buffer."""

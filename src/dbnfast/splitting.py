@@ -7,6 +7,7 @@ import datetime
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
@@ -16,11 +17,12 @@ import numpy as np
 from dbnfast.arrays import rtype_key
 from dbnfast.compression import Deflater
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, Compression, RType, Schema
+from dbnfast.errors import DecodeError
 from dbnfast.merging import dealt, index_times, instrument_ids, ranked, record_types
 from dbnfast.outputs import check_free, temporary, writer
 from dbnfast.reader import iter_decode
 from dbnfast.records import Records
-from dbnfast.resolving import resolver
+from dbnfast.resolving import is_live, resolver, with_mappings
 
 if TYPE_CHECKING:
     from dbnfast.inputs import OnTruncated
@@ -93,15 +95,46 @@ def split(
     ``<dataset>.<schema>.dbn``, with ``.zst`` behind compressed ones. What file systems do not
     like in a symbol is percent-encoded, and what would be too long is cut; names that are then
     equal, but for case, end in ``~2`` and so on. The mapping records of live streams are records
-    as any other: a part of another day or schema does not have them. A compressed part that was
-    not written in one go has several zstd frames.
+    as any other: a part of another day or schema does not have them. What they say is in the
+    headers of all parts, by whole days; of a readable, what the first `BLOCK` bytes of records
+    say. A compressed part that was not written in one go has several zstd frames.
     """
     with iter_decode(source, max_bytes=BLOCK, on_truncated=on_truncated) as reader:
         if compression is None:
             compression = reader.compression
         return split_records(
-            reader, reader.metadata, directory, by=by, compression=compression, force=force
+            reader,
+            reader.metadata,
+            directory,
+            by=by,
+            compression=compression,
+            force=force,
+            mappings=mapping_records(source),
         )
+
+
+def mapping_records(source: Source) -> Iterator[Records]:
+    """
+    Read the mapping records of a live stream, before it is read for everything else.
+
+    Parameters
+    ----------
+    source : path or readable
+        Of a readable, or a pipe, nothing can be read before.
+
+    Yields
+    ------
+    Records
+        Up to the stream's end, or to damage, which whoever reads the rest will find.
+    """
+    if not isinstance(source, str | os.PathLike) or not os.path.isfile(source):
+        return
+    with (
+        contextlib.suppress(DecodeError),
+        iter_decode(source, schema=RType.SYMBOL_MAPPING, on_truncated="ignore") as reader,
+    ):
+        if reader.metadata is not None and is_live(reader.metadata):
+            yield from reader
 
 
 def split_records(
@@ -112,6 +145,7 @@ def split_records(
     by: By = "day",
     compression: Compression | str = "none",
     force: bool = False,
+    mappings: Iterable[Records] = (),
 ) -> list[Path]:
     """
     Write records to several files.
@@ -124,6 +158,8 @@ def split_records(
         Their header; None cannot be split.
     directory, by, compression, force
         As `split` takes them.
+    mappings : iterable of Records
+        The mapping records of a live stream. Those of the first block count in any case.
 
     Returns
     -------
@@ -143,6 +179,10 @@ def split_records(
         raise ValueError(f"by is {by!r}, expected 'day', 'symbol' or 'schema'")
     if metadata is None:
         raise ValueError("records without metadata cannot be split into files")
+    blocks = iter(blocks)
+    first = list(islice(blocks, 1))
+    if is_live(metadata):
+        metadata = with_mappings(metadata, chain(mappings, first))
     splitter: _ByDay | _BySymbol | _BySchema = _SPLITTERS[by](metadata)
     folder = Path(directory)
     if folder.exists() and not folder.is_dir():
@@ -151,7 +191,7 @@ def split_records(
     suffix = ".dbn.zst" if Compression(compression) == Compression.ZSTD else ".dbn"
     parts = _Parts(folder, suffix, Compression(compression), force)
     try:
-        for records in blocks:
+        for records in chain(first, blocks):
             for key, part in splitter.parts(records):
                 if key not in parts:
                     parts.begin(key, splitter.name(key), splitter.metadata(key))

@@ -24,6 +24,7 @@ from dbnfast.enums import Compression, PriceType, RType, Schema
 from dbnfast.errors import DecodeError
 from dbnfast.extras import require
 from dbnfast.outputs import output
+from dbnfast.resolving import is_live, with_mappings
 from dbnfast.sources import sources_of
 from dbnfast.store_data import BLOCK, StoreData
 
@@ -585,7 +586,10 @@ class Store(StoreData):
                     while part := file.read(1 << 20):
                         out.write(part)
                 return
-            with Encoder(out, self._metadata, compression=kind) as encoder:
+            metadata = self._metadata
+            if is_live(metadata):  # a filter, or the order of time, parts records from mappings
+                metadata = with_mappings(metadata, self._mapping_blocks())
+            with Encoder(out, metadata, compression=kind) as encoder:
                 for block in self._blocks(BLOCK):
                     encoder.write(block)
 
@@ -649,26 +653,27 @@ class Store(StoreData):
         shown = ", ".join(symbols[:SHOWN_SYMBOLS])
         if len(symbols) > SHOWN_SYMBOLS:
             shown += f" and {len(symbols) - SHOWN_SYMBOLS:,} more"
-        if self._counts is None and self.nbytes > COUNT_AT_MOST:
-            counts = "not counted"
-        else:
-            counts = self._counted()
+        counts, size = self._counted()
         return [
             ("dataset", self.dataset),
             ("schema", "mixed" if self.schema is None else str(self.schema)),
             ("range", f"{self.start} to {'open' if self.end is None else self.end}"),
             ("records", counts or "none"),
             ("symbols", shown or "none"),
-            ("size", f"{self.nbytes:,} bytes, {self.compression}"),
+            ("size", f"{size}, {self.compression}"),
             ("version", f"{metadata.version}{', ts_out' if metadata.ts_out else ''}"),
         ]
 
-    def _counted(self) -> str:
+    def _counted(self) -> tuple[str, str]:
+        size = "size unknown"
         try:
+            size = f"{self.nbytes:,} bytes"
+            if self._counts is None and self.nbytes > COUNT_AT_MOST:
+                return "not counted", size
             counts = self.counts
         except (DecodeError, OSError) as error:  # a repr never raises
-            return f"not readable ({error})"
-        return ", ".join(f"{n:,} {_named(rtype)}" for rtype, n in counts.items())
+            return f"not readable ({error})", size
+        return ", ".join(f"{n:,} {_named(rtype)}" for rtype, n in counts.items()), size
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name}={value}" for name, value in self._described()[:5])

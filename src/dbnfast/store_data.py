@@ -23,7 +23,7 @@ from dbnfast.merging import (
 )
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.records import Records, empty_records
-from dbnfast.resolving import Ahead, Resolver
+from dbnfast.resolving import Ahead, Resolver, is_live
 from dbnfast.sources import FileSource
 from dbnfast.symbology import SymbolMap, resolved
 from dbnfast.times import as_datetime64
@@ -70,6 +70,14 @@ def overlapping(sources: Sequence[Source]) -> Iterator[list[Source]]:
         yield group
 
 
+def _as_shared(schema: Any) -> Any:
+    # Where no schema is the store's own, each of tbbo and mbp-1 means the rtype that both have,
+    # whatever a single file's own schema is.
+    if isinstance(schema, list):
+        return [_as_shared(one) for one in schema]
+    return RType.MBP_1 if as_rtype(schema)[1] == RType.MBP_1 else schema
+
+
 class StoreData:
     """
     What a store holds: its metadata, and its records in order.
@@ -98,6 +106,9 @@ class StoreData:
         self._json: list[Mapping[str, Any]] = []
         self._map: SymbolMap | None = None
         self._counts: dict[RType | int, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}  # made again where it is needed
 
     @property
     def metadata(self) -> Metadata:
@@ -260,6 +271,8 @@ class StoreData:
         for name in ("schema", "instrument_ids", "publishers"):
             if not isinstance(wanted.get(name, ""), str | bytes | int | np.integer):
                 wanted[name] = list(wanted[name])  # it is read more than once
+        if self.schema is None and "schema" in wanted:
+            wanted["schema"] = _as_shared(wanted["schema"])
         if wanted and self._wanted:
             raise ValueError("the store is filtered already; filter the one it was made of")
         Filter(self.schema, **wanted)  # says now what is wrong
@@ -273,9 +286,15 @@ class StoreData:
     def _blocks(self, max_bytes: int, mappings: bool = False) -> Iterator[Records]:
         # the records in order, in blocks, as they are in a single source; with `mappings` the
         # mapping records too that a filter leaves out
-        wanted = self._wanted
-        if mappings:
-            wanted = {**wanted, "also": RType.SYMBOL_MAPPING}
+        also = {"also": RType.SYMBOL_MAPPING} if mappings else {}
+        return self._passing_blocks(max_bytes, {**self._wanted, **also})
+
+    def _mapping_blocks(self) -> Iterator[Records]:
+        # the mapping records of live data, whatever the filter; of other data there are none
+        if is_live(self._metadata):
+            yield from self._passing_blocks(BLOCK, {"schema": RType.SYMBOL_MAPPING})
+
+    def _passing_blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
         if len(self._sources) == 1:
             yield from self._sources[0].blocks(max_bytes, wanted)
             return
@@ -427,21 +446,27 @@ class StoreData:
 
     def symbol_map(self) -> SymbolMap:
         """
-        Return the symbol mappings of the metadata and those that were added.
+        Return the symbol mappings of the metadata, those of live data and those that were added.
 
         Returns
         -------
         SymbolMap
-            A new one.
+            A new one. For live data all mapping records are read; see
+            `SymbolMap.insert_symbol_mapping_msg` for when each holds.
 
         Raises
         ------
         ValueError
             Neither stype_in nor stype_out is ``instrument_id``, or an interval cannot be.
         """
+        return self._known_map(self._mapping_blocks())
+
+    def _known_map(self, mapping_records: Iterable[Records]) -> SymbolMap:
         made = SymbolMap()
         if self._metadata._n_mappings:
             made.insert_metadata(self._metadata)
+        for block in mapping_records:
+            made.insert_symbol_mapping_msg(block)
         for added in self._json:
             made.insert_json(added)
         return made
@@ -451,7 +476,7 @@ class StoreData:
             return None
         known = self._map
         if known is None:
-            known = self._map = self.symbol_map()
+            known = self._map = self._known_map(())  # what records say is followed as it comes
         if self.schema is not None:
             return Resolver(known, live=False)  # without mappings, nothing has a symbol
         return Resolver(known, live=True, text=text)

@@ -8,7 +8,7 @@ from dbnfast.cli.output import put, talk
 from dbnfast.cli.writing import Progress, blame, plural
 from dbnfast.compression import detect
 from dbnfast.errors import DbnError
-from dbnfast.splitting import BLOCK, split_records
+from dbnfast.splitting import BLOCK, mapping_records, split_records
 
 if TYPE_CHECKING:
     from dbnfast.cli.output import Input
@@ -48,6 +48,7 @@ def run(source: Input, folder: str, *, by: By, zstd: bool | None, force: bool) -
                 by=by,
                 compression="zstd" if zstd else "none",
                 force=force,
+                mappings=mapping_records(source.name),
             )
     except (DbnError, OSError) as error:
         return blame(source.name, error)
