@@ -989,7 +989,7 @@ def test_the_core_checks_every_size() -> None:
 
     def fill(
         kind: int, values: Any, stride: int, at: int, absent: bytes, block: Any = out
-    ) -> tuple[int, int]:
+    ) -> tuple[int, int, int]:
         return parse.fill_column(kind, values, False, block, stride, at, absent)
 
     for kind, values, stride, at, absent, why in (
@@ -1010,16 +1010,31 @@ def test_the_core_checks_every_size() -> None:
     assert out == bytes(40)
     with pytest.raises((TypeError, BufferError)):
         fill(kinds["time"], [1] * 2, 20, 0, bytes(8), bytes(40))
-    assert fill(kinds["time"], [], 20, 0, bytes(8), bytearray()) == (-1, 0)
-    assert fill(kinds["signed"], [-2, 3], 20, 12, bytes(4)) == (-1, 0)
+    assert fill(kinds["time"], [], 20, 0, bytes(8), bytearray()) == (-1, 0, 0)
+    assert fill(kinds["signed"], [-2, 3], 20, 12, bytes(4)) == (-1, 0, 0)
     assert out == bytes(12) + b"\xfe\xff\xff\xff" + bytes(16) + b"\x03" + bytes(7)
     reasons = {name: index for index, name in enumerate(parse.REASONS)}
     surrogate = "\ud800"
-    assert fill(kinds["text"], ["a", surrogate], 20, 0, bytes(9)) == (1, reasons["cannot be read"])
+    unreadable = reasons["cannot be read"]
+    assert fill(kinds["text"], ["a", surrogate], 20, 0, bytes(9)) == (1, unreadable, 0)
     assert parse.fill_column(kinds["text"], ["\u20ac"], True, bytearray(9), 9, 0, bytes(9)) == (
         0,
-        reasons["cannot be read"],
+        unreadable,
+        0,
     )
+    for prices, forms in (
+        (["", None, "0", 0, "-0"], 0),
+        (["1.0", "0"], 1),
+        (["0.0"], 1),
+        (["1e2"], 1),
+        (["--9223372036.-854775808"], 1),
+        (["1"], 2),
+        ([-1, "0"], 2),
+        (["1", "1.5"], 3),
+        (["1.5", 1], 3),
+    ):
+        block = bytearray(8 * len(prices))
+        assert fill(kinds["price"], prices, 8, 0, bytes(8), block) == (-1, 0, forms)
 
 
 def test_a_list_that_changes_its_length_is_refused() -> None:
@@ -1170,21 +1185,21 @@ PLAN = (bytes(16), [(parse.KINDS.index("unsigned"), 8, bytes(8)), b"7", None])
 @pytest.mark.parametrize(
     ("lines", "found"),
     [
-        (b"", (0, 0)),
-        (b"5,7,x\n", (1, 1)),
-        (b"5,7,x\r\n\n\r\n6,7,", (2, 3)),
-        (b",7,x", (1, 0)),
+        (b"", (0, 0, 0)),
+        (b"5,7,x\n", (1, 1, 0)),
+        (b"5,7,x\r\n\n\r\n6,7,", (2, 3, 0)),
+        (b",7,x", (1, 0, 0)),
         (b"5,7\n", None),
         (b"5,7,x,\n", None),
         (b"5,8,x\n", None),
         (b"5,77,x\n", None),
         (b"a,7,x\n", None),
-        (b"5,7," + 65_531 * b"x" + b"\n", (1, 1)),
+        (b"5,7," + 65_531 * b"x" + b"\n", (1, 1, 0)),
         (b"5,7," + 65_533 * b"x" + b"\n", None),
         (b"5,7,x\n" * 3, None),
     ],
 )
-def test_plan_of_lines(lines: bytes, found: tuple[int, int] | None) -> None:
+def test_plan_of_lines(lines: bytes, found: tuple[int, int, int] | None) -> None:
     out = np.zeros(32, np.uint8)
     assert LinePlan(*PLAN).fill(lines, out) == found
     if found is not None and found[0] == 2:
@@ -1205,3 +1220,42 @@ def test_plan_of_lines(lines: bytes, found: tuple[int, int] | None) -> None:
 def test_plans_that_cannot_be(blank: bytes, columns: list[Any], why: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
         LinePlan(blank, columns)
+
+
+# whole numbers among decimals
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("max_bytes", [1, 300, 1 << 20])
+@pytest.mark.parametrize(
+    ("prices", "bad", "why"),
+    [
+        (["1.5", "", "0", "4799", "2.5"], 3, "price '4799' is in units of 1e-9, other prices are"),
+        (["4799", "0", "4799.25"], 2, "price '4799.25' is a decimal, other prices are in units of"),
+        (["1e3", "-7"], 1, "price '-7' is in units of 1e-9, other prices are decimals"),
+    ],
+)
+def test_prices_of_csv_are_of_one_form(
+    prices: list[str], bad: int, why: str, max_bytes: int, quoted: bool
+) -> None:
+    rows = [csv_with(price=price).splitlines()[1].decode() for price in prices]
+    if quoted:
+        rows = [row.replace(",T,", ',"T",') for row in rows]
+    text = csv_of(*rows)
+    found, error = streams.read_blocks(iter_csv(text, max_bytes=max_bytes))
+    assert isinstance(error, InvalidRecordError)
+    at = len(csv_of(*rows[:bad]))
+    assert str(error).startswith(f"line {bad + 2} at byte {at}: {why}")
+    assert found == from_csv(csv_of(*rows[:bad])).tobytes()
+
+
+def test_prices_of_one_record_are_of_one_form() -> None:
+    bars = "rtype,ts_event,open,high,low,close,volume"
+    row = "33,1,{},2.5,1.5,2.25,7"
+    assert len(from_csv(csv_of(row.format("2.0"), head=bars))) == 1
+    with pytest.raises(InvalidRecordError, match=r"^line 2 .*high '2.5' is a decimal"):
+        from_csv(csv_of(row.format("2"), head=bars))
+    with pytest.raises(InvalidRecordError, match=r"^line 3 .*close 'x' cannot be read"):
+        from_csv(csv_of(row.format("2.0"), row.format("2.0").replace("2.25", "x"), head=bars))
+    with pytest.raises(InvalidRecordError, match=r"^line 3 .*high '2.5' is a decimal"):
+        from_csv(csv_of("33,1,2,3,4,5,7", row.format("2").replace("2.25", "x"), head=bars))

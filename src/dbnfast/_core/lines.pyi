@@ -21,7 +21,7 @@ class LinePlan:
     def __new__(
         cls, blank: bytes, columns: Sequence[tuple[int, int, bytes] | bytes | None]
     ) -> Self: ...
-    def fill(self, data: Buffer, out: Buffer) -> tuple[int, int] | None:
+    def fill(self, data: Buffer, out: Buffer) -> tuple[int, int, int] | None:
         """
         Make records of lines.
 
@@ -35,8 +35,9 @@ class LinePlan:
 
         Returns
         -------
-        n_records, n_breaks : int, or None
-            How many records and line breaks there are. None where a line is longer than 64 KiB or
+        n_records, n_breaks, forms : int, or None
+            How many records and line breaks there are, and the forms of prices, as
+            `parse.fill_column` gives them. None where a line is longer than 64 KiB or
             has another number of values, a value cannot be read or is not what is expected, or
             `out` is full; what `out` then has is of no use.
         """

@@ -86,10 +86,11 @@ cdef class LinePlan:
         cdef Cursor text, line
         cdef Sink sink
         cdef Py_ssize_t size = len(self.blank), n = 0, n_breaks = 0
+        cdef int forms = 0
         cdef bint fine = True
         cdef const uint8_t* blank = <const uint8_t*>PyBytes_AS_STRING(self.blank)
         if data.shape[0] == 0:
-            return 0, 0
+            return 0, 0, 0
         text.pos = &data[0]
         text.end = text.pos + data.shape[0]
         sink.pos = sink.end = NULL
@@ -102,12 +103,12 @@ cdef class LinePlan:
                 if line.pos != line.end and load_u8(line.end - 1) == c"\r":
                     line.end -= 1
                 if line.pos != line.end:
-                    fine = self.fill_line(line, blank, size, &sink)
+                    fine = self.fill_line(line, blank, size, &sink, &forms)
                     n += 1
-        return (n, n_breaks) if fine else None
+        return (n, n_breaks, forms) if fine else None
 
     cdef bint fill_line(
-        self, Cursor line, const uint8_t* blank, Py_ssize_t size, Sink* sink
+        self, Cursor line, const uint8_t* blank, Py_ssize_t size, Sink* sink, int* forms
     ) noexcept nogil:
         # What: one line; is it a record? Cost: one search for each comma, and the values.
         cdef Cursor value
@@ -126,7 +127,7 @@ cdef class LinePlan:
             if column.use == WRITE:
                 # at + width lie inside the record: checked when the plan was made
                 if put_bytes(
-                    column.kind, value, record + column.at, column.width, column.bytes
+                    column.kind, value, record + column.at, column.width, column.bytes, forms
                 ) != FINE:
                     return False
             elif column.use == EXPECT:

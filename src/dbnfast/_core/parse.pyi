@@ -14,7 +14,7 @@ def fill_column(
     stride: int,
     at: int,
     absent: bytes,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """
     Write values into one field of records that stand side by side.
 
@@ -39,9 +39,10 @@ def fill_column(
 
     Returns
     -------
-    index, reason : int
+    index, reason, forms : int
         The first value that cannot be written, and the index in `REASONS` of why; -1 and 0
-        where all were.
+        where all were. The forms of the prices among those that were: 1 where some have a point
+        or an exponent, 2 where some are other digits than 0, 3 where both are there.
 
     Raises
     ------

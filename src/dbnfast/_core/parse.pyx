@@ -41,6 +41,7 @@ cdef const char* MINIMUM = "--9223372036.-854775808"
 cdef struct Number:
     uint64_t magnitude
     bint negative
+    bint pointed  # of a price: with a point or an exponent
 
 
 cdef inline bint grow(uint64_t* value, unsigned int times, unsigned int add) noexcept nogil:
@@ -143,6 +144,7 @@ cdef inline bint usual_price(Cursor cursor, Number* number) noexcept nogil:
     cdef Py_ssize_t whole, fraction
     number.magnitude = 0
     number.negative = sign_of(&cursor)
+    number.pointed = False
     whole = digits_of(&cursor, &number.magnitude)
     if whole == 0 or cursor.pos == cursor.end:
         return whole != 0
@@ -155,6 +157,7 @@ cdef inline bint usual_price(Cursor cursor, Number* number) noexcept nogil:
     while fraction < N_DECIMALS:
         number.magnitude *= 10
         fraction += 1
+    number.pointed = True
     return True
 
 
@@ -172,7 +175,7 @@ cdef Reason price_of(Cursor cursor, Number* number) noexcept nogil:
         return FINE
     if cursor.end - cursor.pos == N_MINIMUM and memcmp(cursor.pos, MINIMUM, N_MINIMUM) == 0:
         number.magnitude = <uint64_t>1 << 63
-        number.negative = True
+        number.negative = number.pointed = True
         return FINE
     number.magnitude = 0
     number.negative = sign_of(&cursor)
@@ -201,6 +204,7 @@ cdef Reason price_of(Cursor cursor, Number* number) noexcept nogil:
         if reason != FINE:
             return reason
         pointed = True
+    number.pointed = pointed
     return scaled(number, zeros - fraction + exponent + (N_DECIMALS if pointed else 0))
 
 
@@ -400,10 +404,15 @@ cdef Reason text_of(object value, bint latin, Cursor* cursor):
     return FINE
 
 
+cdef inline int form_of(const Number* price) noexcept nogil:
+    return DECIMAL if price.pointed else INTEGER if price.magnitude != 0 else 0
+
+
 cdef Reason put_bytes(
-    Kind kind, Cursor text, uint8_t* out, Py_ssize_t width, const uint8_t* absent
+    Kind kind, Cursor text, uint8_t* out, Py_ssize_t width, const uint8_t* absent, int* forms
 ) noexcept nogil:
-    # One value as text. Preconditions: out and absent have `width` bytes, 8 at most for numbers.
+    # One value as text; a price's form is added to `forms`. Preconditions: out and absent have
+    # `width` bytes, 8 at most for numbers.
     cdef Number number
     cdef Reason reason
     if text.pos == text.end:
@@ -415,6 +424,8 @@ cdef Reason put_bytes(
         return char_of(text, out)
     if kind == PRICE:
         reason = price_of(text, &number)
+        if reason == FINE:
+            forms[0] |= form_of(&number)
     elif kind == TIME:
         reason = time_of(text, &number)
     else:
@@ -425,7 +436,8 @@ cdef Reason put_bytes(
 
 
 cdef Reason put(
-    Kind kind, object value, bint latin, uint8_t* out, Py_ssize_t width, const uint8_t* absent
+    Kind kind, object value, bint latin, uint8_t* out, Py_ssize_t width, const uint8_t* absent,
+    int* forms,
 ):
     # One value. Preconditions: as for `put_bytes`.
     cdef Cursor cursor
@@ -436,12 +448,15 @@ cdef Reason put(
         return FINE
     if PyUnicode_CheckExact(value):
         reason = text_of(value, latin, &cursor)
-        return put_bytes(kind, cursor, out, width, absent) if reason == FINE else reason
+        return put_bytes(kind, cursor, out, width, absent, forms) if reason == FINE else reason
     if not PyLong_CheckExact(value) or kind > UNSIGNED:
         return WRONG_TYPE
     reason = number_of(value, &number)
     if reason != FINE:
         return reason
+    if kind == PRICE:
+        number.pointed = False
+        forms[0] |= form_of(&number)
     return put_number(&number, kind == PRICE or kind == SIGNED, out, width)
 
 
@@ -464,6 +479,7 @@ def fill_column(
 ):
     """Write values into one field of records that stand side by side; see the stub."""
     cdef Py_ssize_t width = len(absent), n = len(values), i = 0
+    cdef int forms = 0
     cdef const uint8_t* undefined = absent
     cdef uint8_t* row
     cdef Sink sink
@@ -472,18 +488,18 @@ def fill_column(
     if out.shape[0] != n * stride:
         raise ValueError(f"{n} values for {out.shape[0]} bytes of {stride}-byte records")
     if n == 0:
-        return -1, 0
+        return -1, 0, 0
     sink.pos = &out[0]
     sink.end = sink.pos + out.shape[0]
     for value in values:
         row = claim(&sink, stride)
         if row == NULL:
             raise ValueError("the values changed while they were read")
-        reason = put(<Kind>kind, value, latin, row + at, width, undefined)
+        reason = put(<Kind>kind, value, latin, row + at, width, undefined, &forms)
         if reason != FINE:
-            return i, <int>reason
+            return i, <int>reason, forms
         i += 1
-    return -1, 0
+    return -1, 0, forms
 
 
 def scatter(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Family = tuple[Layout, ...]  # the layouts that one rtype has had
 
+DECIMAL: Final = 1  # the core's numbers for the forms of prices
+INTEGER: Final = 2
 OLD_DEFINITION: Final = "trading_reference_price"  # version 3 has no such field
 
 _KINDS: Final = {PRICE: "price", TIMESTAMP: "time", CHAR: "char", CSTR: "text"}
@@ -292,8 +294,9 @@ def _implied_codes(part: Part, latin: bool) -> list[Any]:
     return codes
 
 
-def _build(part: Part, ts_out: bool, rtype: int, latin: bool) -> tuple[Bytes, Fault | None]:
-    # the records of a part side by side; where one cannot be, the row of the part and why
+def _build(part: Part, ts_out: bool, rtype: int, latin: bool) -> tuple[Bytes, Fault | None, int]:
+    # The records of a part side by side; where one cannot be, the row of the part and why; the
+    # forms of their prices.
     layout = part.layout
     size = layout.itemsize(ts_out)
     block = np.empty(part.n * size, np.uint8)
@@ -302,7 +305,7 @@ def _build(part: Part, ts_out: bool, rtype: int, latin: bool) -> tuple[Bytes, Fa
     columns = part.columns
     if implies_codes(layout):
         columns = {**columns, "code": _implied_codes(part, latin)}
-    fault = None
+    fault, forms = None, 0
     for field, kind, absent in steps_of(layout, ts_out):
         values = columns.get(field.name)
         if field.name == "rtype":
@@ -310,11 +313,41 @@ def _build(part: Part, ts_out: bool, rtype: int, latin: bool) -> tuple[Bytes, Fa
             rows[:, field.offset] = rtype
         if not values:
             continue
-        row, reason = parse.fill_column(kind, values, latin, block, size, field.offset, absent)
+        row, reason, seen = parse.fill_column(
+            kind, values, latin, block, size, field.offset, absent
+        )
+        forms |= seen
         if row >= 0 and (fault is None or row < fault.row):
             said = f"{field.name} {shown(values[row])} {parse.REASONS[reason]}"
             fault = Fault(row, f"{said}, expected {_expected(field)}")
-    return block, fault
+    return block, fault, forms
+
+
+def _form(value: Any) -> int:
+    # of a price that was read, as the core tells it
+    text = str(value)
+    if "." in text or "e" in text or "E" in text:
+        return DECIMAL
+    return INTEGER if text.strip("+-0") and value is not None else 0
+
+
+def _mixed_prices(parts: Sequence[Part], forms: int) -> Fault | None:
+    # The first row whose prices are of another form than those before, `forms` among them.
+    rows = []
+    for part in parts:
+        steps = steps_of(part.layout, False)
+        names = [step.field.name for step in steps if step.field.kind == PRICE]
+        columns = {name: part.columns[name] for name in names if part.columns.get(name)}
+        rows += [(row, at, columns) for at, row in enumerate(part.rows)]
+    for row, at, columns in sorted(rows, key=lambda found: found[0]):
+        for name, values in columns.items():
+            forms |= _form(values[at])
+            if forms == DECIMAL | INTEGER:
+                price = f"{name} {shown(values[at])}"
+                if _form(values[at]) == INTEGER:
+                    return Fault(row, f"{price} is in units of 1e-9, other prices are decimals")
+                return Fault(row, f"{price} is a decimal, other prices are in units of 1e-9")
+    return None
 
 
 class TextParser(ABC):
@@ -329,12 +362,14 @@ class TextParser(ABC):
 
     latin: ClassVar[bool]  # whether the characters of texts stand for bytes
     quotes: ClassVar[bool]  # whether a line break may stand inside quotes
+    one_form: ClassVar[bool]  # whether prices are all decimals, or all in units of 1e-9
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.line = 1  # of the piece to come, and all that counts from the first byte
         self.offset = 0
         self.n = 0  # records made
+        self._forms = 0  # of the prices in them
 
     @abstractmethod
     def _parts(self, piece: bytes) -> tuple[list[Part], Fault | None]:
@@ -385,13 +420,21 @@ class TextParser(ABC):
         parts, fault = self._parts(piece)
         ts_out = bool(self.target.ts_out)
         made = []
+        forms = self._forms
         for part in parts:
-            block, wrong = _build(part, ts_out, self.target.rtype, self.latin)
+            block, wrong, seen = _build(part, ts_out, self.target.rtype, self.latin)
+            forms |= seen
             made.append((block, part.layout.itemsize(ts_out), part.rows))
             if wrong is not None:
                 row = part.rows[wrong.row]
                 if fault is None or row < fault.row:
                     fault = Fault(row, wrong.text)
+        if self.one_form and forms == DECIMAL | INTEGER:
+            mixed = _mixed_prices(parts, self._forms)
+            if mixed is not None and (fault is None or mixed.row <= fault.row):
+                fault = mixed
+        if fault is None:
+            self._forms = forms
         block, n = _join(made, None if fault is None else fault.row)
         error = None if fault is None else self._error(piece, fault, n)
         return block, n, error

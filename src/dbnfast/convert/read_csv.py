@@ -12,6 +12,8 @@ import numpy as np
 
 from dbnfast._core.lines import LinePlan
 from dbnfast.convert.from_text import (
+    DECIMAL,
+    INTEGER,
     OLD_DEFINITION,
     Fault,
     Part,
@@ -70,6 +72,7 @@ class CsvParser(TextParser):
 
     latin = True  # a byte that is no UTF-8 stays what it is, and none can be invalid
     quotes = True
+    one_form = True  # spreadsheets write 4799.0 as 4799, and that would be 4799 units of 1e-9
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -111,8 +114,10 @@ class CsvParser(TextParser):
         found = plan.fill(body, self._room)
         if found is None:
             return None
-        self._header, self.target.ts_out = header, ts_out
-        n, n_breaks = found
+        n, n_breaks, forms = found
+        if self._forms | forms == DECIMAL | INTEGER:
+            return None
+        self._header, self.target.ts_out, self._forms = header, ts_out, self._forms | forms
         return self._room[: n * size].copy(), n, n_breaks + (body is not piece)
 
     def _parts(self, piece: bytes) -> tuple[list[Part], Fault | None]:
@@ -331,7 +336,8 @@ def from_csv(
 
     Notes
     -----
-    Prices may be decimals or integers of 1e-9, times UTC text or ns. What is empty is
+    Prices may be decimals or integers of 1e-9, all alike: a whole number among decimals is an
+    error, since spreadsheets write 4799.0 as 4799. Times may be UTC text or ns. What is empty is
     undefined; an empty character is NUL. Columns go by their names, in any order; those that
     the record's layout does not have, ``symbol`` among them, are passed over. Texts are taken
     byte for byte.

@@ -66,6 +66,7 @@ class JsonParser(TextParser):
 
     latin = False
     quotes = False
+    one_form = False
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
