@@ -2,16 +2,18 @@
 Any bytes are records, or a `DecodeError` at a place within them.
 
 The records before it, and the error, are those of `dbnfast.reference`; counts, arrays and split
-agree with them.
+agree with them. In parts, on several threads, it is all the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import dbnfast
+from dbnfast import passes, threads
 from dbnfast.compression import detect
 from fuzz import mutators
 from fuzz import seeds as starts
@@ -46,8 +48,21 @@ def check(data: bytes) -> None:
     found = by_scan(raw, **how)
     assert found == expected
     assert found.offset is None or 0 <= found.offset <= len(raw)
+    with in_parts(len(raw) // choices.choice((2, 3, 5)) + 1):
+        assert by_scan(raw, **how) == found
     if found.error is None:
         derived(raw, dbnfast.scan(raw, on_truncated="ignore", **how), found.records, choices)
+
+
+@contextlib.contextmanager
+def in_parts(n_bytes: int) -> Iterator[None]:
+    """Survey in parts of so many bytes."""
+    before = passes.PART, threads.cores
+    passes.PART, threads.cores = n_bytes, lambda: 8
+    try:
+        yield
+    finally:
+        passes.PART, threads.cores = before
 
 
 def derived(raw: bytes, records: dbnfast.Records, wanted: list[bytes], choices: Choices) -> None:
