@@ -1257,5 +1257,9 @@ def test_prices_of_one_record_are_of_one_form() -> None:
         from_csv(csv_of(row.format("2"), head=bars))
     with pytest.raises(InvalidRecordError, match=r"^line 3 .*close 'x' cannot be read"):
         from_csv(csv_of(row.format("2.0"), row.format("2.0").replace("2.25", "x"), head=bars))
-    with pytest.raises(InvalidRecordError, match=r"^line 3 .*high '2.5' is a decimal"):
-        from_csv(csv_of("33,1,2,3,4,5,7", row.format("2").replace("2.25", "x"), head=bars))
+    for text in (
+        csv_of("33,1,2,3,4,5,7", row.format("2").replace("2.25", "x"), head=bars),
+        csv_of("33,1,2,3,4,5,7", row.format("\0"), row.format("2.0"), head=bars),
+    ):
+        with pytest.raises(InvalidRecordError, match=r"^line 3 .* cannot be read"):
+            from_csv(text)

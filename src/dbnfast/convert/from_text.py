@@ -332,7 +332,8 @@ def _form(value: Any) -> int:
 
 
 def _mixed_prices(parts: Sequence[Part], forms: int) -> Fault | None:
-    # The first row whose prices are of another form than those before, `forms` among them.
+    # The first row whose prices are of another form than those before, `forms` among them. Rows
+    # that cannot be read say nothing.
     rows = []
     for part in parts:
         steps = steps_of(part.layout, False)
@@ -431,7 +432,7 @@ class TextParser(ABC):
                     fault = Fault(row, wrong.text)
         if self.one_form and forms == DECIMAL | INTEGER:
             mixed = _mixed_prices(parts, self._forms)
-            if mixed is not None and (fault is None or mixed.row <= fault.row):
+            if mixed is not None and (fault is None or mixed.row < fault.row):
                 fault = mixed
         if fault is None:
             self._forms = forms
