@@ -144,6 +144,20 @@ def test_stats_gaps(tmp_path: Path, capsys: Out) -> None:
     assert "  no gaps of more than 1h\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("rtype", [0x15, 0x16, 0x17])
+def test_stats_find_gaps_behind_what_the_gateway_says_of_now(
+    rtype: int, tmp_path: Path, capsys: Out
+) -> None:
+    bars = [streams.record(0x20, 56, ts_event=n * 10**9) for n in (10, 11, 75)]
+    said = streams.record(rtype, 320 if rtype != 0x16 else 176, ts_event=9000 * 10**9)
+    path = tmp_path / "a.dbn"
+    path.write_bytes(streams.header(schema=None) + said + bars[0] + bars[1] + said + bars[2])
+    assert main(["stats", "--json", "--gap", "1m", str(path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["ns"] for one in found["gaps"]] == [64 * 10**9]
+    assert found["last"] == "1970-01-01T02:30:00.000000000Z"
+
+
 def test_stats_is_readable(capsys: Out) -> None:
     assert main(["stats", str(SAMPLE), "--top", "1"]) == 0
     out = capsys.readouterr().out
