@@ -17,7 +17,7 @@ from dbnfast.arrays import rtype_key
 from dbnfast.compression import Deflater
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, Compression, RType, Schema
 from dbnfast.merging import dealt, index_times, instrument_ids, ranked, record_types
-from dbnfast.outputs import check_free, temporary, writer
+from dbnfast.outputs import check_free, keep_mode, temporary, writer
 from dbnfast.reader import iter_decode
 from dbnfast.records import Records
 from dbnfast.resolving import resolver
@@ -175,6 +175,7 @@ class _Part:
     def write(self, compression: Compression) -> None:
         if self.file is None or self.deflater is None:
             self.file = writer(self.temporary, "a", self.target)
+            keep_mode(self.target, self.temporary, writing=True)
             self.deflater = Deflater(compression)
         self.file.write(self.deflater.push(self.waiting))
         self.waiting = bytearray()
@@ -243,6 +244,7 @@ class _Parts:
         for part in self._parts.values():
             check_free(part.target, self._force)
         for part in self._parts.values():
+            keep_mode(part.target, part.temporary)
             os.replace(part.temporary, part.target)
         return [part.target for part in self._parts.values()]
 

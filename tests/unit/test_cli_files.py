@@ -245,6 +245,10 @@ def test_split_and_merge_round_trip(tmp_path: Path, capsys: Out) -> None:
         assert err.startswith(f"dbnfast: {SAMPLE}: {len(names)} part")
         assert main(["split", str(SAMPLE), str(folder), "--by", by]) == 1
         assert "--force" in capsys.readouterr().err
+        Path(names[0]).chmod(0o600)
+        assert main(["split", str(SAMPLE), str(folder), "--by", by, "--force"]) == 0
+        assert capsys.readouterr().out.splitlines() == names
+        assert Path(names[0]).stat().st_mode & 0o777 == 0o600
         target = tmp_path / f"{by}.dbn"
         assert main(["merge", *names, "-o", str(target)]) == 0
         merged = dbnfast.scan(target.read_bytes())
@@ -723,6 +727,16 @@ def test_a_full_disk_is_the_outputs(command: list[str], capsys: Out) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are handed on otherwise there")
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there is no /dev/stdout")
+def test_a_pipe_may_have_a_name(capsysbinary: Any) -> None:
+    assert convert(TRADES, "-", "--to", "csv") == 0
+    rows = capsysbinary.readouterr().out
+    command = [sys.executable, "-m", "dbnfast", "convert", TRADES, "/dev/stdout", "--to", "csv"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout == rows
+    assert b"/dev/stdout: " in done.stderr
+
+
 def test_without_stderr_stdout_is_data_alone(tmp_path: Path) -> None:
     cut = tmp_path / "cut.dbn"
     cut.write_bytes(Path(TRADES).read_bytes()[:-1])
