@@ -36,9 +36,9 @@ def is_same_file(source: Source, target: PathLike) -> bool:
         False where the source has no file or the target is not there.
     """
     try:
-        theirs = os.stat(target)
+        theirs = os.stat(os.path.expanduser(target))
         if isinstance(source, str | os.PathLike):
-            own = os.stat(source)
+            own = os.stat(os.path.expanduser(source))
         else:
             own = os.fstat(source.fileno())
     except (OSError, AttributeError, ValueError):

@@ -22,7 +22,7 @@ def open_raw(path: str | os.PathLike[str]) -> io.FileIO:
     Parameters
     ----------
     path : path
-        Where it is.
+        Where it is; ``~`` at its beginning is the home folder.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def open_raw(path: str | os.PathLike[str]) -> io.FileIO:
     """
     # a member of an enumeration is text and a number at once: FileIO would take that for a
     # descriptor, and close it
-    return io.FileIO(str(os.fsdecode(path)))
+    return io.FileIO(os.path.expanduser(str(os.fsdecode(path))))
 
 
 def check_options(

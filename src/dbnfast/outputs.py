@@ -79,9 +79,9 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     target : path
-        The file. What is written has another name in the same directory until it is whole; a
-        file that it replaces leaves it its permission bits. A device or pipe is written to as
-        it is.
+        The file; ``~`` at its beginning is the home folder. What is written has another
+        name in the same directory until it is whole; a file that it replaces leaves it its
+        permission bits. A device or pipe is written to as it is.
     force : bool
         Whether an existing file is replaced.
 
@@ -97,6 +97,7 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
     OSError
         It cannot be written.
     """
+    target = os.path.expanduser(target)
     if _is_special(target):  # links such as /dev/stdout may lead to what has no path
         with writer(Path(target), "w", target) as file:
             yield file

@@ -368,7 +368,7 @@ def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:
     Parameters
     ----------
     source : path-like
-        A file, a pattern, or a folder.
+        A file, a pattern, or a folder; ``~`` at its beginning is the home folder.
 
     Returns
     -------
@@ -379,7 +379,7 @@ def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:
     FileNotFoundError
         There are none.
     """
-    path = Path(source)
+    path = Path(os.path.expanduser(source))
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if is_dbn_name(p.name))
     elif path.exists() or not glob.has_magic(str(path)):

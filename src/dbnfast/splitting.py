@@ -144,7 +144,7 @@ def split_records(
     if metadata is None:
         raise ValueError("records without metadata cannot be split into files")
     splitter: _ByDay | _BySymbol | _BySchema = _SPLITTERS[by](metadata)
-    folder = Path(directory)
+    folder = Path(os.path.expanduser(directory))
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is no directory", os.fspath(directory))
     folder.mkdir(parents=True, exist_ok=True)

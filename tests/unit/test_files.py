@@ -301,6 +301,22 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == b"one"
 
 
+def test_targets_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    source = tmp_path / "a.dbn"
+    source.write_bytes(streams.header() + streams.trades(3))
+    with pytest.raises(ValueError, match="is the source itself"):
+        repair(str(source), "~/a.dbn", force=True)
+    repair("~/a.dbn", Path("~/b.dbn"))
+    assert (tmp_path / "b.dbn").read_bytes() == source.read_bytes()
+    (part,) = split("~/b.dbn", "~/parts", by="schema")
+    assert part.parent == tmp_path / "parts"
+    assert part.is_file()
+
+
 # ---------------------------------------------------------------- repair
 
 

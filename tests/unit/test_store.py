@@ -223,6 +223,28 @@ def test_read_refuses_an_empty_folder_and_an_empty_file(tmp_path: Path) -> None:
         dbnfast.read(tmp_path)
 
 
+def test_paths_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.dbn").write_bytes(PLAIN)
+    for name in ("~/data/a.dbn", Path("~/data/a.dbn"), "~/data", "~/d*/*.dbn"):
+        store = dbnfast.read(name)
+        assert store.records().tobytes() == streams.trades(20)
+    assert next(dbnfast.iter_decode(Path("~/data/a.dbn"))).tobytes() == streams.trades(20)
+    store.to_file("~/b.dbn")
+    assert (tmp_path / "b.dbn").read_bytes() == PLAIN
+    store.to_csv(Path("~/c.csv"))
+    assert dbnfast.from_csv("~/c.csv").tobytes() == streams.trades(20)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        dbnfast.read("~/missing.dbn")
+    (tmp_path / "~x").write_bytes(PLAIN)
+    monkeypatch.chdir(tmp_path)
+    assert len(dbnfast.read("~x").records()) == 20  # no user of that name
+
+
 def test_from_file_and_from_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.dbn"
     path.write_bytes(PLAIN)
