@@ -22,8 +22,7 @@ from dbnfast.faults import (
     report_truncated,
 )
 from dbnfast.filters import Filter
-from dbnfast.inputs import check_options, check_stated, infer_version, open_raw
-from dbnfast.layouts import MAX_RECORD_SIZE
+from dbnfast.inputs import check_max_bytes, check_options, check_stated, infer_version, open_raw
 from dbnfast.metadata import Metadata, stated_size
 from dbnfast.passes import survey
 from dbnfast.records import Records
@@ -147,10 +146,8 @@ class RecordReader:
         **wanted: Any,
     ) -> None:
         check_options(has_metadata, input_version, ts_out, on_truncated)
-        if max_bytes < MAX_RECORD_SIZE:
-            raise ValueError(f"max_bytes is {max_bytes}, expected {MAX_RECORD_SIZE} or more")
         self.metadata: Metadata | None = None
-        self._max_bytes = max_bytes
+        self._max_bytes = check_max_bytes(max_bytes)
         self._on_truncated = on_truncated
         self._version = DBN_VERSION if input_version is None else input_version
         self._infer = not has_metadata and input_version is None

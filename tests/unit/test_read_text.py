@@ -752,6 +752,8 @@ def test_a_line_without_end(encoding: str, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_dbn_stream_is_no_text(encoding: str) -> None:
     with pytest.raises(dbnfast.DecodeError, match="this is a DBN stream"):
         READERS[encoding](streams.header() + streams.trades(2))
+    with pytest.raises(dbnfast.DecodeError, match="this is a DBN stream"):
+        READERS[encoding](streams.frame(streams.header() + streams.trades(2)))
 
 
 @pytest.mark.parametrize("encoding", READERS)
