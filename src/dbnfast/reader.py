@@ -47,6 +47,7 @@ class _Plain:
 
     cut: str | None = None
     error: DecompressionError | None = None
+    n_sound: int | None = None  # there is no checksum
 
     def __init__(self, file: Any, head: bytes) -> None:
         self._file = file
@@ -76,6 +77,11 @@ class _Compressed:
         self._ended = False
         self.cut: str | None = None
         self.error: DecompressionError | None = None
+
+    @property
+    def n_sound(self) -> int:
+        """Plain bytes of the frames that have ended, checksums included."""
+        return self._inflater.n_sound
 
     def fill(self, out: memoryview) -> int:
         """Decompress until `out` is full or the stream ends; give how many bytes came."""

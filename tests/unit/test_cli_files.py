@@ -209,8 +209,8 @@ def test_repair(tmp_path: Path, capsys: Out) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        f"dbnfast: {target}: 4 records, 1,528 bytes decompressed; left out: record 4 at byte "
-        "1528 needs 48 bytes, 24 remain\n"
+        f"dbnfast: {target}: 4 records, 1,528 bytes decompressed; left out 24 bytes: record 4 at "
+        "byte 1528 needs 48 bytes, 24 remain\n"
     )
     assert main(["verify", "--no-symbols", str(target)]) == 0
     assert main(["repair", str(source), str(target)]) == 1
@@ -219,6 +219,19 @@ def test_repair(tmp_path: Path, capsys: Out) -> None:
     assert main(["repair", "--force", str(target), str(target)]) == 2
     assert main(["repair", str(FIXTURES / "bad/magic.v3.dbn"), str(tmp_path / "b")]) == 1
     assert left_in(tmp_path) == ["a.dbn"]
+
+
+def test_repair_tells_of_records_that_may_be_wrong(tmp_path: Path, capsys: Out) -> None:
+    target = tmp_path / "a.dbn.zst"
+    assert main(["repair", str(FIXTURES / "bad/zstd-checksum.v3.dbn.zst"), str(target)]) == 0
+    err = capsys.readouterr().err
+    assert ": 3 records, 1,480 bytes decompressed; left out: zstd frame at compressed byte" in err
+    assert "warning" not in err  # they are from the frame before the damaged one
+    assert main(["repair", str(FIXTURES / "bad/zstd-cut.v3.dbn.zst"), str(target), "--force"]) == 0
+    assert (
+        f"dbnfast: warning: {target}: 3 of 3 records are from a zstd frame that is damaged or cut; "
+        "their values could not be verified\n"
+    ) in capsys.readouterr().err
 
 
 def test_repair_to_stdout(
