@@ -79,7 +79,8 @@ def split(
     Raises
     ------
     DecodeError
-        The source is damaged. Then, as after any other error, no part is left behind.
+        The source is damaged. Then, as after any other error, no part is left behind, and no
+        folder that was created for them.
     FileExistsError
         A part is there, and `force` is not given.
     NotADirectoryError
@@ -147,18 +148,32 @@ def split_records(
     folder = Path(os.path.expanduser(directory))
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is no directory", os.fspath(directory))
-    folder.mkdir(parents=True, exist_ok=True)
     suffix = ".dbn.zst" if Compression(compression) == Compression.ZSTD else ".dbn"
     parts = _Parts(folder, suffix, Compression(compression), force)
+    with _there(folder):
+        try:
+            for records in blocks:
+                for key, part in splitter.parts(records):
+                    if key not in parts:
+                        parts.begin(key, splitter.name(key), splitter.metadata(key))
+                    parts.add(key, part.data)
+            return parts.finish()
+        except BaseException:
+            parts.discard()
+            raise
+
+
+@contextlib.contextmanager
+def _there(folder: Path) -> Iterator[None]:
+    # makes a folder; after an error it is gone again, unless something is in it
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        for records in blocks:
-            for key, part in splitter.parts(records):
-                if key not in parts:
-                    parts.begin(key, splitter.name(key), splitter.metadata(key))
-                parts.add(key, part.data)
-        return parts.finish()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except BaseException:
-        parts.discard()
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise
 
 

@@ -566,6 +566,7 @@ def test_wrong_calls_of_convert(
         ["merge", "-", TRADES, "-", "-o", "x.dbn"],
         ["info", "-", "-"],
         ["split", TRADES, "d", "--by", "year"],
+        ["split", TRADES, "-"],
     ],
 )
 def test_wrong_calls(args: list[str], capsys: Out) -> None:

@@ -505,6 +505,27 @@ RECORDS = [
 ]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left")])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_split_that_fails_leaves_no_folder(
+    tmp_path: Path, error: BaseException, there: bool
+) -> None:
+    metadata = header()
+    records = dbnfast.scan(metadata.encode() + RECORDS[0])
+
+    def blocks() -> Any:
+        yield records
+        assert (tmp_path / "new/parts").is_dir()
+        raise error
+
+    if there:
+        (tmp_path / "new").mkdir()
+    with pytest.raises(type(error)):
+        split_records(blocks(), metadata, tmp_path / "new/parts")
+    assert left_in(tmp_path) == ["new"] * there
+    assert not (tmp_path / "new/parts").exists()
+
+
 def spread(tmp_path: Path, data: bytes, **options: Any) -> dict[str, dbnfast.Records]:
     folder = tmp_path / "parts"
     paths = split(io.BytesIO(data), folder, **options)
