@@ -399,6 +399,35 @@ def test_convert_of_a_live_stream_keeps_its_mappings(tmp_path: Path, capsys: Out
     capsys.readouterr()
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "16 records"),
+        (["--schema", "trades"], "3 records and 3 symbol mappings"),
+        (["--schema", "trades", "--limit", "1"], "1 record and 2 symbol mappings"),
+        (["--schema", "trades", "--no-symbols"], "3 records"),
+        (["--schema", "symbol-mapping"], "3 records"),
+        (["--symbol", "NQH6", "--schema", "trades"], "1 record and 1 symbol mapping"),
+    ],
+)
+def test_convert_of_a_live_stream_tells_records_from_mappings(
+    args: list[str], said: str, tmp_path: Path, capsys: Out
+) -> None:
+    target = tmp_path / "x.dbn"
+    assert convert(str(FIXTURES / "live.v3.dbn"), str(target), *args) == 0
+    assert capsys.readouterr().err == f"dbnfast: {target}: {said}\n"
+    counts = dbnfast.scan(target.read_bytes()).counts
+    assert sum(counts.values()) == sum(int(part.split()[0]) for part in said.split(" and "))
+
+
+def test_a_symbol_that_no_record_maps_is_told(tmp_path: Path, capsys: Out) -> None:
+    live, target = str(FIXTURES / "live.v3.dbn"), tmp_path / "x.dbn"
+    assert convert(live, str(target), "--symbol", "NOPE", "--symbol", "ESH6") == 0
+    err = capsys.readouterr().err
+    assert "dbnfast: warning: no record maps the symbol NOPE\n" in err
+    assert err.count("warning") == 1
+
+
 def test_convert_of_fragments(tmp_path: Path, capsys: Out) -> None:
     source = str(FIXTURES / "definition.v1.dbn.frag")
     target = tmp_path / "x.dbn"
@@ -906,6 +935,30 @@ def test_stdout_may_be_a_raw_file(monkeypatch: pytest.MonkeyPatch, capsys: Out) 
                 monkeypatch.setattr(sys, "stdout", out)
                 assert convert(TRADES, "-", "--to", form, *zstd) == 0
             assert raw.taken == whole.getvalue() != b""
+
+
+@pytest.mark.parametrize("zstd", ["", ".zst"])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_convert_says_that_symbols_of_text_are_left_behind(
+    form: str, zstd: str, tmp_path: Path, capsys: Out
+) -> None:
+    pytest.importorskip("msgspec")
+    text, out = tmp_path / f"a.{form}{zstd}", tmp_path / "b"
+    said = f"dbnfast: warning: {text}: its symbols are not carried over: "
+    for more in ([], ["--no-symbols"]):
+        assert convert(str(SAMPLE), str(text), "--schema", "trades", "--force", *more) == 0
+        capsys.readouterr()
+        for to in ("csv", "json", "arrow"):
+            assert convert(str(text), str(out), "--to", to, "--force") == 0
+            assert (said in capsys.readouterr().err) == (not more)
+        assert convert(str(text), str(out), "--to", "json", "--force", "--no-symbols") == 0
+        assert convert(str(text), str(out), "--to", "dbn", "--force", "--dataset", "X") == 0
+        assert "warning" not in capsys.readouterr().err
+    # other names that have the word in them are no symbols
+    definitions = str(FIXTURES / "definition.v3.dbn")
+    assert convert(definitions, str(text), "--force", "--no-symbols") == 0
+    assert convert(str(text), str(out), "--to", "json", "--force", "--from", form) == 0
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_convert_text_knows_no_symbols(tmp_path: Path, capsys: Out) -> None:
