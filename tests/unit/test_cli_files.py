@@ -285,8 +285,33 @@ def test_merge_of_unlike_files(tmp_path: Path, capsys: Out) -> None:
     assert main(["merge", TRADES, bad, "-o", target]) == 1
     assert capsys.readouterr().err.startswith(f"dbnfast: {bad}: record 2 at byte 1432 ")
     assert main(["merge", TRADES, "nowhere", "-o", target]) == 1
-    assert capsys.readouterr().err == f"dbnfast: nowhere: {os.strerror(2)}\n"
+    assert capsys.readouterr().err == "dbnfast: nowhere: no such DBN file\n"
     assert left_in(tmp_path) == ["other.dbn"]
+
+
+def test_merge_of_folders_and_patterns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("parts").mkdir()
+    for n in range(3):
+        bars_at(Path("parts", f"{n}.dbn"), [n, n + 10])
+    Path("parts/notes.txt").write_text("no data")
+    bars_at(Path("day[1].dbn"), [7])
+    for names in (["parts"], ["parts/*.dbn"], ["parts/0.dbn", "parts/[12].dbn"]):
+        assert main(["merge", *names, "-o", "all.dbn", "--force"]) == 0
+        assert capsys.readouterr().err == "dbnfast: all.dbn: 6 records of 3 files\n"
+        times = dbnfast.decode(Path("all.dbn").read_bytes())["ts_event"] // 10**9
+        assert times.tolist() == [0, 1, 2, 10, 11, 12]
+    assert main(["merge", "day[1].dbn", "parts", "-o", "all.dbn", "--force"]) == 0
+    assert "7 records of 4 files" in capsys.readouterr().err
+    assert main(["merge", "parts", "-o", "parts/1.dbn", "--force"]) == 2
+    assert "'parts/1.dbn' is one of the files that 'parts' stands" in capsys.readouterr().err
+    Path("empty").mkdir()
+    assert main(["merge", "empty", "-o", "b.dbn"]) == 1
+    assert capsys.readouterr().err == (
+        "dbnfast: empty: no DBN files (.dbn, .dbn.zst, .dbz) in this folder\n"
+    )
 
 
 def test_merge_of_many_files(tmp_path: Path, capsys: Out) -> None:
