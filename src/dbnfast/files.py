@@ -214,7 +214,8 @@ class _Verified:
 
 
 def _count_rest(reader: RecordReader) -> int | None:
-    # also reads on to the end of the frame that holds the last good records, and to its checksum
+    # Reads on to the checksum of the frame that holds the last good records, too. What cannot be
+    # read any more is not missed: it would be left out anyway.
     stream, n = reader._stream, len(reader._tail)
     block = memoryview(bytearray(PIECE))
     try:

@@ -18,9 +18,9 @@ _FIRST_COLUMNS: Final = (b"ts_event", b"ts_recv,", b"rtype,")
 _PRINTABLE: Final = string.printable.encode()
 
 
-def named(head: bytes) -> str | None:
+def binary(head: bytes) -> str | None:
     """
-    Say what data is that is no DBN.
+    Say what data is that is neither DBN nor text.
 
     Parameters
     ----------
@@ -38,13 +38,17 @@ def named(head: bytes) -> str | None:
     for magic, name in _COLUMNS.items():
         if head.startswith(magic):
             return f"this is {name}, which pyarrow reads"
+    return None
+
+
+def _text(head: bytes) -> str | None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if len(head) < N_SEEN or text.translate(None, _PRINTABLE):
         return None
     if text[:1] in (b"{", b"["):
-        return "this looks like JSON, which from_json reads"
+        return "this looks like JSON, which from_json and dbnfast convert read"
     if text.startswith(_FIRST_COLUMNS) or b"," in text:
-        return "this looks like CSV, which from_csv reads"
+        return "this looks like CSV, which from_csv and dbnfast convert read"
     return "this looks like text"
 
 
@@ -65,9 +69,6 @@ def check_begin(data: Buffer) -> None:
     head = bytes(memoryview(data)[:N_SEEN])
     if head.startswith(MAGIC):
         return
-    found = named(head)
+    found = binary(head) or _text(head)
     if found is not None:
-        raise MetadataError(
-            f"expected {MAGIC!r} at byte 0, found {head[:3]!r}: {found}",
-            offset=0,
-        )
+        raise MetadataError(f"expected {MAGIC!r} at byte 0, found {head[:3]!r}: {found}", offset=0)

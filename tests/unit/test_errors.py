@@ -139,6 +139,8 @@ def test_messages_say_what_where_expected_and_found(name: str) -> None:
     assert caught.value.offset == int(named[1])
 
 
+CSV = "this looks like CSV, which from_csv and dbnfast convert read"
+JSON = "this looks like JSON, which from_json and dbnfast convert read"
 FOREIGN = {
     "gzip": (gzip.compress(streams.header()), "this is gzip data; decompress it first"),
     "zip": (b"PK\x03\x04" + bytes(30), "this is zip data; decompress it first"),
@@ -147,9 +149,15 @@ FOREIGN = {
     "parquet": (b"PAR1" + bytes(30), "this is Parquet, which pyarrow reads"),
     "feather": (b"ARROW1\0\0" + bytes(30), "this is Arrow, which pyarrow reads"),
     "arrow": (b"\xff\xff\xff\xff" + bytes(30), "this is Arrow, which pyarrow reads"),
-    "csv": (b"ts_event,rtype\n1,2\n", "this looks like CSV, which from_csv reads"),
-    "any-csv": (b"a,b,c\n1,2,3\n", "this looks like CSV, which from_csv reads"),
-    "json": (b'{"hd":{"rtype":0}}\n', "this looks like JSON, which from_json reads"),
+    "csv": (
+        b"ts_event,rtype\n1,2\n",
+        CSV,
+    ),
+    "any-csv": (b"a,b,c\n1,2,3\n", CSV),
+    "json": (
+        b'{"hd":{"rtype":0}}\n',
+        JSON,
+    ),
     "text": (b"<html><body>Not found", "this looks like text"),
 }
 

@@ -400,6 +400,19 @@ def test_repair_says_how_much_it_leaves_out(tmp_path: Path, compressed: bool) ->
         assert repair(source, target, force=True)[3:] == (None, 1)
 
 
+def test_repair_does_not_need_what_is_behind_the_damage(tmp_path: Path) -> None:
+    class Broken(io.BytesIO):
+        def readinto(self, out: Any) -> int:
+            if self.tell() > files.BLOCK + 2000:
+                raise OSError("a bad sector")
+            return super().readinto(out)
+
+    start = header().encode()
+    data = start + trade(MONDAY) + streams.record(0, 40) + bytes(files.BLOCK + 5000)
+    done = repair(Broken(data), tmp_path / "target")
+    assert (done.n_records, done.n_lost_bytes) == (1, None)
+
+
 def test_verify_says_that_a_frame_is_not_verified(tmp_path: Path) -> None:
     data = bytearray(streams.frame(header().encode() + trade(MONDAY) * 9000))
     source = tmp_path / "source"

@@ -10,6 +10,7 @@ from dbnfast.buffers import as_bytes
 from dbnfast.convert.from_text import make_records
 from dbnfast.errors import DecodeError, DecompressionError, InvalidRecordError, TruncatedError
 from dbnfast.faults import interrupted
+from dbnfast.foreign import binary
 from dbnfast.inputs import as_int, open_raw
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class _Memory:
 def _check_text(head: bytes, kind: str = "none") -> None:
     if kind == "dbz" or head[:3] == b"DBN":
         raise DecodeError("this is a DBN stream, no text; scan() decodes it", offset=0)
+    found = binary(head)
+    if found is not None:
+        raise DecodeError(f"expected text at byte 0, found {head[:3]!r}: {found}", offset=0)
 
 
 class TextSource:
