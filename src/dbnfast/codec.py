@@ -14,6 +14,7 @@ from dbnfast.buffers import as_bytes
 from dbnfast.enums import DBN_VERSION, RType, Schema
 from dbnfast.errors import InvalidRecordError, TruncatedError
 from dbnfast.faults import INVALID, MORE, cut_frame, cut_record, invalid_record, report_truncated
+from dbnfast.foreign import check_begin
 from dbnfast.inputs import check_options, check_stated, infer_version
 from dbnfast.metadata import Metadata
 from dbnfast.passes import survey
@@ -93,7 +94,9 @@ def scan(
         check_stated(metadata, input_version, ts_out)
         view = view[header.size :]
     elif has_metadata:
-        header_size(compression.first_bytes(view, 8))  # before memory is spent on what is no DBN
+        head = compression.first_bytes(view, 8)
+        check_begin(head)
+        header_size(head)  # before memory is spent on what is no DBN
     inflated = compression.inflate(view)
     plain = sealed(inflated.data)
     if inflated.error is not None:
@@ -141,6 +144,7 @@ def _scan_plain(
     on_truncated: str,
 ) -> Records:
     if has_metadata:
+        check_begin(view)
         header = parse_header(view)
         metadata = Metadata._from_header(header)
         check_stated(metadata, input_version, ts_out)

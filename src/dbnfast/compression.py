@@ -207,6 +207,8 @@ class Inflater:
         Offset in the compressed stream of the frame at work, or of the next one.
     waiting : int
         Compressed bytes that are queued.
+    n_sound : int
+        Plain bytes of the frames that have ended, each with its checksum if it has one.
     """
 
     def __init__(self) -> None:
@@ -214,8 +216,10 @@ class Inflater:
         self._queue: deque[memoryview] = deque()
         self._frame: Any = None
         self._pushed = 0  # bytes handed to the decompressor, less those it gave back
+        self._made = 0  # plain bytes
         self.frame_at = 0
         self.waiting = 0
+        self.n_sound = 0
 
     def push(self, data: Buffer) -> None:
         """
@@ -273,9 +277,11 @@ class Inflater:
                 out: bytes = self._frame.decompress(piece, max_bytes)
             except self._module.ZstdError as error:
                 raise DecompressionError(
-                    f"zstd frame at compressed byte {self.frame_at} is damaged: {error}",
+                    f"zstd frame at compressed byte {self.frame_at} is damaged: {error}; the "
+                    "values of its records may be wrong, also of those before the damage",
                     offset=self.frame_at,
                 ) from None
+            self._made += len(out)
             if self._frame.eof:
                 self._end_frame()
             if out:
@@ -286,6 +292,7 @@ class Inflater:
         self._frame = None
         self._pushed -= len(unused)
         self.frame_at = self._pushed
+        self.n_sound = self._made
         if unused:
             self._queue.appendleft(memoryview(unused))
             self.waiting += len(unused)

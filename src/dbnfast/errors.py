@@ -155,7 +155,8 @@ class DecompressionError(DecodeError):
         Byte offset in the compressed input of the frame that is damaged.
     good : Records or None
         The records that were complete before the damage; None where they were handed out
-        already.
+        already. A frame's checksum covers the whole frame: the headers of the records were
+        checked, but those that come from the damaged frame may have wrong values.
     """
 
     def __init__(

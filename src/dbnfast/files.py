@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from dbnfast.compression import Deflater
 from dbnfast.errors import DecodeError
+from dbnfast.inputs import open_raw
+from dbnfast.merging import record_sizes
 from dbnfast.outputs import output
-from dbnfast.reader import iter_decode
+from dbnfast.reader import RecordReader, iter_decode
 
 if TYPE_CHECKING:
     from dbnfast.metadata import Metadata
     from dbnfast.outputs import PathLike
     from dbnfast.reader import Source
+    from dbnfast.records import Records
 
 BLOCK: Final = 16 << 20
+PIECE: Final = 1 << 20
 
 
 def is_same_file(source: Source, target: PathLike) -> bool:
@@ -36,9 +43,9 @@ def is_same_file(source: Source, target: PathLike) -> bool:
         False where the source has no file or the target is not there.
     """
     try:
-        theirs = os.stat(target)
+        theirs = os.stat(os.path.expanduser(target))
         if isinstance(source, str | os.PathLike):
-            own = os.stat(source)
+            own = os.stat(os.path.expanduser(source))
         else:
             own = os.fstat(source.fileno())
     except (OSError, AttributeError, ValueError):
@@ -78,11 +85,20 @@ class Repaired(NamedTuple):
         Their bytes and the header's, not compressed.
     lost : str or None
         Why the rest was left out; None where nothing was wrong.
+    n_lost_bytes : int or None
+        Bytes, not compressed, that were left out; None where a damaged or cut zstd frame hides
+        how many there were.
+    n_unverified : int
+        Of the records, those from a zstd frame that is damaged or cut. A frame's checksum covers
+        the whole frame, so that these may have wrong values although their headers are right.
+        Data that is not compressed has no checksum, and is not counted here.
     """
 
     n_records: int
     n_bytes: int
     lost: str | None
+    n_lost_bytes: int | None = 0
+    n_unverified: int = 0
 
 
 def repair(
@@ -128,17 +144,28 @@ def repair(
     """
     if isinstance(target, str | os.PathLike) and is_same_file(source, target):
         raise ValueError(f"{os.fspath(target)!r} is the source itself; a repair needs a new file")
-    reader = iter_decode(
-        source,
-        max_bytes=BLOCK,
-        has_metadata=has_metadata,
-        input_version=input_version,
-        ts_out=ts_out,
-        on_truncated="raise",
-    )
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, str | os.PathLike):  # a reader closes what it opened at the damage
+            source = stack.enter_context(open_raw(source))
+        return _repair(
+            source,
+            target,
+            force,
+            has_metadata=has_metadata,
+            input_version=input_version,
+            ts_out=ts_out,
+        )
+
+
+def _repair(
+    source: IO[bytes], target: PathLike | IO[bytes], force: bool, **options: Any
+) -> Repaired:
+    reader = iter_decode(source, max_bytes=BLOCK, on_truncated="raise", **options)
     with reader, output(target, "w" if force else "x") as file:
         deflater = Deflater(reader.compression)
         n_records, n_bytes, lost = 0, 0, None
+        n_lost: int | None = 0
+        verified = _Verified(reader)
         if reader.metadata is not None:
             header = header_bytes(reader.metadata)
             file.write(deflater.push(header))
@@ -148,12 +175,52 @@ def repair(
             try:
                 records = next(blocks, None)
             except DecodeError as error:
-                lost = str(error)
+                lost, n_lost = str(error), _count_rest(reader)
                 break
             if records is None:
                 break
             file.write(deflater.push(records.data))
+            verified.add(records)
             n_records += len(records)
             n_bytes += records.nbytes
         file.write(deflater.finish())
-    return Repaired(n_records, n_bytes, lost)
+    return Repaired(n_records, n_bytes, lost, n_lost, verified.n_missing())
+
+
+class _Verified:
+    """Counts the records that come from zstd frames whose ends were reached."""
+
+    def __init__(self, reader: RecordReader) -> None:
+        self._reader = reader
+        self._n = 0  # all records
+        self._n_sound = 0
+
+    def add(self, records: Records) -> None:
+        sound = self._reader._stream.n_sound
+        behind = self._reader._offset
+        start = behind - records.nbytes
+        if sound is not None and start <= sound < behind:
+            ends = start + np.cumsum(record_sizes(records))
+            self._n_sound = self._n + int(np.searchsorted(ends, sound, "right"))
+        self._n += len(records)
+        if sound is not None and sound >= behind:
+            self._n_sound = self._n
+
+    def n_missing(self) -> int:
+        sound = self._reader._stream.n_sound
+        if sound is None or sound >= self._reader._offset:
+            return 0
+        return self._n - self._n_sound
+
+
+def _count_rest(reader: RecordReader) -> int | None:
+    # Reads on to the checksum of the frame that holds the last good records, too. What cannot be
+    # read any more is not missed: it would be left out anyway.
+    stream, n = reader._stream, len(reader._tail)
+    block = memoryview(bytearray(PIECE))
+    try:
+        while stream.error is None and (got := stream.fill(block)):
+            n += got
+    except OSError:
+        return None
+    return n if stream.error is None and stream.cut is None else None

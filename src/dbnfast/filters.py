@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from dbnfast._core.copy import select
 from dbnfast.arrays import as_rtype
 from dbnfast.enums import RType, Schema
+from dbnfast.inputs import as_int
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.times import to_ns
 
@@ -192,8 +192,10 @@ def _ids(name: str, values: Iterable[int] | int | None) -> Ids | None:
         return None
     if isinstance(values, str | bytes):
         raise TypeError(f"{name} is {values!r}, expected ints")
-    numbers = [values] if isinstance(values, int | np.integer) else list(values)
-    wide = sorted({operator.index(number) for number in numbers})
+    if hasattr(values, "__iter__"):
+        wide = sorted({as_int(f"one of {name}", number) for number in values})
+    else:
+        wide = [as_int(name, values)]
     if wide and not (wide[0] >= 0 and wide[-1] < 2**32):
         raise ValueError(f"{name} holds {wide[0]} to {wide[-1]}, expected 0 to 2**32 - 1")
     return np.array(wide, np.uint32)

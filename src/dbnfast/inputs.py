@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import operator
 import os
-from typing import TYPE_CHECKING, Literal
+import sys
+from typing import TYPE_CHECKING, Any, Literal
 
-from dbnfast.layouts import layout_by_size
+from dbnfast.layouts import MAX_RECORD_SIZE, layout_by_size
 
 if TYPE_CHECKING:
     from dbnfast.metadata import Metadata
@@ -22,7 +24,7 @@ def open_raw(path: str | os.PathLike[str]) -> io.FileIO:
     Parameters
     ----------
     path : path
-        Where it is.
+        Where it is; ``~`` at its beginning is the home folder.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def open_raw(path: str | os.PathLike[str]) -> io.FileIO:
     """
     # a member of an enumeration is text and a number at once: FileIO would take that for a
     # descriptor, and close it
-    return io.FileIO(str(os.fsdecode(path)))
+    return io.FileIO(os.path.expanduser(str(os.fsdecode(path))))
 
 
 def check_options(
@@ -58,6 +60,60 @@ def check_options(
         raise ValueError(f"input_version is {input_version!r}, expected 1, 2 or 3")
     if on_truncated not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_truncated is {on_truncated!r}, expected 'warn', 'raise' or 'ignore'")
+
+
+def as_int(name: str, value: Any) -> int:
+    """
+    Check that an argument is an int.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the error.
+    value : int, or what can be an index
+        What a caller gave.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        It is none.
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} is {value!r}, expected an int")
+
+
+def check_max_bytes(max_bytes: int) -> int:
+    """
+    Check the most bytes of records in one block.
+
+    Parameters
+    ----------
+    max_bytes : int
+        What a caller gave.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no int, too few for a record, or more than there can be.
+    """
+    number = as_int("max_bytes", max_bytes)
+    if number < MAX_RECORD_SIZE:
+        raise ValueError(f"max_bytes is {number}, expected {MAX_RECORD_SIZE} or more")
+    if number > sys.maxsize:  # bytes of an array
+        raise ValueError(f"max_bytes is {number}, expected {sys.maxsize} or less")
+    return number
 
 
 def check_stated(metadata: Metadata, input_version: int | None, ts_out: bool | None) -> None:

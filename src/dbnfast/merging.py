@@ -11,7 +11,7 @@ from dbnfast._core.merge import Merger, columns, deal
 from dbnfast._core.run import survey_run
 from dbnfast.arrays import sealed
 from dbnfast.enums import DBN_VERSION
-from dbnfast.layouts import MAX_RECORD_SIZE
+from dbnfast.inputs import check_max_bytes
 from dbnfast.metadata import Metadata
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.records import Records
@@ -64,8 +64,7 @@ def merged(
     """
     if not isinstance(metadata, Metadata):
         raise TypeError(f"metadata is {type(metadata).__name__}, expected Metadata")
-    if max_bytes < MAX_RECORD_SIZE:
-        raise ValueError(f"max_bytes is {max_bytes}, expected {MAX_RECORD_SIZE} or more")
+    max_bytes = check_max_bytes(max_bytes)
     streams = [_given(number, reader, metadata) for number, reader in enumerate(readers)]
     return _merge(streams, metadata, max_bytes)
 

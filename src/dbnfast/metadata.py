@@ -10,6 +10,7 @@ from dbnfast._core.metadata import Header, encode_header, header_size, parse_hea
 from dbnfast.buffers import as_bytes
 from dbnfast.enums import DBN_VERSION, SYMBOL_CSTR_LEN_V1, SYMBOL_CSTR_LEN_V2, Schema, SType
 from dbnfast.errors import MetadataError
+from dbnfast.foreign import check_begin
 from dbnfast.times import to_ns
 
 if TYPE_CHECKING:
@@ -178,7 +179,9 @@ class Metadata:
         TypeError, ValueError
             `buffer` is no contiguous buffer.
         """
-        return cls._from_header(parse_header(as_bytes(buffer)))
+        data = as_bytes(buffer)
+        check_begin(data)
+        return cls._from_header(parse_header(data))
 
     @classmethod
     def _from_header(cls, header: Header) -> Metadata:
@@ -459,6 +462,7 @@ def stated_size(data: Buffer) -> int | None:
     MetadataError, UnsupportedVersionError
         What is there cannot begin a header, or it claims to be longer than `MAX_METADATA`.
     """
+    check_begin(data)
     size = header_size(data)
     if size is not None and size > MAX_METADATA:
         raise MetadataError(

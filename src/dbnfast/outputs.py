@@ -79,8 +79,9 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     target : path
-        The file. What is written has another name in the same directory until it is whole.
-        A device or pipe is written to as it is.
+        The file; ``~`` at its beginning is the home folder. What is written has another
+        name in the same directory until it is whole; a file that it replaces leaves it its
+        permission bits. A device or pipe is written to as it is.
     force : bool
         Whether an existing file is replaced.
 
@@ -96,23 +97,62 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
     OSError
         It cannot be written.
     """
-    path = Path(os.path.realpath(target))  # a link stays one, and names the new file
-    if path.exists() and not path.is_file() and not path.is_dir():
-        with writer(path, "w", target) as file:
+    target = os.path.expanduser(target)
+    if _is_special(target):  # links such as /dev/stdout may lead to what has no path
+        with writer(Path(target), "w", target) as file:
             yield file
         return
+    path = Path(os.path.realpath(target))  # a link stays one, and names the new file
     check_free(path, force, target)
     part = temporary(path.parent)
     try:
         with writer(part, "x", target) as file:
+            keep_mode(path, part, writing=True)
             yield file
         check_free(path, force, target)
+        keep_mode(path, part)
         with _naming(target):
             os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+def _is_special(target: PathLike) -> bool:
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def keep_mode(path: Path, part: Path, writing: bool = False) -> None:
+    """
+    Give a new file the permission bits of the file that it is to replace, if there is one.
+
+    Parameters
+    ----------
+    path : Path
+        What is replaced.
+    part : Path
+        The new file.
+    writing : bool
+        Whether the new file is still to be written to, also under its name.
+
+    Raises
+    ------
+    OSError
+        They cannot be changed.
+    """
+    try:
+        mode = os.stat(path).st_mode & 0o777
+    except FileNotFoundError:
+        return
+    if writing:
+        mode |= stat.S_IWUSR
+    if os.stat(part).st_mode & 0o777 != mode:
+        os.chmod(part, mode)
 
 
 @contextlib.contextmanager

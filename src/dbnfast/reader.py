@@ -22,8 +22,7 @@ from dbnfast.faults import (
     report_truncated,
 )
 from dbnfast.filters import Filter
-from dbnfast.inputs import check_options, check_stated, infer_version, open_raw
-from dbnfast.layouts import MAX_RECORD_SIZE
+from dbnfast.inputs import check_max_bytes, check_options, check_stated, infer_version, open_raw
 from dbnfast.metadata import Metadata, stated_size
 from dbnfast.passes import survey
 from dbnfast.records import Records
@@ -48,6 +47,7 @@ class _Plain:
 
     cut: str | None = None
     error: DecompressionError | None = None
+    n_sound: int | None = None  # there is no checksum
 
     def __init__(self, file: Any, head: bytes) -> None:
         self._file = file
@@ -77,6 +77,11 @@ class _Compressed:
         self._ended = False
         self.cut: str | None = None
         self.error: DecompressionError | None = None
+
+    @property
+    def n_sound(self) -> int:
+        """Plain bytes of the frames that have ended, checksums included."""
+        return self._inflater.n_sound
 
     def fill(self, out: memoryview) -> int:
         """Decompress until `out` is full or the stream ends; give how many bytes came."""
@@ -147,10 +152,8 @@ class RecordReader:
         **wanted: Any,
     ) -> None:
         check_options(has_metadata, input_version, ts_out, on_truncated)
-        if max_bytes < MAX_RECORD_SIZE:
-            raise ValueError(f"max_bytes is {max_bytes}, expected {MAX_RECORD_SIZE} or more")
         self.metadata: Metadata | None = None
-        self._max_bytes = max_bytes
+        self._max_bytes = check_max_bytes(max_bytes)
         self._on_truncated = on_truncated
         self._version = DBN_VERSION if input_version is None else input_version
         self._infer = not has_metadata and input_version is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import io
 import mmap
@@ -374,7 +375,7 @@ def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:
     Parameters
     ----------
     source : path-like
-        A file, a pattern, or a folder.
+        A file, a pattern, or a folder; ``~`` at its beginning is the home folder.
 
     Returns
     -------
@@ -385,15 +386,18 @@ def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:
     FileNotFoundError
         There are none.
     """
-    path = Path(source)
+    path = Path(os.path.expanduser(source))
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if is_dbn_name(p.name))
+        if not found:
+            text = "no DBN files (.dbn, .dbn.zst, .dbz) in this folder"
+            raise FileNotFoundError(errno.ENOENT, text, str(path))
     elif path.exists() or not glob.has_magic(str(path)):
         found = [path]
     else:
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
     if not found or not found[0].exists():
-        raise FileNotFoundError(2, "no such DBN file", str(path))
+        raise FileNotFoundError(errno.ENOENT, "no such DBN file", str(path))
     return found
 
 

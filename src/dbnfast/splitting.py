@@ -19,7 +19,7 @@ from dbnfast.compression import Deflater
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, Compression, RType, Schema
 from dbnfast.errors import DecodeError
 from dbnfast.merging import dealt, index_times, instrument_ids, ranked, record_types
-from dbnfast.outputs import check_free, temporary, writer
+from dbnfast.outputs import check_free, keep_mode, temporary, writer
 from dbnfast.reader import iter_decode
 from dbnfast.records import Records
 from dbnfast.resolving import is_live, resolver, with_mappings
@@ -81,7 +81,8 @@ def split(
     Raises
     ------
     DecodeError
-        The source is damaged. Then, as after any other error, no part is left behind.
+        The source is damaged. Then, as after any other error, no part is left behind, and no
+        folder that was created for them.
     FileExistsError
         A part is there, and `force` is not given.
     NotADirectoryError
@@ -127,7 +128,7 @@ def mapping_records(source: Source) -> Iterator[Records]:
     Records
         Up to the stream's end, or to damage, which whoever reads the rest will find.
     """
-    if not isinstance(source, str | os.PathLike) or not os.path.isfile(source):
+    if not isinstance(source, str | os.PathLike) or not os.path.isfile(os.path.expanduser(source)):
         return
     with (
         contextlib.suppress(DecodeError),
@@ -184,21 +185,35 @@ def split_records(
     if is_live(metadata):
         metadata = with_mappings(metadata, chain(mappings, first))
     splitter: _ByDay | _BySymbol | _BySchema = _SPLITTERS[by](metadata)
-    folder = Path(directory)
+    folder = Path(os.path.expanduser(directory))
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is no directory", os.fspath(directory))
-    folder.mkdir(parents=True, exist_ok=True)
     suffix = ".dbn.zst" if Compression(compression) == Compression.ZSTD else ".dbn"
     parts = _Parts(folder, suffix, Compression(compression), force)
+    with _there(folder):
+        try:
+            for records in chain(first, blocks):
+                for key, part in splitter.parts(records):
+                    if key not in parts:
+                        parts.begin(key, splitter.name(key), splitter.metadata(key))
+                    parts.add(key, part.data)
+            return parts.finish()
+        except BaseException:
+            parts.discard()
+            raise
+
+
+@contextlib.contextmanager
+def _there(folder: Path) -> Iterator[None]:
+    # makes a folder; after an error it is gone again, unless something is in it
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        for records in chain(first, blocks):
-            for key, part in splitter.parts(records):
-                if key not in parts:
-                    parts.begin(key, splitter.name(key), splitter.metadata(key))
-                parts.add(key, part.data)
-        return parts.finish()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except BaseException:
-        parts.discard()
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise
 
 
@@ -215,6 +230,7 @@ class _Part:
     def write(self, compression: Compression) -> None:
         if self.file is None or self.deflater is None:
             self.file = writer(self.temporary, "a", self.target)
+            keep_mode(self.target, self.temporary, writing=True)
             self.deflater = Deflater(compression)
         self.file.write(self.deflater.push(self.waiting))
         self.waiting = bytearray()
@@ -283,6 +299,7 @@ class _Parts:
         for part in self._parts.values():
             check_free(part.target, self._force)
         for part in self._parts.values():
+            keep_mode(part.target, part.temporary)
             os.replace(part.temporary, part.target)
         return [part.target for part in self._parts.values()]
 

@@ -11,7 +11,7 @@ from dbnfast.arrays import as_rtype
 from dbnfast.compression import zstd
 from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
 from dbnfast.filters import Filter
-from dbnfast.layouts import MAX_RECORD_SIZE
+from dbnfast.inputs import check_max_bytes
 from dbnfast.merging import (
     dealt,
     index_times,
@@ -101,7 +101,11 @@ class StoreData:
         if len(sources) == 1:
             self._metadata = sources[0].metadata
         else:
-            self._metadata = joined_metadata([source.metadata for source in self._sources])
+            names = [
+                source.name if source.is_file else f"stream {number}"
+                for number, source in enumerate(self._sources)
+            ]
+            self._metadata = joined_metadata([source.metadata for source in self._sources], names)
         self._wanted: dict[str, Any] = {}
         self._json: list[Mapping[str, Any]] = []
         self._map: SymbolMap | None = None
@@ -269,8 +273,9 @@ class StoreData:
         }
         wanted: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
         for name in ("schema", "instrument_ids", "publishers"):
-            if not isinstance(wanted.get(name, ""), str | bytes | int | np.integer):
-                wanted[name] = list(wanted[name])  # it is read more than once
+            value = wanted.get(name, "")
+            if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
+                wanted[name] = list(value)  # it is read more than once
         if self.schema is None and "schema" in wanted:
             wanted["schema"] = _as_shared(wanted["schema"])
         if wanted and self._wanted:
@@ -280,6 +285,8 @@ class StoreData:
         made._sources, made._metadata, made._json = self._sources, self._metadata, list(self._json)
         made._wanted, made._counts, made._map = wanted or self._wanted, None, None
         return made
+
+    filter.__qualname__ = "Store.filter"  # the class that callers know, where Python names it
 
     # what everything else is made of
 
@@ -397,9 +404,7 @@ class StoreData:
         DecodeError
             The data is damaged; all good records before were given.
         """
-        if max_bytes < MAX_RECORD_SIZE:
-            raise ValueError(f"max_bytes is {max_bytes}, expected {MAX_RECORD_SIZE} or more")
-        return self._current(self._blocks(max_bytes))
+        return self._current(self._blocks(check_max_bytes(max_bytes)))
 
     def __iter__(self) -> Iterator[Record]:
         for block in self._blocks(BLOCK):

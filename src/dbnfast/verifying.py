@@ -33,6 +33,7 @@ BLOCK: Final = 16 << 20
 FEW: Final = 5  # instrument ids that are named
 MANY: Final = 100_000  # different ids that are told apart
 GATEWAY: Final = (RType.ERROR, RType.SYMBOL_MAPPING, RType.SYSTEM)  # records of no instrument
+UNVERIFIED: Final = "without the frame's checksum the values of its records are not verified"
 SEVERITIES: Final = ("damage", "warning", "note")
 
 
@@ -235,7 +236,10 @@ class _Survey:
                 self._add(_Block(records, self._reader._offset - records.nbytes, n))
                 n += len(records)
         except DecodeError as error:
-            self._found.append(_damage(error))
+            found = _damage(error)
+            if found.kind == "cut" and self._reader._stream.cut is not None:
+                found = found._replace(text=f"{error}; {UNVERIFIED}")
+            self._found.append(found)
         self._found += self._of_types()
         self._found += self._times.findings()
         if self._symbols is not None:

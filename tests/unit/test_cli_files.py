@@ -144,6 +144,20 @@ def test_stats_gaps(tmp_path: Path, capsys: Out) -> None:
     assert "  no gaps of more than 1h\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("rtype", [0x15, 0x16, 0x17])
+def test_stats_find_gaps_behind_what_the_gateway_says_of_now(
+    rtype: int, tmp_path: Path, capsys: Out
+) -> None:
+    bars = [streams.record(0x20, 56, ts_event=n * 10**9) for n in (10, 11, 75)]
+    said = streams.record(rtype, 320 if rtype != 0x16 else 176, ts_event=9000 * 10**9)
+    path = tmp_path / "a.dbn"
+    path.write_bytes(streams.header(schema=None) + said + bars[0] + bars[1] + said + bars[2])
+    assert main(["stats", "--json", "--gap", "1m", str(path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["ns"] for one in found["gaps"]] == [64 * 10**9]
+    assert found["last"] == "1970-01-01T02:30:00.000000000Z"
+
+
 def test_stats_is_readable(capsys: Out) -> None:
     assert main(["stats", str(SAMPLE), "--top", "1"]) == 0
     out = capsys.readouterr().out
@@ -195,8 +209,8 @@ def test_repair(tmp_path: Path, capsys: Out) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        f"dbnfast: {target}: 4 records, 1,528 bytes decompressed; left out: record 4 at byte "
-        "1528 needs 48 bytes, 24 remain\n"
+        f"dbnfast: {target}: 4 records, 1,528 bytes decompressed; left out 24 bytes: record 4 at "
+        "byte 1528 needs 48 bytes, 24 remain\n"
     )
     assert main(["verify", "--no-symbols", str(target)]) == 0
     assert main(["repair", str(source), str(target)]) == 1
@@ -205,6 +219,19 @@ def test_repair(tmp_path: Path, capsys: Out) -> None:
     assert main(["repair", "--force", str(target), str(target)]) == 2
     assert main(["repair", str(FIXTURES / "bad/magic.v3.dbn"), str(tmp_path / "b")]) == 1
     assert left_in(tmp_path) == ["a.dbn"]
+
+
+def test_repair_tells_of_records_that_may_be_wrong(tmp_path: Path, capsys: Out) -> None:
+    target = tmp_path / "a.dbn.zst"
+    assert main(["repair", str(FIXTURES / "bad/zstd-checksum.v3.dbn.zst"), str(target)]) == 0
+    err = capsys.readouterr().err
+    assert ": 3 records, 1,480 bytes decompressed; left out: zstd frame at compressed byte" in err
+    assert "warning" not in err  # they are from the frame before the damaged one
+    assert main(["repair", str(FIXTURES / "bad/zstd-cut.v3.dbn.zst"), str(target), "--force"]) == 0
+    assert (
+        f"dbnfast: warning: {target}: 3 of 3 records are from a zstd frame that is damaged or cut; "
+        "their values could not be verified\n"
+    ) in capsys.readouterr().err
 
 
 def test_repair_to_stdout(
@@ -231,6 +258,10 @@ def test_split_and_merge_round_trip(tmp_path: Path, capsys: Out) -> None:
         assert err.startswith(f"dbnfast: {SAMPLE}: {len(names)} part")
         assert main(["split", str(SAMPLE), str(folder), "--by", by]) == 1
         assert "--force" in capsys.readouterr().err
+        Path(names[0]).chmod(0o600)
+        assert main(["split", str(SAMPLE), str(folder), "--by", by, "--force"]) == 0
+        assert capsys.readouterr().out.splitlines() == names
+        assert Path(names[0]).stat().st_mode & 0o777 == 0o600
         target = tmp_path / f"{by}.dbn"
         assert main(["merge", *names, "-o", str(target)]) == 0
         merged = dbnfast.scan(target.read_bytes())
@@ -254,8 +285,33 @@ def test_merge_of_unlike_files(tmp_path: Path, capsys: Out) -> None:
     assert main(["merge", TRADES, bad, "-o", target]) == 1
     assert capsys.readouterr().err.startswith(f"dbnfast: {bad}: record 2 at byte 1432 ")
     assert main(["merge", TRADES, "nowhere", "-o", target]) == 1
-    assert capsys.readouterr().err == f"dbnfast: nowhere: {os.strerror(2)}\n"
+    assert capsys.readouterr().err == "dbnfast: nowhere: no such DBN file\n"
     assert left_in(tmp_path) == ["other.dbn"]
+
+
+def test_merge_of_folders_and_patterns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("parts").mkdir()
+    for n in range(3):
+        bars_at(Path("parts", f"{n}.dbn"), [n, n + 10])
+    Path("parts/notes.txt").write_text("no data")
+    bars_at(Path("day[1].dbn"), [7])
+    for names in (["parts"], ["parts/*.dbn"], ["parts/0.dbn", "parts/[12].dbn"]):
+        assert main(["merge", *names, "-o", "all.dbn", "--force"]) == 0
+        assert capsys.readouterr().err == "dbnfast: all.dbn: 6 records of 3 files\n"
+        times = dbnfast.decode(Path("all.dbn").read_bytes())["ts_event"] // 10**9
+        assert times.tolist() == [0, 1, 2, 10, 11, 12]
+    assert main(["merge", "day[1].dbn", "parts", "-o", "all.dbn", "--force"]) == 0
+    assert "7 records of 4 files" in capsys.readouterr().err
+    assert main(["merge", "parts", "-o", "parts/1.dbn", "--force"]) == 2
+    assert "'parts/1.dbn' is one of the files that 'parts' stands" in capsys.readouterr().err
+    Path("empty").mkdir()
+    assert main(["merge", "empty", "-o", "b.dbn"]) == 1
+    assert capsys.readouterr().err == (
+        "dbnfast: empty: no DBN files (.dbn, .dbn.zst, .dbz) in this folder\n"
+    )
 
 
 def test_merge_of_many_files(tmp_path: Path, capsys: Out) -> None:
@@ -366,6 +422,35 @@ def test_convert_of_a_live_stream_keeps_its_mappings(tmp_path: Path, capsys: Out
     assert convert(str(live), str(target), "--schema", "trades", "--no-symbols", "--force") == 0
     assert list(dbnfast.scan(target.read_bytes()).counts) == [dbnfast.RType.MBP_0]
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "16 records"),
+        (["--schema", "trades"], "3 records and 3 symbol mappings"),
+        (["--schema", "trades", "--limit", "1"], "1 record and 2 symbol mappings"),
+        (["--schema", "trades", "--no-symbols"], "3 records"),
+        (["--schema", "symbol-mapping"], "3 records"),
+        (["--symbol", "NQH6", "--schema", "trades"], "1 record and 1 symbol mapping"),
+    ],
+)
+def test_convert_of_a_live_stream_tells_records_from_mappings(
+    args: list[str], said: str, tmp_path: Path, capsys: Out
+) -> None:
+    target = tmp_path / "x.dbn"
+    assert convert(str(FIXTURES / "live.v3.dbn"), str(target), *args) == 0
+    assert capsys.readouterr().err == f"dbnfast: {target}: {said}\n"
+    counts = dbnfast.scan(target.read_bytes()).counts
+    assert sum(counts.values()) == sum(int(part.split()[0]) for part in said.split(" and "))
+
+
+def test_a_symbol_that_no_record_maps_is_told(tmp_path: Path, capsys: Out) -> None:
+    live, target = str(FIXTURES / "live.v3.dbn"), tmp_path / "x.dbn"
+    assert convert(live, str(target), "--symbol", "NOPE", "--symbol", "ESH6") == 0
+    err = capsys.readouterr().err
+    assert "dbnfast: warning: no record maps the symbol NOPE\n" in err
+    assert err.count("warning") == 1
 
 
 def test_convert_of_fragments(tmp_path: Path, capsys: Out) -> None:
@@ -535,6 +620,7 @@ def test_wrong_calls_of_convert(
         ["merge", "-", TRADES, "-", "-o", "x.dbn"],
         ["info", "-", "-"],
         ["split", TRADES, "d", "--by", "year"],
+        ["split", TRADES, "-"],
     ],
 )
 def test_wrong_calls(args: list[str], capsys: Out) -> None:
@@ -709,6 +795,16 @@ def test_a_full_disk_is_the_outputs(command: list[str], capsys: Out) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are handed on otherwise there")
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there is no /dev/stdout")
+def test_a_pipe_may_have_a_name(capsysbinary: Any) -> None:
+    assert convert(TRADES, "-", "--to", "csv") == 0
+    rows = capsysbinary.readouterr().out
+    command = [sys.executable, "-m", "dbnfast", "convert", TRADES, "/dev/stdout", "--to", "csv"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout == rows
+    assert b"/dev/stdout: " in done.stderr
+
+
 def test_without_stderr_stdout_is_data_alone(tmp_path: Path) -> None:
     cut = tmp_path / "cut.dbn"
     cut.write_bytes(Path(TRADES).read_bytes()[:-1])
@@ -864,6 +960,30 @@ def test_stdout_may_be_a_raw_file(monkeypatch: pytest.MonkeyPatch, capsys: Out) 
                 monkeypatch.setattr(sys, "stdout", out)
                 assert convert(TRADES, "-", "--to", form, *zstd) == 0
             assert raw.taken == whole.getvalue() != b""
+
+
+@pytest.mark.parametrize("zstd", ["", ".zst"])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_convert_says_that_symbols_of_text_are_left_behind(
+    form: str, zstd: str, tmp_path: Path, capsys: Out
+) -> None:
+    pytest.importorskip("msgspec")
+    text, out = tmp_path / f"a.{form}{zstd}", tmp_path / "b"
+    said = f"dbnfast: warning: {text}: its symbols are not carried over: "
+    for more in ([], ["--no-symbols"]):
+        assert convert(str(SAMPLE), str(text), "--schema", "trades", "--force", *more) == 0
+        capsys.readouterr()
+        for to in ("csv", "json", "arrow"):
+            assert convert(str(text), str(out), "--to", to, "--force") == 0
+            assert (said in capsys.readouterr().err) == (not more)
+        assert convert(str(text), str(out), "--to", "json", "--force", "--no-symbols") == 0
+        assert convert(str(text), str(out), "--to", "dbn", "--force", "--dataset", "X") == 0
+        assert "warning" not in capsys.readouterr().err
+    # other names that have the word in them are no symbols
+    definitions = str(FIXTURES / "definition.v3.dbn")
+    assert convert(definitions, str(text), "--force", "--no-symbols") == 0
+    assert convert(str(text), str(out), "--to", "json", "--force", "--from", form) == 0
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_convert_text_knows_no_symbols(tmp_path: Path, capsys: Out) -> None:

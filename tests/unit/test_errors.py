@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import re
 from collections.abc import Callable
 from typing import Any
@@ -133,6 +137,57 @@ def test_messages_say_what_where_expected_and_found(name: str) -> None:
     named = re.search(r"at byte (\d+)", message)
     assert named is not None
     assert caught.value.offset == int(named[1])
+
+
+CSV = "this looks like CSV, which from_csv and dbnfast convert read"
+JSON = "this looks like JSON, which from_json and dbnfast convert read"
+FOREIGN = {
+    "gzip": (gzip.compress(streams.header()), "this is gzip data; decompress it first"),
+    "zip": (b"PK\x03\x04" + bytes(30), "this is zip data; decompress it first"),
+    "xz": (lzma.compress(b"x"), "this is xz data; decompress it first"),
+    "bzip2": (bz2.compress(b"x"), "this is bzip2 data; decompress it first"),
+    "parquet": (b"PAR1" + bytes(30), "this is Parquet, which pyarrow reads"),
+    "feather": (b"ARROW1\0\0" + bytes(30), "this is Arrow, which pyarrow reads"),
+    "arrow": (b"\xff\xff\xff\xff" + bytes(30), "this is Arrow, which pyarrow reads"),
+    "csv": (
+        b"ts_event,rtype\n1,2\n",
+        CSV,
+    ),
+    "any-csv": (b"a,b,c\n1,2,3\n", CSV),
+    "json": (
+        b'{"hd":{"rtype":0}}\n',
+        JSON,
+    ),
+    "text": (b"<html><body>Not found", "this looks like text"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_data_of_other_formats_is_named(name: str, packed: bool) -> None:
+    data, text = FOREIGN[name]
+    said = f"expected b'DBN' at byte 0, found {data[:3]!r}: {text}"
+    if packed:
+        data = streams.frame(data)
+
+    def feed() -> None:
+        decoder = dbnfast.Decoder()
+        decoder.feed(data)
+        decoder.read()
+
+    ways: list[Any] = [
+        lambda: dbnfast.scan(data),
+        lambda: dbnfast.iter_decode(io.BytesIO(data)),
+        lambda: dbnfast.read(data),
+        feed,
+    ]
+    if not packed:
+        ways.append(lambda: dbnfast.Metadata.decode(data))
+    for way in ways:
+        with pytest.raises(dbnfast.MetadataError) as caught:
+            way()
+        assert str(caught.value) == said
+        assert caught.value.offset == 0
 
 
 def test_mixed_records_are_counted_in_the_message() -> None:

@@ -301,6 +301,22 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == b"one"
 
 
+def test_targets_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    source = tmp_path / "a.dbn"
+    source.write_bytes(streams.header() + streams.trades(3))
+    with pytest.raises(ValueError, match="is the source itself"):
+        repair(str(source), "~/a.dbn", force=True)
+    repair("~/a.dbn", Path("~/b.dbn"))
+    assert (tmp_path / "b.dbn").read_bytes() == source.read_bytes()
+    (part,) = split("~/b.dbn", "~/parts", by="schema")
+    assert part.parent == tmp_path / "parts"
+    assert part.is_file()
+
+
 # ---------------------------------------------------------------- repair
 
 
@@ -338,6 +354,78 @@ def test_repair_of_cut_zstd(tmp_path: Path) -> None:
         assert got == start + whole[: done.n_records * 48]
         assert got == start + _good_of(data[:cut])
     assert verify(target).ok
+
+
+@pytest.mark.parametrize("block", [1020, 16 << 20])
+@pytest.mark.parametrize("splits", [[0, 100], [0, 100, 150], [0], [0, 21, 42, 63, 100]])
+def test_repair_counts_what_no_checksum_vouches_for(
+    tmp_path: Path, splits: list[int], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "BLOCK", block)
+    start, rng = header().encode(), random.Random(9)
+    records = [trade(MONDAY + i, rng.getrandbits(32)) for i in range(200)]
+    parts = [records[a:b] for a, b in zip(splits, [*splits[1:], None], strict=True)]
+    frames = [streams.frame(start)] + [streams.frame(b"".join(part)) for part in parts]
+    source, target = tmp_path / "source", tmp_path / "target.zst"
+    data = bytearray(b"".join(frames))
+    source.write_bytes(data)
+    assert repair(source, target) == (200, len(start) + 200 * 48, None, 0, 0)
+    data[-1] ^= 1  # of the checksum
+    source.write_bytes(data)
+    done = repair(source, target, force=True)
+    assert done.lost is not None
+    assert "the values of its records may be wrong, also of those before" in done.lost
+    assert done.n_lost_bytes is None
+    assert done.n_unverified == max(done.n_records - splits[-1], 0)
+    source.write_bytes(data[:-6])
+    done = repair(source, target, force=True)
+    assert (done.n_lost_bytes, done.n_unverified) == (None, done.n_records - splits[-1])
+    source.write_bytes(bytes(data[:-1]) + bytes([data[-1] ^ 1]) + b"no frame")
+    assert repair(source, target, force=True)[3:] == (None, 0)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_repair_says_how_much_it_leaves_out(tmp_path: Path, compressed: bool) -> None:
+    start = header().encode()
+    rest = streams.record(0, 40) + trade(MONDAY + 1) * 90_000  # too short to be a trade
+    source, target = tmp_path / "source", tmp_path / "target"
+    body = start + trade(MONDAY) + rest
+    source.write_bytes(streams.frame(body) if compressed else body)
+    done = repair(source, target)
+    assert (done.n_records, done.n_lost_bytes, done.n_unverified) == (1, len(rest), 0)
+    if compressed:
+        data = bytearray(streams.frame(body))
+        data[-1] ^= 1
+        source.write_bytes(data)
+        assert repair(source, target, force=True)[3:] == (None, 1)
+
+
+def test_repair_does_not_need_what_is_behind_the_damage(tmp_path: Path) -> None:
+    class Broken(io.BytesIO):
+        def readinto(self, out: Any) -> int:
+            if self.tell() > files.BLOCK + 2000:
+                raise OSError("a bad sector")
+            return super().readinto(out)
+
+    start = header().encode()
+    data = start + trade(MONDAY) + streams.record(0, 40) + bytes(files.BLOCK + 5000)
+    done = repair(Broken(data), tmp_path / "target")
+    assert (done.n_records, done.n_lost_bytes) == (1, None)
+
+
+def test_verify_says_that_a_frame_is_not_verified(tmp_path: Path) -> None:
+    data = bytearray(streams.frame(header().encode() + trade(MONDAY) * 9000))
+    source = tmp_path / "source"
+    source.write_bytes(data[:-6])
+    (found,) = (one for one in verify(source).findings if one.severity == "damage")
+    assert found.kind == "cut"
+    assert found.text.endswith("without the frame's checksum the values of its records are not "
+                               "verified")  # fmt: skip
+    data[-1] ^= 1
+    source.write_bytes(data)
+    (found,) = (one for one in verify(source).findings if one.severity == "damage")
+    assert found.kind == "zstd"
+    assert "the values of its records may be wrong, also of those before" in found.text
 
 
 def _good_of(data: bytes) -> bytes:
@@ -428,6 +516,27 @@ RECORDS = [
     trade(MONDAY + DAY + 5, 2),
     trade(UNDEF, 2),
 ]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left")])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_split_that_fails_leaves_no_folder(
+    tmp_path: Path, error: BaseException, there: bool
+) -> None:
+    metadata = header()
+    records = dbnfast.scan(metadata.encode() + RECORDS[0])
+
+    def blocks() -> Any:
+        yield records
+        assert (tmp_path / "new/parts").is_dir()
+        raise error
+
+    if there:
+        (tmp_path / "new").mkdir()
+    with pytest.raises(type(error)):
+        split_records(blocks(), metadata, tmp_path / "new/parts")
+    assert left_in(tmp_path) == ["new"] * there
+    assert not (tmp_path / "new/parts").exists()
 
 
 def spread(tmp_path: Path, data: bytes, **options: Any) -> dict[str, dbnfast.Records]:

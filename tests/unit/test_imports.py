@@ -15,7 +15,7 @@ import dbnfast
 ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
     ("errors", "enums", "publishers", "version", "buffers", "times", "threads"),
-    ("extras", "outputs"),
+    ("extras", "outputs", "foreign"),
     ("_core",),
     ("layout_types",),
     ("layouts",),

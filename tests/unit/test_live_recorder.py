@@ -118,6 +118,16 @@ def test_a_session_in_one_file(tmp_path: Path, compression: str, ts_out: bool) -
     assert header == Metadata("GLBX.MDP3", NOON - 0, ts_out=ts_out)
 
 
+def test_a_folder_may_be_below_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Recorder("~/new") as recorder:
+        recorder.write(batch(*opening()))
+    assert recorder.files[0].parent == tmp_path / "new"
+    assert recover("~/new").files == tuple(recorder.files)
+
+
 def test_older_versions_become_the_newest(tmp_path: Path) -> None:
     old = dbnfast.SymbolMappingMsgV1(instrument_id=101, ts_event=NOON, stype_out_symbol="ESH6")
     raw = Metadata("GLBX.MDP3", 1, version=1).encode() + bytes(old) + trade(0, NOON)

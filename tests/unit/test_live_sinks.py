@@ -52,6 +52,18 @@ def test_a_file_that_could_not_be_written_for_a_while_can_be_read(
     assert found.tobytes() == b"".join(batch.tobytes() for batch in kept)
 
 
+def test_a_path_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sinks = Sinks()
+    sinks.streams.append(StreamSink("~/out.dbn"))
+    batch = trades(0, 4)
+    sinks.dispatch(batch, batch.metadata)
+    sinks.finish(batch.metadata)
+    assert dbnfast.scan((tmp_path / "out.dbn").read_bytes()).tobytes() == batch.tobytes()
+
+
 def test_a_stream_that_takes_nothing_is_an_error_and_no_hang() -> None:
     class Stuck:
         def write(self, data: Any) -> int:

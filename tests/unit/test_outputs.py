@@ -170,6 +170,40 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert [entry.name for entry in (tmp_path / "real").iterdir()] == ["out.bin"]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o755])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_that_is_replaced_keeps_its_permissions(
+    tmp_path: Path, mode: int, linked: bool
+) -> None:
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    name = target
+    if linked:
+        name = tmp_path / "link.bin"
+        name.symlink_to(target)
+    with output(name) as out:
+        out.write(b"new")
+        (part,) = tmp_path.glob(".dbnfast-*")
+        assert stat.S_IMODE(part.stat().st_mode) == mode | stat.S_IWUSR  # before it is whole too
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+    assert target.read_bytes() == b"new"
+
+
+def test_a_link_to_a_pipe_without_a_path_is_written_directly(tmp_path: Path) -> None:
+    # as /dev/stdout and what bash gives for >(command) are
+    read_end, write_end = os.pipe()
+    link = tmp_path / "link"
+    link.symlink_to(f"/dev/fd/{write_end}")
+    for name in (f"/dev/fd/{write_end}", link):
+        with output(name) as out:
+            out.write(b"through")
+        assert os.read(read_end, 100) == b"through"
+    os.close(read_end)
+    os.close(write_end)
+    assert list(tmp_path.iterdir()) == [link]
+
+
 def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)

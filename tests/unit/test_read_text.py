@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -752,6 +753,19 @@ def test_a_line_without_end(encoding: str, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_dbn_stream_is_no_text(encoding: str) -> None:
     with pytest.raises(dbnfast.DecodeError, match="this is a DBN stream"):
         READERS[encoding](streams.header() + streams.trades(2))
+    with pytest.raises(dbnfast.DecodeError, match="this is a DBN stream"):
+        READERS[encoding](streams.frame(streams.header() + streams.trades(2)))
+
+
+@pytest.mark.parametrize("encoding", READERS)
+def test_what_is_no_text_is_named(encoding: str) -> None:
+    for data, text in (
+        (gzip.compress(b"rtype\n"), "this is gzip data; decompress it first"),
+        (b"PAR1" + bytes(20), "this is Parquet, which pyarrow reads"),
+    ):
+        for part in (data, streams.frame(data)):
+            with pytest.raises(dbnfast.DecodeError, match=f"^expected text at byte 0.*{text}"):
+                READERS[encoding](part)
 
 
 @pytest.mark.parametrize("encoding", READERS)

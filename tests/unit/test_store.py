@@ -216,11 +216,34 @@ def test_read_refuses(source: Any, error: type[Exception], text: str) -> None:
 
 
 def test_read_refuses_an_empty_folder_and_an_empty_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such DBN file"):
+    with pytest.raises(FileNotFoundError, match="no DBN files") as caught:
         dbnfast.read(tmp_path)
+    assert caught.value.filename == str(tmp_path)
     (tmp_path / "a.dbn").touch()
     with pytest.raises(dbnfast.TruncatedError, match=r"a\.dbn is empty"):
         dbnfast.read(tmp_path)
+
+
+def test_paths_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.dbn").write_bytes(PLAIN)
+    for name in ("~/data/a.dbn", Path("~/data/a.dbn"), "~/data", "~/d*/*.dbn"):
+        store = dbnfast.read(name)
+        assert store.records().tobytes() == streams.trades(20)
+    assert next(dbnfast.iter_decode(Path("~/data/a.dbn"))).tobytes() == streams.trades(20)
+    store.to_file("~/b.dbn")
+    assert (tmp_path / "b.dbn").read_bytes() == PLAIN
+    store.to_csv(Path("~/c.csv"))
+    assert dbnfast.from_csv("~/c.csv").tobytes() == streams.trades(20)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        dbnfast.read("~/missing.dbn")
+    (tmp_path / "~x").write_bytes(PLAIN)
+    monkeypatch.chdir(tmp_path)
+    assert len(dbnfast.read("~x").records()) == 20  # no user of that name
 
 
 def test_from_file_and_from_bytes(tmp_path: Path) -> None:
@@ -340,6 +363,38 @@ def test_batches(data: bytes, max_bytes: int) -> None:
 def test_batches_refuses_blocks_that_hold_no_record(max_bytes: int) -> None:
     with pytest.raises(ValueError, match=f"max_bytes is {max_bytes}"):
         dbnfast.read(PLAIN).iter_batches(max_bytes)
+
+
+@pytest.mark.parametrize("max_bytes", ["5", 5e6, None, True])
+def test_batches_are_of_a_number_of_bytes(max_bytes: Any) -> None:
+    with pytest.raises(TypeError, match=f"max_bytes is {max_bytes!r}, expected an int"):
+        dbnfast.read(PLAIN).iter_batches(max_bytes)
+    with pytest.raises(ValueError, match=f"max_bytes is {10**30}, expected {sys.maxsize} or less"):
+        dbnfast.read(PLAIN).iter_batches(10**30)
+    assert len(next(dbnfast.read(PLAIN).iter_batches(np.int32(9999)))) == 20  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"instrument_ids": 118.0}, "instrument_ids is 118.0, expected an int"),
+        ({"instrument_ids": [118.0]}, "one of instrument_ids is 118.0, expected an int"),
+        ({"instrument_ids": ["118"]}, "one of instrument_ids is '118', expected an int"),
+        ({"publishers": 1.5}, "publishers is 1.5, expected an int"),
+        ({"symbols": "ESH6"}, r"Store\.filter\(\) got an unexpected keyword argument 'symbols'"),
+    ],
+)
+def test_a_filter_names_what_it_cannot_take(wanted: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=f"^{text}"):
+        dbnfast.read(PLAIN).filter(**wanted)
+
+
+def test_files_that_cannot_become_one_are_named(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.dbn", tmp_path / "two.dbn"
+    one.write_bytes(streams.header())
+    two.write_bytes(streams.header(dataset=b"OTHER"))
+    with pytest.raises(ValueError, match=r"in .*one\.dbn and OTHER in .*two\.dbn; they cannot"):
+        dbnfast.read([one, two])
 
 
 def test_replay_calls_back_in_order() -> None:

@@ -58,6 +58,12 @@ def _once(files: list[str]) -> list[str]:
     return files
 
 
+Merged = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...", help="Files, folders or quoted patterns; - is stdin.", callback=_once
+    ),
+]
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Files; - is stdin.", callback=_once)
 ]
@@ -231,7 +237,7 @@ def _repair(
 @app.command("merge", help="Merge files of one dataset into one, in the order of time.")
 def _merge(
     context: typer.Context,
-    files: Files,
+    files: Merged,
     out: Annotated[str, typer.Option("-o", "--out", help="The new file; - is stdout.")],
     zstd: Zstd = None,
     force: Force = False,

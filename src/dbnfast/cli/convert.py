@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from dbnfast.records import Records
 
 BLOCK: Final = 16 << 20
-SNIFFED: Final = 4096
+SNIFFED: Final = 16 << 10  # more than a line of JSON has
 SUFFIXES: Final = {
     ".dbn": "dbn",
     ".csv": "csv",
@@ -78,7 +79,8 @@ def run(source: Input, target: str, options: Options) -> int:
             Progress([source], target == STDOUT) as progress,
             source.raw(progress.told) as raw,
         ):
-            blocks, metadata, is_text = _opened(source, raw, options)
+            names_symbols = form != "dbn" and options.map_symbols
+            blocks, metadata, is_text = _opened(source, raw, options, names_symbols)
             if form in ONE_SCHEMA:
                 blocks, options = _with_schema(blocks, metadata, options)
             keep = form == "dbn" and options.map_symbols
@@ -92,7 +94,7 @@ def run(source: Input, target: str, options: Options) -> int:
     except (DbnError, OSError) as error:
         return blame(source.name, error)
     if target != STDOUT:
-        talk(f"{target}: {plural(job.n, 'record')}")
+        talk(f"{target}: {job.told()}")
     return 0
 
 
@@ -118,7 +120,7 @@ def _target_format(target: str, options: Options) -> tuple[str, bool]:
 
 
 def _opened(
-    source: Input, raw: Counted, options: Options
+    source: Input, raw: Counted, options: Options, names_symbols: bool
 ) -> tuple[Iterator[Records], Metadata | None, bool]:
     # the records, their header, and whether they come from text
     form = options.source_format
@@ -129,6 +131,11 @@ def _opened(
     if form in ("dbn", "dbz"):
         opened = source.decoded(raw, BLOCK)
         return opened.blocks(), opened.reader.metadata, False
+    if names_symbols and _has_symbols(_head(raw), form):
+        talk(
+            f"warning: {source.name}: its symbols are not carried over: the output has no "
+            "symbol column"
+        )
     readable = io.BufferedReader(_Readable(raw))
     if form == "csv":
         from dbnfast.convert.read_csv import iter_csv
@@ -185,12 +192,25 @@ class _Readable(io.RawIOBase):
         return self._source.readinto(memoryview(out))
 
 
-def _sniffed(raw: Counted) -> str:
+def _head(raw: Counted) -> bytes:
+    # the beginning of what may be text, decompressed
     head = raw.peek(SNIFFED)
     if compression.detect(head) != "none":  # the content shows when a whole block is there
         packed = raw.peek(2 * compression.BLOCK_MAX)
         head = compression.first_bytes(memoryview(packed), SNIFFED) or b"DBN"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def _has_symbols(text: bytes, form: str) -> bool:
+    # whether the header of CSV, or the first line of JSON, has a symbol
+    line = text.partition(b"\n")[0]
+    if form == "csv":
+        return b"symbol" in [name.strip(b' "\r') for name in line.split(b",")]
+    return re.search(rb'"symbol"\s*:', line) is not None
+
+
+def _sniffed(raw: Counted) -> str:
+    text = _head(raw)
     if text[:1] == b"{":
         return "json"
     names = text.partition(b"\n")[0]
@@ -230,6 +250,7 @@ class _Job:
         options: Options,
     ) -> None:
         self.n = 0
+        self._n_carried = 0  # mapping records among them that nobody asked for
         self._blocks = blocks
         self._metadata = metadata
         self._is_text = is_text
@@ -247,7 +268,16 @@ class _Job:
     def _counted(self) -> Iterator[Records]:
         for records in self._wanted.of(self._blocks):
             self.n += len(records)
+            if self._wanted.carries:
+                self._n_carried += records.counts.get(RType.SYMBOL_MAPPING, 0)
             yield records
+
+    def told(self) -> str:
+        # how much was written, in words
+        if not self._n_carried:
+            return plural(self.n, "record")
+        mappings = plural(self._n_carried, "symbol mapping")
+        return f"{plural(self.n - self._n_carried, 'record')} and {mappings}"
 
     def _symbols(self, **options: Any) -> dict[str, Any]:
         # records that come from text bring no mappings

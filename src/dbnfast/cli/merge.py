@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from dataclasses import replace
+from os.path import exists, isdir
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from dbnfast.cli.convert import SUFFIXES
-from dbnfast.cli.output import talk
+from dbnfast.cli.output import STDIN, talk
 from dbnfast.cli.writing import STDOUT, Progress, blame, output, plural
 from dbnfast.encoding import Encoder
 from dbnfast.errors import DbnError
+from dbnfast.files import is_same_file
 from dbnfast.merging import joined_metadata, merged
+from dbnfast.sources import paths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +37,8 @@ def run(inputs: list[Input], target: str, *, zstd: bool | None, force: bool) -> 
     Parameters
     ----------
     inputs : list of Input
-        The inputs; records and header become version 3.
+        The inputs, of which any may be a folder or a pattern; records and header become
+        version 3.
     target : str
         The new file; ``-`` is stdout.
     zstd : bool or None
@@ -49,13 +54,18 @@ def run(inputs: list[Input], target: str, *, zstd: bool | None, force: bool) -> 
     Raises
     ------
     ValueError
-        The name is one of another format, or the inputs cannot become one.
+        The name is one of another format, or of a file that a folder or pattern stands for, or
+        the inputs cannot become one.
     """
     form = SUFFIXES.get(PurePath(target.removesuffix(".zst")).suffix.lower(), "dbn")
     if form != "dbn":
         raise ValueError(f"{target!r} would be DBN under a name of {form}; convert makes {form}")
     if zstd is None:
         zstd = target.endswith(".zst")
+    try:
+        inputs = list(_files(inputs, target))
+    except OSError as error:
+        return blame(None, error)
     _allow_open_files(len(inputs) + SPARE_FILES)
     max_bytes = min(max(MEMORY // len(inputs), MIN_BLOCK), MAX_BLOCK)
     at_work = inputs[0].name
@@ -83,6 +93,18 @@ def run(inputs: list[Input], target: str, *, zstd: bool | None, force: bool) -> 
         return blame(at_work, error)
     talk(f"{target}: {plural(n, 'record')} of {plural(len(inputs), 'file')}")
     return 0
+
+
+def _files(inputs: list[Input], target: str) -> Iterator[Input]:
+    # with those of folders and patterns; of these the result of an earlier run is none
+    for source in inputs:
+        if source.name == STDIN or (exists(source.name) and not isdir(source.name)):
+            yield source
+            continue
+        for path in paths_of(source.name):
+            if is_same_file(path, target):
+                raise ValueError(f"{target!r} is one of the files that {source.name!r} stands for")
+            yield replace(source, name=str(path))
 
 
 class _InputError(Exception):

@@ -48,7 +48,15 @@ def run(source: Input, target: str, *, force: bool) -> int:
             )
     except (DbnError, OSError) as error:
         return blame(source.name, error)
-    left = "nothing was wrong" if done.lost is None else f"left out: {done.lost}"
+    left = "nothing was wrong"
+    if done.lost is not None:
+        size = "" if done.n_lost_bytes is None else f" {plural(done.n_lost_bytes, 'byte')}"
+        left = f"left out{size}: {done.lost}"
     name = NAME_OF_STDOUT if target == STDOUT else target
     talk(f"{name}: {plural(done.n_records, 'record')}, {done.n_bytes:,} bytes decompressed; {left}")
+    if done.n_unverified:
+        talk(
+            f"warning: {name}: {done.n_unverified:,} of {done.n_records:,} records are from a "
+            "zstd frame that is damaged or cut; their values could not be verified"
+        )
     return 0

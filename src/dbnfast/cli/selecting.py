@@ -172,6 +172,8 @@ class Wanted:
         The schema that is wanted, where it is one.
     start, end : int or None
         The range of index timestamps that is wanted, ns since 1970-01-01 UTC.
+    carries : bool
+        Whether mapping records pass only because they tell the symbols of what is selected.
 
     Raises
     ------
@@ -189,12 +191,16 @@ class Wanted:
         self.start = parse_time("--start", options.start)
         self.end = parse_time("--end", options.end)
         self._keep = keep_mappings and (metadata is None or metadata.schema is None)
+        self.carries = self._keep and _selects(options)
         self._ahead: Ahead | None = None
         self._resolver: Any = None
+        self._awaited: set[str] = set()  # symbols that only records can name
         if options.symbols:
             if is_text:
                 raise ValueError("--symbol needs DBN: records read from text have no symbols")
             self._resolver = _resolver_of(options.symbols, metadata)
+            if metadata is None or not metadata._mapping_rows():
+                self._awaited = set(options.symbols)
 
     def symbols_of(self, resolver: Any) -> Ahead:
         """
@@ -241,6 +247,9 @@ class Wanted:
                 yield records.upgrade() if self._options.upgrade else records
             if left == 0:
                 return
+        if self._resolver is not None:
+            for symbol in sorted(self._awaited - set(self._resolver.symbols)):
+                talk(f"warning: no record maps the symbol {symbol}")
 
     def _hits(self, block: Records) -> Numbers:
         options = self._options
@@ -269,6 +278,16 @@ class Wanted:
 
     def _first(self, block: Records, hits: Numbers, left: int) -> Numbers:
         return np.cumsum(self._counted(block, hits)) <= left
+
+
+def _selects(options: Options) -> bool:
+    if options.schema is not None and as_rtype(options.schema)[1] == RType.SYMBOL_MAPPING:
+        return False
+    conditions = (
+        options.schema, options.instrument_ids, options.publishers, options.symbols,
+        options.start, options.end, options.limit,
+    )  # fmt: skip
+    return any(conditions)
 
 
 def _resolver_of(symbols: tuple[str, ...], metadata: Metadata | None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbnfast.cli.output import put, talk
-from dbnfast.cli.writing import Progress, blame, plural
+from dbnfast.cli.writing import STDOUT, Progress, blame, plural
 from dbnfast.compression import detect
 from dbnfast.errors import DbnError
 from dbnfast.splitting import BLOCK, mapping_records, split_records
@@ -36,7 +36,14 @@ def run(source: Input, folder: str, *, by: By, zstd: bool | None, force: bool) -
     -------
     int
         The exit code.
+
+    Raises
+    ------
+    ValueError
+        The folder is ``-``.
     """
+    if folder == STDOUT:
+        raise ValueError("- is standard output; the parts need a folder")
     try:
         with Progress([source]) as progress, source.open(BLOCK, progress.told) as opened:
             if zstd is None:

@@ -13,7 +13,8 @@ from dbnfast.cli.values import format_time, printable
 from dbnfast.cli.writing import Progress, plural
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import DbnError
-from dbnfast.merging import index_times, instrument_ids
+from dbnfast.merging import index_times, instrument_ids, record_types
+from dbnfast.verifying import GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,6 +154,7 @@ class _Tally:
         self._shortest = shortest
         self._first = UNDEF_TIMESTAMP
         self._last: int | None = None
+        self._latest: int | None = None  # of what counts for gaps
         self._gaps: list[tuple[int, int]] = []
         self._n_gaps = 0
 
@@ -167,7 +169,7 @@ class _Tally:
             self._instruments[key] = self._instruments.get(key, 0) + n
         if self._resolver is not None:
             self._add_symbols(records, ids)
-        self._add_times(index_times(records))
+        self._add_times(records)
 
     def _add_symbols(self, records: Records, ids: Numbers) -> None:
         # the last symbol of each instrument
@@ -179,24 +181,34 @@ class _Tally:
             if code >= 0:
                 self._symbols[key] = symbols[code]
 
-    def _add_times(self, times: Numbers) -> None:
-        times = times[times != UNDEF_TIMESTAMP]
+    def _add_times(self, records: Records) -> None:
+        times = index_times(records)
+        known = times != UNDEF_TIMESTAMP
+        if not known.any():
+            return
+        self._first = min(self._first, int(times[known].min()))
+        self._last = max(int(times[known].max()), 0 if self._last is None else self._last)
+        if any(rtype in GATEWAY for rtype, _, _ in records._groups):
+            # these say when they were sent, which in a replay is behind all data
+            known &= ~np.isin(record_types(records), GATEWAY)
+        self._add_gaps(times[known])
+
+    def _add_gaps(self, times: Numbers) -> None:
         if not len(times):
             return
         # a stream that goes back in time has no gap where it only returns
         latest = np.maximum.accumulate(times)
         before = np.empty_like(latest)
-        before[0] = latest[0] if self._last is None else self._last
+        before[0] = latest[0] if self._latest is None else self._latest
         before[1:] = latest[:-1]
-        if self._last is not None:
-            before = np.maximum(before, np.uint64(self._last))
+        if self._latest is not None:
+            before = np.maximum(before, np.uint64(self._latest))
         ahead = np.flatnonzero((times > before) & (times - before > self._shortest))
         self._n_gaps += len(ahead)
         room = MAX_GAPS - len(self._gaps)
         for at in ahead[: max(room, 0)].tolist():
             self._gaps.append((int(before[at]), int(times[at])))
-        self._first = min(self._first, int(times.min()))
-        self._last = max(int(latest[-1]), 0 if self._last is None else self._last)
+        self._latest = max(int(latest[-1]), 0 if self._latest is None else self._latest)
 
     def found(self, top: int) -> dict[str, Any]:
         order = sorted(self._instruments.items(), key=lambda item: (-item[1], item[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from dbnfast.convert.columns import Alike
 from dbnfast.convert.frame import FrameOptions, to_frame
 from dbnfast.convert.labels import Labels, labels_of
+from dbnfast.inputs import as_int
 from dbnfast.records import Records
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def check_count(count: int) -> int:
     TypeError, ValueError
         It is no int, or less than 1.
     """
-    if isinstance(count, bool):
-        raise TypeError(f"count is {count!r}, expected an int")
-    count = operator.index(count)
+    count = as_int("count", count)
     if count < 1:
         raise ValueError(f"count is {count}, expected 1 or more")
     return count

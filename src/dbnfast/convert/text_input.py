@@ -10,7 +10,8 @@ from dbnfast.buffers import as_bytes
 from dbnfast.convert.from_text import make_records
 from dbnfast.errors import DecodeError, DecompressionError, InvalidRecordError, TruncatedError
 from dbnfast.faults import interrupted
-from dbnfast.inputs import open_raw
+from dbnfast.foreign import binary
+from dbnfast.inputs import as_int, open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,14 @@ class _Memory:
         return piece
 
 
+def _check_text(head: bytes, kind: str = "none") -> None:
+    if kind == "dbz" or head[:3] == b"DBN":
+        raise DecodeError("this is a DBN stream, no text; scan() decodes it", offset=0)
+    found = binary(head)
+    if found is not None:
+        raise DecodeError(f"expected text at byte 0, found {head[:3]!r}: {found}", offset=0)
+
+
 class TextSource:
     """
     Where text comes from: a path, memory or a readable, decompressed where it is compressed.
@@ -65,6 +74,7 @@ class TextSource:
                 name = type(source).__name__
                 raise TypeError(f"{name} is no path, bytes-like or readable") from None
         self._head: bytes | None = None
+        self._is_new = True  # no text came yet
         self._inflater: compression.Inflater | None = None
         self._ended = False
 
@@ -94,6 +104,9 @@ class TextSource:
         while True:
             text = self._inflater.pull(self._piece_size)
             if text:
+                if self._is_new:
+                    _check_text(text)
+                self._is_new = False
                 return text
             raw = self._raw()
             if raw:
@@ -110,8 +123,7 @@ class TextSource:
             head += more
         self._head = head
         kind = compression.detect(head[:12])
-        if kind == "dbz" or head[:3] == b"DBN":
-            raise DecodeError("this is a DBN stream, no text; scan() decodes it", offset=0)
+        _check_text(head, kind)
         if kind == "zstd":
             self._inflater = compression.Inflater()
             self._inflater.push(head)
@@ -191,7 +203,7 @@ class TextReader:
     """
 
     def __init__(self, source: Source, parser: TextParser, max_bytes: int | None) -> None:
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and as_int("max_bytes", max_bytes) < 1:
             raise ValueError(f"max_bytes is {max_bytes}, expected 1 or more")
         self._parser = parser
         self._cutter = _Cutter(parser.quotes)

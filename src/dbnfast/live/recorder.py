@@ -119,7 +119,7 @@ class Recorder:
                 raise TypeError(f"rotate_bytes is {rotate_bytes!r}, expected an int or None")
             if rotate_bytes <= 0:
                 raise ValueError(f"rotate_bytes is {rotate_bytes}, expected 1 or more")
-        self._folder = Path(folder)
+        self._folder = Path(os.path.expanduser(folder))
         self._prefix = None if prefix is None else _checked_prefix(prefix)
         self._compression = Compression(compression)
         self._rotate_bytes = rotate_bytes

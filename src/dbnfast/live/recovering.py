@@ -96,6 +96,7 @@ def parts_of(folder: PathLike, prefix: str | None = None) -> list[Part]:
     list of Part
         In the order in which they were begun.
     """
+    folder = os.path.expanduser(folder)
     try:
         names = os.listdir(folder)
     except FileNotFoundError:

@@ -162,7 +162,8 @@ class StreamSink(_Guarded):
         target: Any = stream
         if isinstance(stream, str | os.PathLike):
             # without a buffer: what was handed on is in the file, and a fork has nothing of it
-            target = open(stream, "xb", buffering=0)  # noqa: SIM115  # closed with the session
+            path = os.path.expanduser(stream)
+            target = open(path, "xb", buffering=0)  # noqa: SIM115  # closed with the session
         elif not hasattr(stream, "write"):
             raise ValueError(f"{type(stream).__name__} has no write()")
         elif not getattr(stream, "writable", lambda: True)():
