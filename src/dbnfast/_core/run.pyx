@@ -256,7 +256,9 @@ cdef class Survey:
         self.sizes = sizes
         self.ts_out = ts_out
         places = [*starts, end]
-        if len(places) < 2 or places != sorted(places) or not 0 <= places[0] <= end <= self.data.shape[0]:
+        if len(places) < 2 or places != sorted(places) or not (
+            0 <= places[0] <= end <= self.data.shape[0]
+        ):
             raise ValueError(f"no parts of {self.data.shape[0]} bytes: {places}")
         self.parts = <Summary*>calloc(len(places) - 1, sizeof(Summary))
         self.places = <Py_ssize_t*>calloc(len(places), sizeof(Py_ssize_t))
