@@ -286,3 +286,25 @@ def test_errors_of_the_input_do_not_name_the_output(tmp_path: Path) -> None:
         write_parquet(blocks(), out, schema="trades")
     assert raised.value.filename == "the input"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [{}, {"price_type": "fixed", "pretty_ts": False}])
+def test_the_file_says_which_columns_have_no_nulls(options: dict[str, Any]) -> None:
+    schema = parquet.read_schema(written(dbnfast.read(ODD), **options))
+    nullable = {field.name for field in schema if field.nullable}
+    assert nullable == ({"symbol"} if options else {"ts_recv", "ts_event", "price", "symbol"})
+
+
+@pytest.mark.parametrize("options", [{}, {"data_page_version": "1.0"}, {"compression": "zstd"}])
+def test_other_readers_see_the_same_rows(options: dict[str, Any], tmp_path: Path) -> None:
+    polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
+    store = dbnfast.read(ODD)
+    path = tmp_path / "odd.parquet"
+    store.to_parquet(path, **options)
+    rows = store.to_arrow(categorical=False).select(["size", "price", "symbol"])
+    assert rows["price"].null_count == 20
+    wanted = [tuple(row.values()) for row in rows.to_pylist()]
+    frame = polars.read_parquet(path)
+    assert frame.select("size", "price", "symbol").rows() == wanted
+    found = duckdb.sql(f"select size, price, symbol from '{path}'").fetchall()
+    assert found == wanted
