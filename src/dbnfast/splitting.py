@@ -97,7 +97,7 @@ def split(
     like in a symbol is percent-encoded, and what would be too long is cut; names that are then
     equal, but for case, end in ``~2`` and so on. The mapping records of live streams are records
     as any other: a part of another day or schema does not have them. What they say is in the
-    headers of all parts, by whole days; of a readable, what the first `BLOCK` bytes of records
+    headers of all parts, by whole days; of a readable, what the first 16 MiB of records
     say. A compressed part that was not written in one go has several zstd frames.
     """
     with iter_decode(source, max_bytes=BLOCK, on_truncated=on_truncated) as reader:
