@@ -284,9 +284,10 @@ def with_mappings(metadata: Metadata, blocks: Iterable[Records]) -> Metadata:
                 known.append((day if known else 0, symbol))
     if metadata.stype_out != SType.INSTRUMENT_ID or not changes:
         return metadata
+    named = set(map(str, changes))
     rows: dict[str, list[tuple[datetime.date, datetime.date, str]]] = {}
     for raw, intervals in metadata._mapping_rows():
-        rows[raw] = [own for own in intervals if not own[2].isdigit() or int(own[2]) not in changes]
+        rows[raw] = [own for own in intervals if own[2] not in named]
     for id_, known in changes.items():
         for (first, symbol), (last, _) in pairwise([*known, (LAST, "")]):
             if first < last:

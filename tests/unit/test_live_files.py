@@ -132,10 +132,15 @@ def test_header_of_mapping_records() -> None:
         "ESH4": [{"start_date": first, "end_date": change, "symbol": "7"}],
         "ESU4": [{"start_date": change, "end_date": last, "symbol": "7"}],
     }
-    again = found.replace(mappings={**found.mappings, "CLG4": [(first, change, "9")]})
+    again = found.replace(
+        mappings={**found.mappings, "CLG4": [(first, change, "9"), (change, last, "\u00b2")]}
+    )
     other = dbnfast.scan(HEAD + mapping(7, "ES.c.0", "ESZ4", 9 * DAY))
     assert with_mappings(again, [other]).mappings == {
-        "CLG4": [{"start_date": first, "end_date": change, "symbol": "9"}],
+        "CLG4": [
+            {"start_date": first, "end_date": change, "symbol": "9"},
+            {"start_date": change, "end_date": last, "symbol": "\u00b2"},
+        ],
         "ESZ4": [{"start_date": first, "end_date": last, "symbol": "7"}],
     }
     assert with_mappings(found, []) is found
