@@ -13,7 +13,7 @@ TEST_GROUP ?= bench
 TESTS ?= tests
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test bench bench-report lint docs tables fixtures debug sanitize coverage fuzz sdist wheels \
+.PHONY: demo test search bench bench-report lint docs tables fixtures debug sanitize coverage fuzz sdist wheels \
 	minimum clean help
 
 help:
@@ -30,7 +30,8 @@ help:
 	@echo "make minimum   run the tests with the lowest versions that are allowed"
 	@echo "make debug     run the tests with bounds checks compiled in"
 	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
-	@echo "make fuzz      fuzz each target for FUZZ_SECONDS; FUZZ_TARGETS= chooses"
+	@echo "make search    run the property tests on new random examples; SEARCH= chooses"
+	@echo "make fuzz      make search, then fuzz each target for FUZZ_SECONDS; FUZZ_TARGETS= chooses"
 	@echo "make coverage  run the tests, and report which Python and Cython code they reach"
 
 $(VENV)/.made:
@@ -78,6 +79,12 @@ bench: $(VENV)/.test
 
 bench-report: $(VENV)/.test
 	$(BIN)/python benchmarks/report.py $(REPORT)
+
+# What a search finds becomes an @example of its test.
+SEARCH ?= tests/property tests/unit/test_passes.py tests/unit/test_merging.py
+
+search: $(VENV)/.test
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -q $(SEARCH) -n 2 -p no:cacheprovider
 
 # The gates, the slowest first: each is a target of its own, and a hook in .pre-commit-config.yaml.
 GATES := hints types packaging typing stubs cython docstrings workflows ruff format spelling \
@@ -194,7 +201,7 @@ minimum: $(VENV)/.wheels
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?=
 
-fuzz: $(VENV)/.fuzz
+fuzz: $(VENV)/.fuzz search
 	@command -v clang >/dev/null || \
 		{ echo "make fuzz needs clang: apt-get install clang"; exit 1; }
 	CC=clang DBNFAST_FUZZ=1 DBNFAST_DEBUG=1 $(BIN)/pip install --quiet --no-deps --upgrade \

@@ -8,7 +8,7 @@ import numpy as np
 
 from dbnfast._core.copy import select
 from dbnfast.arrays import as_rtype
-from dbnfast.enums import RType, Schema
+from dbnfast.enums import SCHEMA_RTYPES, RType, Schema
 from dbnfast.inputs import as_int
 from dbnfast.programs import INDEX_TS_AT, SIZES
 from dbnfast.times import to_ns
@@ -27,6 +27,21 @@ if TYPE_CHECKING:
 PASSES_ANYHOW: Final = 2  # the number is the core's
 _SHARED: Final = (Schema.TBBO, Schema.MBP_1)
 _OHLCV: Final = frozenset(s for s in Schema if s.startswith("ohlcv"))
+_SAMPLED: Final = (  # early files of the one have the rtype of the other
+    frozenset((Schema.BBO_1S, Schema.BBO_1M)),
+    frozenset((Schema.CBBO_1S, Schema.CBBO_1M)),
+)
+
+
+def own_rtypes(schema: Schema) -> frozenset[int]:
+    """Give the rtypes of records in files of a schema: its own, and what early files have."""
+    found = {SCHEMA_RTYPES[schema]}
+    if schema in _OHLCV:
+        found.add(RType.OHLCV_DEPRECATED)  # bars from before their sizes had rtypes
+    for family in _SAMPLED:
+        if schema in family:
+            found.update(SCHEMA_RTYPES[other] for other in family)
+    return frozenset(map(int, found))
 
 
 def rtypes_of(schema: Schema | RType | str, own: Schema | None) -> frozenset[int]:
@@ -54,9 +69,8 @@ def rtypes_of(schema: Schema | RType | str, own: Schema | None) -> frozenset[int
         raise ValueError(
             f"{wanted} was asked of {own} data; both have rtype {int(rtype)}, ask for {own}"
         )
-    if wanted in _OHLCV and wanted == own:
-        # bars from before their sizes had rtypes
-        return frozenset((int(rtype), int(RType.OHLCV_DEPRECATED)))
+    if wanted is not None and wanted == own:
+        return own_rtypes(wanted)
     return frozenset((int(rtype),))
 
 

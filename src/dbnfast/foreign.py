@@ -14,6 +14,7 @@ MAGIC: Final = b"DBN"
 N_SEEN: Final = 8  # bytes that every reader has when it begins, so that all say the same
 _PACKED: Final = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"PK\3\4": "zip"}
 _COLUMNS: Final = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"FEA1": "Feather", b"\xff" * 4: "Arrow"}
+BEGINNINGS: Final = (*_PACKED, *_COLUMNS)  # by which data of another format is told
 _FIRST_COLUMNS: Final = (b"ts_event", b"ts_recv,", b"rtype,")
 _PRINTABLE: Final = string.printable.encode()
 

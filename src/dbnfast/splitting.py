@@ -18,6 +18,7 @@ from dbnfast.arrays import rtype_key
 from dbnfast.compression import Deflater
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, Compression, RType, Schema
 from dbnfast.errors import DecodeError
+from dbnfast.filters import own_rtypes
 from dbnfast.merging import dealt, index_times, instrument_ids, ranked, record_types
 from dbnfast.outputs import check_free, keep_mode, temporary, writer
 from dbnfast.reader import iter_decode
@@ -381,13 +382,9 @@ class _BySchema:
         return f"{_dataset(self._metadata)}.{named if schema is None else schema}"
 
     def _schema(self, rtype: int) -> Schema | None:
-        # tbbo and mbp-1 share their rtype, and old bars of any size had one of their own
+        # tbbo and mbp-1 share their rtype, and early files have records under other rtypes
         own = self._metadata.schema
-        if own is not None and int(SCHEMA_RTYPES[own]) == rtype:
-            return own
-        if rtype == RType.OHLCV_DEPRECATED:
-            return own if own is not None and own.startswith("ohlcv") else None
-        return _SCHEMAS.get(rtype)
+        return own if own is not None and rtype in own_rtypes(own) else _SCHEMAS.get(rtype)
 
     def metadata(self, rtype: int) -> Metadata:
         return self._metadata.replace(schema=self._schema(rtype), limit=None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 
 from dbnfast.arrays import rtype_key
-from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, RType
+from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import (
     DecodeError,
     DecompressionError,
@@ -17,6 +17,7 @@ from dbnfast.errors import (
     MetadataError,
     TruncatedError,
 )
+from dbnfast.filters import own_rtypes
 from dbnfast.layouts import LAYOUTS_BY_RTYPE, layout_by_size
 from dbnfast.merging import event_times, index_times, instrument_ids, record_sizes, record_types
 from dbnfast.reader import RecordReader, iter_decode
@@ -223,11 +224,7 @@ class _Survey:
     def _own_rtypes(self) -> frozenset[int] | None:
         if self._metadata is None or self._metadata.schema is None:
             return None
-        schema = self._metadata.schema
-        rtypes = {int(SCHEMA_RTYPES[schema])}
-        if schema.startswith("ohlcv"):
-            rtypes.add(int(RType.OHLCV_DEPRECATED))
-        return frozenset(rtypes)
+        return own_rtypes(self._metadata.schema)
 
     def report(self) -> Report:
         n = 0

@@ -22,6 +22,7 @@ from dbnfast._core.lines import LinePlan
 from dbnfast.convert import json_shapes, text_input
 from dbnfast.convert.read_csv import CsvParser, from_csv, iter_csv
 from dbnfast.convert.read_json import JsonLines, from_json, iter_json
+from dbnfast.enums import SCHEMA_RTYPES
 from places import golden
 
 pytest.importorskip("databento_dbn")
@@ -68,9 +69,10 @@ REAL_NAMES = sorted(str(path.relative_to(REAL)) for path in REAL.rglob("*.dbn.zs
 
 def forms(records: dbnfast.Records, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
     """Every text of a stream: its encoding, whether it is pretty, and itself."""
-    # the official CSV is of one schema, and leaves the old rtype of bars out
+    # the official CSV is of one schema, and leaves out what early files have under other rtypes
     assert records.metadata is not None
-    is_csv = records.metadata.schema is not None and RType.OHLCV_DEPRECATED not in records.counts
+    schema = records.metadata.schema
+    is_csv = schema is not None and set(records.counts) <= {SCHEMA_RTYPES[schema]}
     for encoding in ("json", "csv") if is_csv else ("json",):
         for pretty in (True, False):
             yield encoding, pretty, texts.transcode(data, encoding, pretty)

@@ -212,6 +212,24 @@ def test_deprecated_bars_of_a_file_without_schema_need_their_rtype() -> None:
     assert len(records.array(RType.OHLCV_DEPRECATED)) == 1
 
 
+@pytest.mark.parametrize(
+    ("schema", "rtype"),
+    [("bbo-1m", 0xC3), ("bbo-1s", 0xC4), ("cbbo-1m", 0xC0), ("cbbo-1s", 0xC1)],
+)
+def test_early_quotes_of_the_other_interval_are_of_the_files_schema(
+    schema: str, rtype: int
+) -> None:
+    early = streams.record(rtype, 80, instrument_id=3)
+    data = streams.header(schema=schema) + early
+    records, store = dbnfast.scan(data), dbnfast.read(data)
+    for found in (records.array(), records.array(schema), store.to_ndarray(schema)):
+        assert found["rtype"].tolist() == [rtype]
+        assert found.dtype == dbnfast.dtype(schema)
+    assert len(records.filter(schema)) == 1
+    # a file that does not say so itself has what its records say
+    assert dbnfast.scan(NO_SCHEMA + early).array(schema).shape == (0,)
+
+
 def test_future_tbbo_has_the_layout_of_mbp_1() -> None:
     records = dbnfast.scan(NO_SCHEMA + streams.record(0xC5, 80, instrument_id=3))
     assert records.counts == {RType.TBBO: 1}

@@ -10,7 +10,7 @@ from dbnfast.buffers import as_bytes
 from dbnfast.convert.from_text import make_records
 from dbnfast.errors import DecodeError, DecompressionError, InvalidRecordError, TruncatedError
 from dbnfast.faults import interrupted
-from dbnfast.foreign import binary
+from dbnfast.foreign import N_SEEN, binary
 from dbnfast.inputs import as_int, open_raw
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ class TextSource:
                 name = type(source).__name__
                 raise TypeError(f"{name} is no path, bytes-like or readable") from None
         self._head: bytes | None = None
-        self._is_new = True  # no text came yet
         self._inflater: compression.Inflater | None = None
         self._ended = False
 
@@ -98,35 +97,37 @@ class TextSource:
         """
         if self._head is None:
             self._begin()
-        if self._inflater is None:
-            head, self._head = self._head, b""
-            return head or self._raw()
+        head, self._head = self._head, b""
+        return head or (self._raw() if self._inflater is None else self._inflated(self._inflater))
+
+    def _inflated(self, inflater: compression.Inflater) -> bytes:
         while True:
-            text = self._inflater.pull(self._piece_size)
+            text = inflater.pull(self._piece_size)
             if text:
-                if self._is_new:
-                    _check_text(text)
-                self._is_new = False
                 return text
             raw = self._raw()
             if raw:
-                self._inflater.push(raw)
+                inflater.push(raw)
                 continue
-            if self._inflater.in_frame:
-                at = self._inflater.frame_at
+            if inflater.in_frame:
+                at = inflater.frame_at
                 raise TruncatedError(f"the zstd frame at compressed byte {at} is cut")
             return b""
 
     def _begin(self) -> None:
-        head = b""
+        head = self._raw()
         while len(head) < 12 and (more := self._raw()):
             head += more
-        self._head = head
         kind = compression.detect(head[:12])
         _check_text(head, kind)
         if kind == "zstd":
             self._inflater = compression.Inflater()
             self._inflater.push(head)
+            head = self._inflated(self._inflater)
+            while len(head) < N_SEEN and (more := self._inflated(self._inflater)):
+                head += more
+            _check_text(head)
+        self._head = head
 
     def _raw(self) -> bytes:
         if self._ended:
