@@ -13,13 +13,14 @@ TEST_GROUP ?= bench
 TESTS ?= tests
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test search bench bench-report lint docs tables fixtures debug sanitize coverage fuzz sdist wheels \
+.PHONY: demo test search bench instructions bench-report lint docs tables fixtures debug sanitize coverage fuzz sdist wheels \
 	minimum clean help
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
 	@echo "make test      run the tests; TESTS= chooses"
 	@echo "make bench     measure against the peers, side by side"
+	@echo "make instructions  count instructions for each record; fails where they grew"
 	@echo "make bench-report  all of it, and write docs/benchmarks.md; REPORT=--smoke for a look"
 	@echo "make lint      every gate: style, types, stubs, docstrings, spelling, packaging, workflows"
 	@echo "make docs      build the documentation site into build/site"
@@ -76,6 +77,9 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/compare.py $(BENCH)
+
+instructions: $(VENV)/.test
+	$(BIN)/python benchmarks/instructions.py $(INSTRUCTIONS)
 
 bench-report: $(VENV)/.test
 	$(BIN)/python benchmarks/report.py $(REPORT)

@@ -34,7 +34,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def bench() -> Iterator[dict[str, Any]]:
     """The modules of the report, which are no package."""
-    names = ("measure", "tables", "plots", "report", "growth")
+    names = ("measure", "tables", "plots", "report", "growth", "instructions")
     sys.path.insert(0, str(BENCHMARKS))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -364,3 +364,20 @@ def test_growth_measures_a_process(bench: dict[str, Any], tmp_path: Path) -> Non
     one = growth.measured("iter_decode", path, path, None, bench["measure"].Bench(3))
     assert len(one["seconds"]) == growth.RUNS
     assert one["peak"] >= one["base"] > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("now", "good"),
+    [
+        ({"decode": 100.0, "split": 50.0}, True),
+        ({"decode": 101.9, "split": 10.0}, True),
+        ({"decode": 102.1, "split": 50.0}, False),
+        ({"decode": 100.0}, False),
+        ({"decode": 100.0, "split": 50.0, "feed": 1.0}, False),
+    ],
+)
+def test_more_instructions_are_a_failure(
+    bench: dict[str, Any], now: dict[str, float], good: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench["instructions"].compare(now, {"decode": 100.0, "split": 50.0}) is good
+    assert capsys.readouterr().out.count("\n") == 1 + len({**now, "decode": 0, "split": 0})
