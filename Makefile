@@ -35,44 +35,50 @@ help:
 	@echo "make fuzz      make search, then fuzz each target for FUZZ_SECONDS; FUZZ_TARGETS= chooses"
 	@echo "make coverage  run the tests, and report which Python and Cython code they reach"
 
-$(VENV)/.made:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	touch $@
-
 # each stamp says what is installed: the package with its command line, and the groups' tools
+say = @echo "-- $(1)"
+group = @$(BIN)/pip install --quiet --group $(1) && touch $@
+
+$(VENV)/.made:
+	$(call say,making a virtual environment in $(VENV))
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
 $(VENV)/.package: $(VENV)/.made $(SOURCES)
-	$(BIN)/pip install --quiet --editable '.[cli]'
-	touch $@
+	$(call say,compiling the core and installing dbnfast: half a minute or so)
+	@$(BIN)/pip install --quiet --editable '.[cli]'
+	@touch $@
 
 $(VENV)/.test: $(VENV)/.package
-	$(BIN)/pip install --quiet --group $(TEST_GROUP)
-	touch $@
+	$(call say,installing what the tests compare with: another half minute)
+	$(call group,$(TEST_GROUP))
 
 $(VENV)/.fuzz: $(VENV)/.test
-	$(BIN)/pip install --quiet --group fuzz
-	touch $@
+	$(call say,installing the fuzzer)
+	$(call group,fuzz)
 
 $(VENV)/.lint: $(VENV)/.test
-	$(BIN)/pip install --quiet --group lint
-	touch $@
+	$(call say,installing the linters)
+	$(call group,lint)
 
 $(VENV)/.docs: $(VENV)/.package
-	$(BIN)/pip install --quiet --group docs
-	touch $@
+	$(call say,installing what makes the pages)
+	$(call group,docs)
 
 $(VENV)/.wheels: $(VENV)/.made $(SOURCES)
-	$(BIN)/pip install --quiet --group wheels
-	touch $@
+	$(call say,installing what builds wheels)
+	$(call group,wheels)
 
 $(VENV)/.coverage: $(VENV)/.test
-	$(BIN)/pip install --quiet --group coverage
-	touch $@
+	$(call say,installing what measures coverage)
+	$(call group,coverage)
 
 demo: $(VENV)/.package
 	@$(BIN)/dbnfast demo
 
 test: $(VENV)/.test
+	$(call say,running the tests: two to five minutes)
 	$(BIN)/python -m pytest -q $(TESTS) -n 2
 
 bench: $(VENV)/.test
