@@ -46,6 +46,14 @@ def mapping(instrument_id: int, symbol_in: str, symbol_out: str, ts_event: int =
     return struct.pack("<BBHIQ", 44, 22, 0, instrument_id, ts_event) + body
 
 
+def wait_until(true: Callable[[], Any]) -> None:
+    """Wait until something is so that another thread brings about."""
+    end = time.monotonic() + TIMEOUT
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 class Talk:
     """One connection as the script sees it."""
 

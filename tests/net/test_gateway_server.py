@@ -139,7 +139,7 @@ def test_a_stuck_client_does_not_hold_up_others() -> None:
                 assert len(peer.rest()) == 128 + 320 + 176 + n * 48
         loop = gateway._loop
         assert loop is not None
-        held = [sum(map(len, c.waiting)) for c in loop._connections.values()]
+        held = [sum(map(len, c.waiting)) for c in list(loop._connections.values())]
         assert max(held, default=0) < 3 << 20
         assert len(stuck.rest()) == 128 + 320 + 176 + n * 48
 

@@ -330,10 +330,14 @@ def test_an_interrupt_while_reading_blocks() -> None:
         batches = subscribed(peer).batches()
         n = len(next(batches))
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         rest: list[Records] = []
-        with pytest.raises(KeyboardInterrupt):
+
+        def read() -> None:
+            timer.start()
             rest.extend(batches)
+
+        with pytest.raises(KeyboardInterrupt):
+            read()
         timer.join()
         assert n + sum(len(records) for records in rest) == len(TRADES)
         assert peer.talks[0].was_ended()
@@ -348,9 +352,13 @@ def test_without_reads_that_block(how: str, monkeypatch: pytest.MonkeyPatch) -> 
     with Peer(serving(BODY, stay=True)) as peer:
         live = subscribed(peer)
         timer = threading.Timer(0.1, getattr(live, how))
-        timer.start()
-        assert len(list(live)) == len(TRADES)
+        n = 0
+        for _ in live:
+            n += 1
+            if n == len(TRADES):
+                timer.start()
         timer.join()
+        assert n == len(TRADES)
         assert peer.talks[0].was_ended()
 
 
@@ -381,9 +389,10 @@ def test_stop_from_another_thread(how: str) -> None:
         live = subscribed(peer)
         got = []
         timer = threading.Timer(0.1, getattr(live, how))
-        timer.start()
         for record in live:
             got.append(record)
+            if len(got) == len(TRADES):
+                timer.start()
         timer.join()
         assert len(got) == len(TRADES)
         assert peer.talks[0].was_ended()
@@ -397,6 +406,7 @@ def test_block_for_close_terminates_when_time_is_up() -> None:
         live = subscribed(peer)
         live.add_callback(got.append)
         live.start()
+        peers.wait_until(lambda: len(got) == len(TRADES))
         live.block_for_close(timeout=0.3)
         assert not live.is_connected()
         assert len(got) == len(TRADES)
@@ -553,17 +563,25 @@ def test_errors_that_are_not_fatal(code: int, how: str) -> None:
 
 
 def test_ends_without_reconnecting() -> None:
+    taken = threading.Event()
+
     def reset(talk: Talk) -> None:
         talk.greet()
         talk.until_start()
         talk.send(peers.live_header() + BODY)
-        time.sleep(0.2)
+        taken.wait(peers.TIMEOUT)  # a reset drops what was not read
         talk.reset()
+
+    def take() -> None:
+        for record in subscribed(peer):
+            got.append(record)
+            if len(got) == len(TRADES):
+                taken.set()
 
     with Peer(reset) as peer:
         got: list[Any] = []
         with pytest.raises(SessionClosed, match="broke"):
-            got.extend(subscribed(peer))
+            take()
         assert len(got) == len(TRADES)
     with Peer(serving(BODY[:-7])) as peer:  # the last record is cut
         assert len(list(subscribed(peer))) == len(TRADES) - 1
@@ -583,7 +601,8 @@ def test_ends_without_reconnecting() -> None:
 
 @pytest.mark.parametrize("blocks", [(), (b"header",), (b"header", BODY)])
 def test_silence(monkeypatch: pytest.MonkeyPatch, blocks: tuple[bytes, ...]) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT", 0.2)
+    # time enough for records to come on a busy machine, where any are to
+    monkeypatch.setattr(session, "HEARTBEAT", 2.0 if BODY in blocks else 0.2)
     monkeypatch.setattr(session, "MARGIN", 0.1)
 
     def script(talk: Talk) -> None:
@@ -601,19 +620,19 @@ def test_silence(monkeypatch: pytest.MonkeyPatch, blocks: tuple[bytes, ...]) -> 
 
 
 def test_silence_is_judged_after_the_socket_was_drained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(session, "MARGIN", 0.1)
+    monkeypatch.setattr(session, "HEARTBEAT", 1.0)  # longer than a busy machine holds up a peer
+    monkeypatch.setattr(session, "MARGIN", 0.5)
     with Peer(serving(BODY * 20_000)) as peer:  # 48 MB: most of it waits in the kernel
         n = 0
         for records in subscribed(peer).batches():
             if n < 20:
-                time.sleep(0.3 if n == 0 else 0)
+                time.sleep(1.8 if n == 0 else 0)
             n += len(records)
         assert n == len(TRADES) * 20_000
 
 
 def test_an_authentication_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "AUTH_TIMEOUT", 0.2)
+    monkeypatch.setattr(session, "AUTH_TIMEOUT", 2.0)  # the greeting comes in this time
     with (
         Peer(lambda talk: (talk.send(b"lsg_version=1\n"), talk.wait_for_end())) as peer,
         pytest.raises(ConnectError, match="challenge"),
@@ -705,9 +724,13 @@ def test_stop_while_waiting_for_the_next_try(monkeypatch: pytest.MonkeyPatch) ->
     with Peer(serving(BODY)) as peer:
         live = subscribed(peer, reconnect_policy="reconnect")
         timer = threading.Timer(0.2, live.stop)
-        timer.start()
-        assert len(list(live)) == len(TRADES)
+        n = 0
+        for _ in live:
+            n += 1
+            if n == len(TRADES):
+                timer.start()
         timer.join()
+        assert n == len(TRADES)
 
 
 # --- slow consumers ---------------------------------------------------------------------------
@@ -748,7 +771,10 @@ def test_what_is_dropped_is_reported(on_slow: str) -> None:
         control = [r for records in got for r in records if r.rtype > 20]
         assert [r.rtype for r in control] == [RType.SYMBOL_MAPPING, RType.SYSTEM]
         if on_slow == "latest":
-            last = {r.instrument_id: r.sequence for r in got[-1] if r.rtype == 0}
+            # those that were kept stand behind the note of the dropped ones; more may have come
+            at = max(i for i, item in enumerate(items) if isinstance(item, Skipped))
+            kept = [item for item in items[at:] if isinstance(item, Records)]
+            last = {r.instrument_id: r.sequence for part in kept for r in part if r.rtype == 0}
             assert last == {100 + i: i for i in range(len(TRADES))}
         else:
             tail = b"".join(bytes(records) for records in got)

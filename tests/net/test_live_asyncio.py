@@ -99,7 +99,7 @@ def test_batches_with_max_wait_and_an_early_end(run: Runner) -> None:
         batches = live.batches(max_wait=0.02)
         async for records in batches:
             seen.append(len(records))
-            if not seen[-1]:
+            if not seen[-1] and sum(seen) == len(TRADES):
                 break
         await batches.aclose()
         assert not live.is_connected()
@@ -131,6 +131,8 @@ def test_wait_for_close_terminates_when_time_is_up(run: Runner) -> None:
     async def work() -> None:
         live = await subscribed(peer)
         await live.start()
+        while live.stats().records < len(TRADES):
+            await asyncio.sleep(0.01)
         await live.wait_for_close(0.1)
         assert not live.is_connected()
         assert live.stats().records == len(TRADES)
@@ -167,6 +169,8 @@ def test_cancellation(run: Runner, where: str) -> None:
     async def work() -> None:
         live = client(peer)
         task = asyncio.create_task(use(live))
+        while not (peer.talks if where == "subscribe" else live.session_id):
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -249,14 +253,14 @@ def test_the_session_goes_on(run: Runner) -> None:
 
 
 def test_reading_pauses_while_nobody_takes(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT", 0.2)
-    monkeypatch.setattr(session, "MARGIN", 0.1)
+    monkeypatch.setattr(session, "HEARTBEAT", 1.0)  # longer than a busy machine holds up a peer
+    monkeypatch.setattr(session, "MARGIN", 0.5)
 
     async def work() -> int:
         live = await subscribed(peer, max_buffer=1 << 20)
         batches = live.batches()
         n = len(await anext(batches))
-        await asyncio.sleep(0.6)  # longer than silence may last: nothing is read meanwhile
+        await asyncio.sleep(2.0)  # longer than silence may last: nothing is read meanwhile
         assert live.stats().backlog_bytes < 2 << 20
         async for records in batches:
             n += len(records)
@@ -341,6 +345,8 @@ def test_async_for_on_the_blocking_client(run: Runner) -> None:
             while True:
                 await asyncio.sleep(0.01)
                 ticks += 1
+                if ticks > 2:
+                    ticked.set()
 
         ticking = asyncio.create_task(tick())
         records = [record async for record in live]
@@ -348,11 +354,13 @@ def test_async_for_on_the_blocking_client(run: Runner) -> None:
         assert ticks > 2  # the loop was not blocked while nothing came
         return records
 
+    ticked = threading.Event()
+
     def slow(talk: Talk) -> None:
         talk.greet()
         talk.until_start()
         talk.send(peers.live_header() + BODY[:480])
-        time.sleep(0.2)
+        ticked.wait(peers.TIMEOUT / 2)
         talk.send(BODY[480:])
 
     with Peer(slow) as peer:
@@ -411,7 +419,7 @@ def test_who_waits_for_the_end_has_what_waits_dropped(run: Runner) -> None:
         await live.start()
         while live.stats().backlog_bytes < 1000:
             await asyncio.sleep(0.01)
-        await asyncio.wait_for(live.wait_for_close(), 5)
+        await asyncio.wait_for(live.wait_for_close(), peers.TIMEOUT / 2)
         assert live.stats().records == 4000 * len(TRADES)
 
     with Peer(serving(BODY * 4000)) as peer:
@@ -425,8 +433,10 @@ def test_what_came_before_the_end_can_still_be_taken(run: Runner, end: str) -> N
         await live.start()
         while live.is_connected():
             await asyncio.sleep(0.01)
-            if end == "stop" and live.stats().records == len(TRADES):
-                await live.stop()
+            if live.stats().records == len(TRADES):
+                came.set()
+                if end == "stop":
+                    await live.stop()
         found = []
         with pytest.raises(SessionClosed) if end == "breaks" else nullcontext():
             async for record in live:
@@ -435,9 +445,11 @@ def test_what_came_before_the_end_can_still_be_taken(run: Runner, end: str) -> N
         with pytest.raises((ValueError, SessionClosed)):  # once
             assert [record async for record in live] == []
 
+    came = threading.Event()
+
     def breaks(talk: Talk) -> None:
         serving(BODY)(talk)
-        time.sleep(0.2)
+        came.wait(peers.TIMEOUT / 2)  # a reset drops what was not read
         talk.reset()
 
     with Peer(breaks if end == "breaks" else serving(BODY, stay=end == "stop")) as peer:

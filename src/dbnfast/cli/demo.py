@@ -194,7 +194,6 @@ def _put_rate(feed: Records) -> None:
     put("")
     put_heading("As fast as it goes, over the same loopback")
     source = scan(_header(feed) + bytes(feed) * COPIES)
-    n_sent = len(source)
     with (
         Gateway(source, keys=[KEY], at_end="close") as gateway,
         Live(
@@ -208,8 +207,6 @@ def _put_rate(feed: Records) -> None:
             if RType.MBP_0 in records.counts:
                 volume += int(records.array(RType.MBP_0)["size"].sum())
             n += len(records)
-            if n >= n_sent:
-                break
         seconds = time.perf_counter() - began
     put(
         f"  {n:,} records to arrays, volume {volume:,}: {seconds:.2f} s, "
