@@ -121,7 +121,7 @@ lint-types: $(VENV)/.lint
 
 lint-stubs: $(VENV)/.lint
 	MYPYPATH=src $(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml \
-		--allowlist tests/typing/stubtest-allowlist.txt dbnfast._core dbnfast.messages
+		--allowlist tests/typing/stubtest-allowlist.txt dbnfast._core dbnfast.records.messages
 
 # mypy reads the same examples, by lint-types
 lint-typing: $(VENV)/.lint

@@ -18,7 +18,7 @@ import numpy as np
 import data
 import dbnfast
 from dbnfast import reference
-from dbnfast.compression import zstd
+from dbnfast.codec.compression import zstd
 from measure import MIB, PIECE, Road
 
 if TYPE_CHECKING:

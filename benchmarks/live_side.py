@@ -85,7 +85,7 @@ class Taken:
 
 def bare(port: int, taken: Taken) -> None:
     """Read a socket; decoding comes after the time is taken."""
-    auth: Any = import_module("dbnfast.live.auth")
+    auth: Any = import_module("dbnfast.live.wire.auth")
     decoder = import_module("dbnfast").Decoder()
     with socket.create_connection(("127.0.0.1", port)) as sock, sock.makefile("rb", 0) as lines:
         lines.readline()

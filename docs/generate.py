@@ -19,8 +19,8 @@ from page_codes import codes_page
 from page_commands import commands_page
 
 from dbnfast.enums import CharEnum, TriState
-from dbnfast.layout_types import CHAR, CSTR, PRICE, RESERVED, TIMESTAMP, Field, Layout
-from dbnfast.layouts import LAYOUTS
+from dbnfast.layouts.fields import CHAR, CSTR, PRICE, RESERVED, TIMESTAMP, Field, Layout
+from dbnfast.layouts.table import LAYOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ from dbnfast.enums import (
     TriState,
     UserDefinedInstrument,
 )
-from dbnfast.layout_types import Layout
+from dbnfast.layouts.fields import Layout
 
 RECORD_CLASSES: Final[dict[str, type[Record]]]
 
@@ -233,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
         (ROOT / "docs" / "records.md", document()),
         (ROOT / "docs" / "codes.md", codes_page()),
         (commands, commands_page(commands.read_text("utf-8"))),
-        (ROOT / "src" / "dbnfast" / "messages.pyi", stub()),
+        (ROOT / "src" / "dbnfast" / "records" / "messages.pyi", stub()),
     ):
         if check and (not path.exists() or path.read_text("utf-8") != text):
             print(f"{path.relative_to(ROOT)} is not what the code says: run {COMMAND}")

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from dbnfast import reference
-from dbnfast.compression import zstd
+from dbnfast.codec.compression import zstd
 from dbnfast.enums import RType, Schema, SType
-from dbnfast.layout_types import CHAR, CSTR, ENUM, RESERVED, Field, Layout
-from dbnfast.layouts import HEADER_SIZE, LAYOUTS, MAX_RECORD_SIZE
+from dbnfast.layouts.fields import CHAR, CSTR, ENUM, RESERVED, Field, Layout
+from dbnfast.layouts.table import HEADER_SIZE, LAYOUTS, MAX_RECORD_SIZE
 
 ASCII = string.ascii_letters + string.digits + " .-_/,:'\"\\"
 SKIPPABLE_MAGIC = 0x184D2A50

@@ -9,8 +9,8 @@ import numpy as np
 import dbnfast
 from dbnfast import Decoder, Metadata, RType, Schema
 from dbnfast.gateway import GatewaySession, Service
-from dbnfast.live.auth import cram_response
-from dbnfast.live.control import parse_line
+from dbnfast.live.wire.auth import cram_response
+from dbnfast.live.wire.lines import parse_line
 
 KEY = "db-0123456789abcdefghijklmnopqrs"
 OTHER_KEY = "db-9876543210abcdefghijklmnopxyz"

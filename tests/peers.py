@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import streams
 from dbnfast import Live
-from dbnfast.live.auth import matching_key
+from dbnfast.live.wire.auth import matching_key
 
 KEY = "db-0123456789abcdefghijklmnopqrs"
 CHALLENGE = "t7kNhwj4xqR0QYjzFKtBEG2ec2pXJ4FK"

@@ -12,7 +12,7 @@ import pytest
 import builders
 import dbnfast
 from dbnfast import reference
-from dbnfast.compression import detect
+from dbnfast.codec.compression import detect
 
 MAX_METADATA = 512 << 20  # the longest header that a stream may have
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from dbnfast.layout_types import CSTR, RESERVED, TIMESTAMP
-from dbnfast.layouts import layout_by_size
+from dbnfast.layouts.fields import CSTR, RESERVED, TIMESTAMP
+from dbnfast.layouts.table import layout_by_size
 
 U64_MAX = bytes([255]) * 8
 

@@ -16,10 +16,11 @@ if _sys.byteorder != "little":  # arrays are views of little-endian bytes
 if _sys.maxsize < 2**32:  # sizes from the wire are multiplied without a check for overflow
     raise ImportError("dbnfast needs a 64-bit Python")
 
-from dbnfast.arrays import dtype, empty
-from dbnfast.codec import decode, scan, split, upgrade
-from dbnfast.decoder import Decoder
-from dbnfast.encoding import Encoder, encode
+from dbnfast.codec.decoder import Decoder
+from dbnfast.codec.encode import Encoder, encode
+from dbnfast.codec.metadata import Metadata
+from dbnfast.codec.reader import RecordReader, iter_decode
+from dbnfast.codec.scan import decode, scan, split, upgrade
 from dbnfast.enums import (
     DBN_VERSION,
     F_BAD_TS_RECV,
@@ -84,7 +85,9 @@ from dbnfast.errors import (
     TruncatedWarning,
     UnsupportedVersionError,
 )
-from dbnfast.messages import (
+from dbnfast.layouts.dtypes import dtype, empty
+from dbnfast.publishers import PUBLISHERS, Publisher
+from dbnfast.records.messages import (
     BBO1MMsg,
     BBO1SMsg,
     BBOMsg,
@@ -116,39 +119,36 @@ from dbnfast.messages import (
     TCBBOMsg,
     TradeMsg,
 )
-from dbnfast.metadata import Metadata
-from dbnfast.publishers import PUBLISHERS, Publisher
-from dbnfast.reader import RecordReader, iter_decode
-from dbnfast.records import Records
+from dbnfast.records.records import Records
 from dbnfast.version import __version__
 
 if _TYPE_CHECKING:
-    from dbnfast.convert.read_csv import from_csv
-    from dbnfast.convert.read_json import from_json
-    from dbnfast.live.aio import AsyncLive
-    from dbnfast.live.client import Live
+    from dbnfast.live.asyncio.client import AsyncLive
     from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipped
-    from dbnfast.store import Store, read
-    from dbnfast.store import Store as DBNStore
-    from dbnfast.store import read as read_dbn
-    from dbnfast.symbology import SymbolMap
+    from dbnfast.live.sync.client import Live
+    from dbnfast.store.store import Store, read
+    from dbnfast.store.store import Store as DBNStore
+    from dbnfast.store.store import read as read_dbn
+    from dbnfast.symbology.map import SymbolMap
+    from dbnfast.text.csv import from_csv
+    from dbnfast.text.json import from_json
 
 # what is resolved on first use, so that importing the codec stays fast: name -> module, its name
 _LAZY = {
-    "AsyncLive": ("dbnfast.live.aio", "AsyncLive"),
-    "DBNStore": ("dbnfast.store", "Store"),
+    "AsyncLive": ("dbnfast.live.asyncio.client", "AsyncLive"),
+    "DBNStore": ("dbnfast.store.store", "Store"),
     "ErrorEvent": ("dbnfast.live.events", "ErrorEvent"),
     "Gap": ("dbnfast.live.events", "Gap"),
-    "Live": ("dbnfast.live.client", "Live"),
+    "Live": ("dbnfast.live.sync.client", "Live"),
     "MarketState": ("dbnfast.live.events", "MarketState"),
     "Reconnected": ("dbnfast.live.events", "Reconnected"),
     "Skipped": ("dbnfast.live.events", "Skipped"),
-    "Store": ("dbnfast.store", "Store"),
-    "SymbolMap": ("dbnfast.symbology", "SymbolMap"),
-    "from_csv": ("dbnfast.convert.read_csv", "from_csv"),
-    "from_json": ("dbnfast.convert.read_json", "from_json"),
-    "read": ("dbnfast.store", "read"),
-    "read_dbn": ("dbnfast.store", "read"),
+    "Store": ("dbnfast.store.store", "Store"),
+    "SymbolMap": ("dbnfast.symbology.map", "SymbolMap"),
+    "from_csv": ("dbnfast.text.csv", "from_csv"),
+    "from_json": ("dbnfast.text.json", "from_json"),
+    "read": ("dbnfast.store.store", "read"),
+    "read_dbn": ("dbnfast.store.store", "read"),
 }
 
 

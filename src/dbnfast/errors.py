@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbnfast.records import Records
+    from dbnfast.records.records import Records
 
 
 class DbnError(Exception):

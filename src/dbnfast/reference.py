@@ -23,12 +23,12 @@ from dbnfast.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from dbnfast.layouts import LAYOUTS_BY_RTYPE, layout_by_size
+from dbnfast.layouts.table import LAYOUTS_BY_RTYPE, layout_by_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbnfast.layout_types import Layout
+    from dbnfast.layouts.fields import Layout
 
     Record = dict[str, Any]
     Metadata = dict[str, Any]

@@ -29,15 +29,15 @@ def import_package(instrumented: Sequence[str]) -> None:
     with atheris.instrument_imports(include=["dbnfast.none", *instrumented]):
         import dbnfast
         import dbnfast._core
+        import dbnfast.files._verify
         import dbnfast.gateway
-        import dbnfast.live.session
-        import dbnfast.store
-        import dbnfast.verifying
+        import dbnfast.live.session.session
+        import dbnfast.store.store
 
         for module in pkgutil.iter_modules(dbnfast._core.__path__):
             importlib.import_module(f"dbnfast._core.{module.name}")
-        importlib.import_module("dbnfast.convert.arrow")
-        importlib.import_module("dbnfast.convert.frame")
+        importlib.import_module("dbnfast.tables.arrow")
+        importlib.import_module("dbnfast.tables.pandas")
     if "site-fuzz" not in dbnfast.__file__:
         raise SystemExit(f"this is {dbnfast.__file__}, not the build that counts edges")
     warnings.simplefilter("error")

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import builders
 import streams
 from dbnfast import Schema, SType, reference
-from dbnfast.compression import zstd
-from dbnfast.layouts import LAYOUTS_BY_RTYPE
+from dbnfast.codec.compression import zstd
+from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
 
 Native = Callable[[bytes], bytes]
 Mutator = Callable[[random.Random, bytes, Native], bytes]

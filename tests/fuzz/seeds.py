@@ -16,7 +16,7 @@ SAMPLES = (b"", bytes(16), bytes(range(0, 256, 7)), b"\xff" * 24)  # choosing by
 @cache
 def fixtures(kind: str | None = None) -> tuple[tuple[str, bytes], ...]:
     """Every golden file, good and bad, of a kind that `compression.detect` tells; None for all."""
-    from dbnfast.compression import detect
+    from dbnfast.codec.compression import detect
 
     found = []
     for path in sorted([*FIXTURES.glob("*.db*"), *FIXTURES.glob("bad/*.db*")]):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dbnfast.live import session
+from dbnfast.live.session import session
 
 
 @pytest.fixture

@@ -16,8 +16,20 @@ import pytest
 
 import dbnfast
 from dbnfast import Decoder, RType, Schema
-from dbnfast.gateway import Cut, Faults, Gateway, Refuse, Reset, SendError, Silence, loop, protocol
-from dbnfast.live.auth import cram_response
+from dbnfast.gateway import (
+    Cut,
+    Faults,
+    Gateway,
+    Refuse,
+    Reset,
+    SendError,
+    Silence,
+    loop,
+)
+from dbnfast.gateway import (
+    session as protocol,
+)
+from dbnfast.live.wire.auth import cram_response
 from gateways import BEGIN, KEY, Clock, header, trades
 
 PATIENCE = 60.0

@@ -36,10 +36,12 @@ from dbnfast import (
     SystemMsg,
     TradeMsg,
 )
-from dbnfast.compression import zstd
+from dbnfast.codec.compression import zstd
 from dbnfast.enums import SystemCode
-from dbnfast.live import base, pump, session
+from dbnfast.live import base
 from dbnfast.live.hours import MarketHours
+from dbnfast.live.session import session
+from dbnfast.live.sync import pump
 from peers import BODY, KEY, TRADES, Peer, Talk, client, serving, subscribed
 
 pytestmark = pytest.mark.usefixtures("quick")

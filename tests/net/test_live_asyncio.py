@@ -27,8 +27,9 @@ from dbnfast import (
     SessionClosed,
     Skipped,
 )
-from dbnfast.compression import zstd
-from dbnfast.live import loop, session
+from dbnfast.codec.compression import zstd
+from dbnfast.live.asyncio import driver as loop
+from dbnfast.live.session import session
 from peers import BODY, KEY, TRADES, Peer, Talk, paced, serving
 
 pytestmark = pytest.mark.usefixtures("quick")

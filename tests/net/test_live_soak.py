@@ -15,7 +15,8 @@ import pytest
 
 from dbnfast import AsyncLive, Live, Reconnected, Records, RType
 from dbnfast.gateway import Cut, Delay, Eof, Gateway, OneByteWrites, Reset, Silence
-from dbnfast.live import base, session
+from dbnfast.live import base
+from dbnfast.live.session import session
 from gateways import BEGIN, KEY, trades
 
 SECONDS = 15.0

@@ -96,7 +96,7 @@ def connect(caplog: pytest.LogCaptureFixture) -> Iterator[Client]:
 
 
 def wanted_of(path: Path, schema: Schema) -> list[bytes]:
-    kinds = dbnfast.filters.rtypes_of(schema, schema)
+    kinds = dbnfast.records.filters.rtypes_of(schema, schema)
     records = dbnfast.read(path).records().upgrade()
     found = [bytes(record) for record in records if int(record.rtype) in kinds]
     if not records.ts_out:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 import builders
 import dbnfast
 import streams
-from dbnfast import threads
-from dbnfast.convert import columns
-from dbnfast.layout_types import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
-from dbnfast.layouts import LAYOUTS
+from dbnfast._util import threads
+from dbnfast.layouts.fields import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
+from dbnfast.layouts.table import LAYOUTS
+from dbnfast.tables import columns
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import dbnfast
 from dbnfast import Gap, Records, RType, Schema
-from dbnfast.encoding import encode
+from dbnfast.codec.encode import encode
 from dbnfast.gateway import (
     Cut,
     Delay,
@@ -35,11 +35,11 @@ from dbnfast.gateway import (
     Service,
     Silence,
 )
-from dbnfast.live.auth import ApiKey
-from dbnfast.live.protocol import Options
-from dbnfast.live.requests import Subscription, subscription
-from dbnfast.live.session import Session
-from dbnfast.programs import FILTER_TS_AT
+from dbnfast.layouts.programs import FILTER_TS_AT
+from dbnfast.live.session.session import Session
+from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.protocol import Options
+from dbnfast.live.wire.requests import Subscription, subscription
 from gateways import BEGIN, KEY, SECOND, Clock, header
 
 CONTROL = (RType.ERROR, RType.SYMBOL_MAPPING, RType.SYSTEM)

@@ -90,7 +90,7 @@ def assert_all_roads_agree(
     if damage.at >= start:
         good = whole_before(stream, damage.at, start)
         assert expected.records[: len(good)] == good
-    looks_compressed = dbnfast.compression.detect(damage.data[:12]) != "none"
+    looks_compressed = dbnfast.codec.compression.detect(damage.data[:12]) != "none"
     if looks_compressed:
         return  # four bytes by chance
     assert by_scan(damage.data, **options) == expected
@@ -174,7 +174,7 @@ def test_bytes_that_are_no_dbn(data: bytes, rng: random.Random) -> None:
         ]
         for found in outcomes:
             assert found.error is None or issubclass(found.error, dbnfast.DecodeError)
-        if dbnfast.compression.detect(data[:12]) == "none":
+        if dbnfast.codec.compression.detect(data[:12]) == "none":
             plain = by_reference(data, not options, bool(options.get("ts_out")))
             if data[:1] == b"\x28" or data[:1] == b"\x50":
                 continue  # may be the beginning of a zstd frame

@@ -15,10 +15,11 @@ import dbnfast
 import streams
 import texts
 from builders import Kind, Stream
-from dbnfast import foreign, reference
-from dbnfast.convert.read_csv import CsvParser, from_csv, iter_csv
-from dbnfast.convert.read_json import JsonLines, from_json, iter_json
+from dbnfast import reference
+from dbnfast.codec import sniff
 from dbnfast.enums import SCHEMA_RTYPES
+from dbnfast.text.csv import CsvParser, from_csv, iter_csv
+from dbnfast.text.json import JsonLines, from_json, iter_json
 
 pytest.importorskip("databento_dbn")
 pytest.importorskip("msgspec")
@@ -174,7 +175,7 @@ def given_what_begins_as_other_data(test: Any) -> Any:
     whole = streams.frame(line)
     frames = (whole, whole[:-3], whole + b"junk", whole[:4], streams.skippable(b""))
     dbn = (b"DBN", b"DBN\x03", b"DBZ", streams.skippable(b"DBZ\x01"))
-    for raw in (*frames, *dbn, *foreign.BEGINNINGS):
+    for raw in (*frames, *dbn, *sniff.BEGINNINGS):
         for data in (raw, raw + line, streams.frame(raw)):
             test = example(data)(test)
     return test

@@ -18,8 +18,8 @@ import builders
 import dbnfast
 from builders import Stream
 from dbnfast import reference
-from dbnfast.layout_types import CHAR, CSTR, RESERVED
-from dbnfast.layouts import LAYOUT_BY_NAME, layout_by_size
+from dbnfast.layouts.fields import CHAR, CSTR, RESERVED
+from dbnfast.layouts.table import LAYOUT_BY_NAME, layout_by_size
 
 dbn = pytest.importorskip("databento_dbn")
 

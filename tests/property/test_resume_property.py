@@ -17,10 +17,10 @@ import dbnfast
 import streams
 from dbnfast import RType, Schema, SType
 from dbnfast.enums import SCHEMA_RTYPES, SystemCode
-from dbnfast.live import kept
-from dbnfast.live.requests import ALL_SYMBOLS, Subscription
-from dbnfast.live.resume import Progress, Reach, lost, resume
-from dbnfast.programs import FILTER_TS_AT
+from dbnfast.layouts.programs import FILTER_TS_AT
+from dbnfast.live.resume import delivered as kept
+from dbnfast.live.resume.plan import Progress, Reach, lost, resume
+from dbnfast.live.wire.requests import ALL_SYMBOLS, Subscription
 
 MS = 1_000_000
 BEGIN = 1_700_000_000 * 10**9

@@ -20,8 +20,8 @@ import streams
 from dbnfast import Metadata
 from dbnfast._core.metadata import parse_header
 from dbnfast.enums import UNDEF_TIMESTAMP
-from dbnfast.resolving import resolver
-from dbnfast.symbology import SymbolMap
+from dbnfast.symbology.map import SymbolMap
+from dbnfast.symbology.resolver import resolver
 
 dbn = pytest.importorskip("databento_dbn")
 symbology = pytest.importorskip("databento.common.symbology")

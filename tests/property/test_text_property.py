@@ -20,10 +20,10 @@ import builders
 import dbnfast
 import streams
 from dbnfast import RType
-from dbnfast.convert import text
-from dbnfast.convert.text import write_csv, write_json
 from dbnfast.enums import SCHEMA_RTYPES, Schema
-from dbnfast.layouts import layout_by_size
+from dbnfast.layouts.table import layout_by_size
+from dbnfast.text import write as text
+from dbnfast.text.write import write_csv, write_json
 
 dbn = pytest.importorskip("databento_dbn")
 

@@ -15,7 +15,7 @@ import pytest
 import dbnfast
 from builders import random_pieces
 from dbnfast import ErrorCode, RType, Schema, SystemCode
-from dbnfast.compression import Inflater
+from dbnfast.codec.compression import Inflater
 from dbnfast.gateway import (
     Cut,
     Delay,
@@ -31,11 +31,13 @@ from dbnfast.gateway import (
     SendError,
     Service,
     Silence,
-    protocol,
 )
-from dbnfast.gateway.protocol import BUDGET, State
-from dbnfast.live.auth import cram_response
-from dbnfast.live.control import parse_line
+from dbnfast.gateway import (
+    session as protocol,
+)
+from dbnfast.gateway.session import BUDGET, State
+from dbnfast.live.wire.auth import cram_response
+from dbnfast.live.wire.lines import parse_line
 from gateways import (
     BEGIN,
     CONTROL,
@@ -211,7 +213,7 @@ def test_records_are_those_of_the_file() -> None:
         if store.schema is None:
             continue
         wanted = [bytes(record) for record in store.records().upgrade()]
-        kinds = dbnfast.filters.rtypes_of(store.schema, store.schema)
+        kinds = dbnfast.records.filters.rtypes_of(store.schema, store.schema)
         wanted = [raw for raw in wanted if raw[1] in kinds]
         peer = connected(str(path))
         peer.subscribe(str(store.schema))

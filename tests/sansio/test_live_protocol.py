@@ -21,11 +21,11 @@ from dbnfast import (
     RType,
     SlowReaderBehavior,
 )
-from dbnfast.live.auth import ApiKey
-from dbnfast.live.control import MAX_REPLY, parse_line
-from dbnfast.live.protocol import Authenticated, Ended, LiveProtocol, Options, State
-from dbnfast.live.requests import subscription
 from dbnfast.live.trace import Trace
+from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.lines import MAX_REPLY, parse_line
+from dbnfast.live.wire.protocol import Authenticated, Ended, LiveProtocol, Options, State
+from dbnfast.live.wire.requests import subscription
 
 if sys.version_info >= (3, 14):
     from compression import zstd

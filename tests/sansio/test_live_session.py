@@ -22,13 +22,13 @@ from dbnfast import (
     Records,
     Schema,
 )
-from dbnfast.live import reporting
-from dbnfast.live.auth import ApiKey
-from dbnfast.live.control import parse_line
-from dbnfast.live.protocol import Options
-from dbnfast.live.requests import subscription
-from dbnfast.live.session import Session
-from dbnfast.live.silence import Silence
+from dbnfast.live.session import report as reporting
+from dbnfast.live.session.session import Session
+from dbnfast.live.session.silence import Silence
+from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.lines import parse_line
+from dbnfast.live.wire.protocol import Options
+from dbnfast.live.wire.requests import subscription
 
 GREETING = b"lsg_version=0.9.4\ncram=" + peers.CHALLENGE.encode() + b"\n"
 WELCOME = b"success=1|session_id=17\n"

@@ -14,8 +14,8 @@ import pytest
 import dbnfast
 import streams
 from dbnfast import RType
-from dbnfast.convert.arrow import ArrowOptions, reader, write_ipc, zone_name
-from dbnfast.layouts import LAYOUTS
+from dbnfast.layouts.table import LAYOUTS
+from dbnfast.tables.arrow import ArrowOptions, reader, write_ipc, zone_name
 
 pa = pytest.importorskip("pyarrow")
 
@@ -43,7 +43,7 @@ def store_of(*records: bytes, **header: Any) -> dbnfast.Store:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    for module in ("store", "store_data"):
+    for module in ("store.store", "store.data"):
         monkeypatch.setattr(f"dbnfast.{module}.BLOCK", 1020)
 
 

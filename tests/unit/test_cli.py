@@ -25,8 +25,8 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from dbnfast.__main__ import main
-from dbnfast.cli.output import Counted, put, put_table
-from dbnfast.cli.values import format_price, format_time
+from dbnfast.cli.format import format_price, format_time
+from dbnfast.cli.terminal import Counted, put, put_table
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
@@ -213,7 +213,7 @@ def official_rows(path: Path, pretty: bool) -> list[dict[str, str]]:
     dbn = pytest.importorskip("databento_dbn")
     data = path.read_bytes()
     if path.suffix == ".zst":
-        data = bytes(dbnfast.compression.inflate(memoryview(data)).data)
+        data = bytes(dbnfast.codec.compression.inflate(memoryview(data)).data)
     out = io.BytesIO()
     transcoder = dbn.Transcoder(
         out,
@@ -539,7 +539,7 @@ def test_an_interrupt_is_quiet(
     def interrupt() -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("dbnfast.cli.demo"), "run", interrupt)
+    monkeypatch.setattr(importlib.import_module("dbnfast.cli.commands.demo"), "run", interrupt)
     assert main(["demo"]) == 130
     assert capsys.readouterr().err == ""
 

@@ -25,10 +25,10 @@ pytest.importorskip("rich")
 pytest.importorskip("dbnfast.symbology")
 
 from dbnfast.__main__ import main
-from dbnfast.cli.output import Counted, Input
-from dbnfast.cli.selecting import parse_time
-from dbnfast.cli.stats import format_duration, parse_duration
-from dbnfast.cli.writing import Progress
+from dbnfast.cli.commands.stats import format_duration, parse_duration
+from dbnfast.cli.outputs import Progress
+from dbnfast.cli.selection import parse_time
+from dbnfast.cli.terminal import Counted, Input
 from places import SAMPLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -402,7 +402,7 @@ def _symbols(records: dbnfast.Records) -> list[tuple[int, str]]:
 
 
 def test_convert_limit_stops_reading(monkeypatch: pytest.MonkeyPatch, capsysbinary: Any) -> None:
-    monkeypatch.setattr(import_module("dbnfast.cli.convert"), "BLOCK", 4096)
+    monkeypatch.setattr(import_module("dbnfast.cli.commands.convert"), "BLOCK", 4096)
     data = Path(TRADES).read_bytes()
     stream = io.BytesIO(data + data[-48:] * 100_000)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
@@ -477,7 +477,7 @@ def test_an_unknown_symbol_is_told(tmp_path: Path, capsys: Out) -> None:
 
 def test_text_of_a_live_stream_has_its_symbols(capsys: Out) -> None:
     # the mapping records are not written, and still tell the symbols
-    pytest.importorskip("dbnfast.convert.text")
+    pytest.importorskip("dbnfast.text.write")
     live = str(FIXTURES / "live.v3.dbn")
     assert convert(live, "-", "--to", "json", "--schema", "trades") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -493,7 +493,7 @@ def test_text_of_a_live_stream_has_its_symbols(capsys: Out) -> None:
 def test_convert_sees_a_type_that_comes_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
-    monkeypatch.setattr(import_module("dbnfast.cli.convert"), "BLOCK", 1020)
+    monkeypatch.setattr(import_module("dbnfast.cli.commands.convert"), "BLOCK", 1020)
     mapping = streams.record(0x16, 176)
     body = streams.trades(50) + mapping + streams.trades(5)
     source, target = tmp_path / "a.dbn", tmp_path / "a.csv"
@@ -513,8 +513,8 @@ def test_convert_sees_a_type_that_comes_late(
 
 def test_large_compressed_text_is_known(tmp_path: Path, capsys: Out) -> None:
     pytest.importorskip("msgspec")
-    pytest.importorskip("dbnfast.convert.text")
-    pytest.importorskip("dbnfast.convert.read_csv")
+    pytest.importorskip("dbnfast.text.write")
+    pytest.importorskip("dbnfast.text.csv")
     array = dbnfast.decode(SAMPLE.read_bytes(), schema="mbo")
     for form in ("json", "csv"):
         packed = tmp_path / f"x.{form}.zst"
@@ -529,8 +529,8 @@ def test_large_compressed_text_is_known(tmp_path: Path, capsys: Out) -> None:
 @pytest.mark.parametrize("form", ["csv", "json"])
 @pytest.mark.parametrize("zstd", [False, True])
 def test_convert_to_text_and_back(form: str, zstd: bool, tmp_path: Path, capsys: Out) -> None:
-    pytest.importorskip("dbnfast.convert.text")
-    pytest.importorskip("dbnfast.convert.read_csv")
+    pytest.importorskip("dbnfast.text.write")
+    pytest.importorskip("dbnfast.text.csv")
     official = pytest.importorskip("databento_dbn")
     for name in ("trades.v3.dbn", "mbp-10.v3.dbn", "definition.v3.dbn"):
         data = (FIXTURES / name).read_bytes()
@@ -553,7 +553,7 @@ def test_convert_to_text_and_back(form: str, zstd: bool, tmp_path: Path, capsys:
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 def test_convert_to_columns(suffix: str, tmp_path: Path, capsys: Out) -> None:
     pytest.importorskip("pyarrow")
-    pytest.importorskip(f"dbnfast.convert.{suffix}")
+    pytest.importorskip(f"dbnfast.tables.{suffix}")
     target = tmp_path / f"x.{suffix}"
     array = dbnfast.decode(SAMPLE.read_bytes(), schema="trades")
     for more in ([], ["--raw-prices", "--raw-times", "--no-symbols"]):
@@ -654,7 +654,7 @@ def test_progress_is_for_terminals_and_what_takes_long(monkeypatch: pytest.Monke
     with Progress([source]) as progress:
         progress.told(5)
         assert progress._bar is None  # it is quick until now
-        monkeypatch.setattr(import_module("dbnfast.cli.writing"), "PATIENCE", -1.0)
+        monkeypatch.setattr(import_module("dbnfast.cli.outputs"), "PATIENCE", -1.0)
         progress.told(5)
         assert progress._bar.tasks[0].completed == 10
         assert progress._bar.tasks[0].total == Path(TRADES).stat().st_size
@@ -775,7 +775,7 @@ def test_commands_import_no_library_that_is_not_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
     assert done.stderr.strip() == b"[]"
-    assert importlib.util.find_spec("dbnfast.cli.convert") is not None
+    assert importlib.util.find_spec("dbnfast.cli.commands.convert") is not None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
@@ -848,7 +848,7 @@ def test_stats_are_the_same_in_small_blocks(
     path = bars_at(tmp_path / "a.dbn", [second for second in seconds for _ in range(10)])
     found = []
     for block in (1 << 20, 1020):
-        monkeypatch.setattr(import_module("dbnfast.cli.stats"), "BLOCK", block)
+        monkeypatch.setattr(import_module("dbnfast.cli.commands.stats"), "BLOCK", block)
         assert main(["stats", "--json", "--gap", "17s", str(path)]) == 0
         found.append(json.loads(capsys.readouterr().out))
     assert found[0] == found[1]
@@ -879,7 +879,7 @@ def test_stats_of_a_damaged_file_do_not_stop_the_rest(capsys: Out) -> None:
 
 
 def test_convert_in_small_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("dbnfast.cli.convert"), "BLOCK", 1020)
+    monkeypatch.setattr(import_module("dbnfast.cli.commands.convert"), "BLOCK", 1020)
     source = dbnfast.scan(SAMPLE.read_bytes())
     for name in ("all.dbn", "all.dbn.zst"):
         assert main(["convert", str(SAMPLE), str(tmp_path / name)]) == 0

@@ -26,12 +26,13 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from dbnfast.__main__ import main
-from dbnfast.cli import demo, sessions
-from dbnfast.cli import live as command
+from dbnfast.cli import live_options as sessions
+from dbnfast.cli.commands import demo
+from dbnfast.cli.commands import live as command
 from dbnfast.gateway import Cut, FailAuth, Gateway, SendError
-from dbnfast.live import session
 from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipped
 from dbnfast.live.recorder import recover
+from dbnfast.live.session import session
 
 SAMPLE = Path(dbnfast.__file__).parent / "data" / "sample.dbn.zst"
 STREAM = dbnfast.scan(SAMPLE.read_bytes())

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbnfast import threads
 from dbnfast._core import columns as core
 from dbnfast._core.columns import (
     ColumnPlan,
@@ -22,8 +21,10 @@ from dbnfast._core.columns import (
 )
 from dbnfast._core.copy import select
 from dbnfast._core.scan import span
-from dbnfast.convert import columns
-from dbnfast.convert.columns import (
+from dbnfast._util import threads
+from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.tables import columns
+from dbnfast.tables.columns import (
     FLOAT,
     IN_RANGE,
     MOVE,
@@ -36,7 +37,6 @@ from dbnfast.convert.columns import (
     label_texts,
     spread,
 )
-from dbnfast.programs import INDEX_TS_AT, SIZES
 
 SIZE = 24
 HUGE = 2**61

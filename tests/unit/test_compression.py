@@ -10,8 +10,8 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import compression
-from dbnfast.compression import (
+from dbnfast.codec import compression
+from dbnfast.codec.compression import (
     Deflater,
     Frame,
     Inflater,

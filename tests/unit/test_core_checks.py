@@ -15,7 +15,7 @@ from dbnfast._core import copy, merge, metadata, record, run, scan, symbols, tex
 from dbnfast._core.copy import Plan, Program
 from dbnfast._core.record import Attribute, RecordIterator, RecordTable
 from dbnfast._core.scan import SizeTable
-from dbnfast.programs import INDEX_TS_AT, SIZES
+from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 
 HEAD = streams.header()
 TRADES = streams.trades(6)
@@ -394,12 +394,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "table-newest": (
         entry(0, 48, STRUCT, None, int),
         TypeError,
-        "<class 'dbnfast.messages.TradeMsg'> is no record class",
+        "<class 'dbnfast.records.messages.TradeMsg'> is no record class",
     ),
     "table-size": (
         entry(0, 15, STRUCT, None, STRUCT),
         TypeError,
-        "<class 'dbnfast.messages.TradeMsg'> is no record class",
+        "<class 'dbnfast.records.messages.TradeMsg'> is no record class",
     ),
     "table-fallback": (
         entry(0, 48, STRUCT, None, STRUCT, fallback=int),

@@ -12,7 +12,8 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import MetadataError, RType, TruncatedWarning, dbz
+from dbnfast import MetadataError, RType, TruncatedWarning
+from dbnfast.codec import dbz
 
 LISTS = (
     bytes(4)  # schema definition length

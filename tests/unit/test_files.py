@@ -18,12 +18,15 @@ import pytest
 import builders
 import dbnfast
 import streams
-from dbnfast import files, merging, splitting
-from dbnfast.files import is_same_file, repair
-from dbnfast.metadata import Metadata
-from dbnfast.outputs import replacing
-from dbnfast.splitting import split, split_records
-from dbnfast.verifying import Report, verify
+from dbnfast._util.atomic import replacing
+from dbnfast.codec import merge as merging
+from dbnfast.codec.metadata import Metadata
+from dbnfast.files import _repair as files
+from dbnfast.files import _split as splitting
+from dbnfast.files._repair import is_same_file, repair
+from dbnfast.files._split import split, split_records
+from dbnfast.files._verify import Report, verify
+from dbnfast.records import headers as columns_of_headers
 from places import golden
 
 pytest.importorskip("dbnfast.symbology")
@@ -168,7 +171,7 @@ def test_times_that_are_not_as_they_should_be() -> None:
 
 
 def test_places_count_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbnfast.verifying.BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.files._verify.BLOCK", 1020)
     records = [trade(MONDAY + i) for i in range(100)]
     records[70] = trade(MONDAY + 69 - 7)
     records[42] = trade(MONDAY + 42, 9)  # begins a block: 21 records fill one
@@ -660,7 +663,7 @@ def test_many_parts_in_little_memory(
 def test_split_and_merge_is_what_it_was(version: int, tmp_path: Path) -> None:
     stream = builders.make_stream(random.Random(version), 40, version=version, ts_out=True)
     records = dbnfast.scan(stream.data)
-    order = np.argsort(merging.index_times(records), kind="stable")
+    order = np.argsort(columns_of_headers.index_times(records), kind="stable")
     by_time = b"".join(stream.records[i] for i in order)
     sorted_stream = stream.header + by_time
     paths = split(io.BytesIO(sorted_stream), tmp_path, by="day")

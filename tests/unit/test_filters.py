@@ -13,9 +13,10 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import RType, merging
-from dbnfast.filters import Filter
-from dbnfast.programs import INDEX_TS_AT
+from dbnfast import RType
+from dbnfast.layouts.programs import INDEX_TS_AT
+from dbnfast.records import headers
+from dbnfast.records.filters import Filter
 
 T0 = 10**18
 UNDEFINED = 2**64 - 1
@@ -285,7 +286,7 @@ SYMBOLS = ["OLD0", "OLD1", "OLD2", "NEW3", "NEW4", "NEW5"]
 def test_a_filter_does_not_hide_mappings(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    for module in ("store", "store_data"):
+    for module in ("store.store", "store.data"):
         monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
     store = dbnfast.read(live())
     assert store.to_df(schema="trades")["symbol"].tolist() == SYMBOLS
@@ -321,8 +322,8 @@ def test_passes_is_select(seed: int) -> None:
     }
     records = dbnfast.scan(DATA)
     hits = Filter(None, **wanted).passes(
-        merging.record_types(records), merging.instrument_ids(records),
-        merging.publisher_ids(records), merging.index_times(records),
+        headers.record_types(records), headers.instrument_ids(records),
+        headers.publisher_ids(records), headers.index_times(records),
     )  # fmt: skip
     found = b"".join(r for r, hit in zip(streams.walk(BODY), hits, strict=True) if hit)
     assert found == records.filter(**wanted).tobytes()

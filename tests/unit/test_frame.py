@@ -14,8 +14,9 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import RType, threads
-from dbnfast.convert import columns
+from dbnfast import RType
+from dbnfast._util import threads
+from dbnfast.tables import columns
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -59,7 +60,7 @@ def official(store: dbnfast.Store, **options: Any) -> Any:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    for module in ("store", "store_data"):
+    for module in ("store.store", "store.data"):
         monkeypatch.setattr(f"dbnfast.{module}.BLOCK", 1020)
 
 
@@ -192,7 +193,7 @@ def test_columns_make_only_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> Non
         asked.extend(request.name for request in requests)
         return columns.make(rows, requests)
 
-    monkeypatch.setattr("dbnfast.convert.frame.make", make)
+    monkeypatch.setattr("dbnfast.tables.pandas.make", make)
     # symbols that nobody asks for are not looked up: these mappings could not be used
     store = store_of(
         trade(), stype_in=1, stype_out=1, lists=mappings((b"A", [(20010101, 20300101, b"B")]))
@@ -461,7 +462,7 @@ def mapping(instrument_id: int, symbol: str, given: str = "ES.c.0", ts: int = T0
 def test_live_mappings_hold_from_their_place_on(
     monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    for module in ("store", "store_data"):
+    for module in ("store.store", "store.data"):
         monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
     records, wanted = [trade(T0)], [None]
     for i in range(30):

@@ -18,7 +18,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from dbnfast.__main__ import main
-from dbnfast.live.auth import cram_response
+from dbnfast.live.wire.auth import cram_response
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"

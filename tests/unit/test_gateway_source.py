@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import dbnfast
-import dbnfast.gateway.source as module
+import dbnfast.gateway.replay.source as module
 from dbnfast import Schema, SType
-from dbnfast.gateway.book import Book, Snapshot
-from dbnfast.gateway.frames import Want
-from dbnfast.gateway.source import Source
-from dbnfast.gateway.stream import Stream, Wish
-from dbnfast.gateway.timeline import Timeline, parse_speed
+from dbnfast.gateway.replay.book import Book, Snapshot
+from dbnfast.gateway.replay.chunks import Want
+from dbnfast.gateway.replay.source import Source
+from dbnfast.gateway.replay.stream import Stream, Wish
+from dbnfast.gateway.replay.timeline import Timeline, parse_speed
 from gateways import BEGIN, SECOND, Clock, header, trades
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -272,7 +272,9 @@ def test_symbols_of_mapping_records() -> None:
     messages = [record for record in store if hasattr(record, "stype_out_symbol")]
     assert messages
     for message in messages:
-        name = dbnfast.lookups.smart_symbol(message.stype_in_symbol, message.stype_out_symbol)
+        name = dbnfast.symbology.codes.smart_symbol(
+            message.stype_in_symbol, message.stype_out_symbol
+        )
         assert message.instrument_id in symbols.resolve(SType.RAW_SYMBOL, str(name))
 
 

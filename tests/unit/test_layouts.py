@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dbnfast
-from dbnfast.layout_types import CSTR, INT, PRICE, RESERVED, TIMESTAMP, F, Layout
-from dbnfast.layouts import (
+from dbnfast.layouts.fields import CSTR, INT, PRICE, RESERVED, TIMESTAMP, F, Layout
+from dbnfast.layouts.table import (
     HEADER_DTYPE,
     HEADER_SIZE,
     LAYOUT_BY_NAME,

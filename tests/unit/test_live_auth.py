@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from dbnfast.live.auth import ApiKey, cram_response, matching_key
+from dbnfast.live.wire.auth import ApiKey, cram_response, matching_key
 
 KEY = "db-0123456789abcdefghijklmnopqrs"
 VECTORS = [

@@ -9,8 +9,8 @@ import pytest
 import dbnfast
 import streams
 from dbnfast import Records, RType
-from dbnfast.live.backlog import BLOCK, DROP_OLDEST, LATEST, Backlog
 from dbnfast.live.events import Skipped
+from dbnfast.live.session.backlog import BLOCK, DROP_OLDEST, LATEST, Backlog
 
 HEAD = streams.header(schema=None)
 SYSTEM = [streams.record(0x17, 320, instrument_id=i, body=bytes([65 + i])) for i in range(4)]

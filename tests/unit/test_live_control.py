@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dbnfast import RemoteProtocolError
-from dbnfast.live.control import LineBuffer, format_line, parse_line, printable
+from dbnfast.live.wire.lines import LineBuffer, format_line, parse_line, printable
 
 
 @pytest.mark.parametrize(

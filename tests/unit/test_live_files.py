@@ -16,8 +16,8 @@ import pytest
 import dbnfast
 import streams
 from dbnfast import RType, SymbolMap
-from dbnfast.resolving import with_mappings
-from dbnfast.splitting import split
+from dbnfast.files._split import split
+from dbnfast.symbology.resolver import with_mappings
 from peers import mapping
 
 DAY = 86_400 * 10**9

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dbnfast
-from dbnfast.live import pump
+from dbnfast.live.sync import pump
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

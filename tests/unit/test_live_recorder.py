@@ -20,8 +20,8 @@ import dbnfast
 from dbnfast import Metadata, MetadataError, Records, RType, SymbolMap
 from dbnfast.live import recorder as module
 from dbnfast.live.recorder import Recorder, Recovered, recover
-from dbnfast.live.recovering import Mappings, parts_of
-from dbnfast.resolving import Resolver
+from dbnfast.live.recovery import Mappings, parts_of
+from dbnfast.symbology.resolver import Resolver
 from streams import frame, walk
 
 DAY = 86_400 * 10**9

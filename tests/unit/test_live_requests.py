@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from dbnfast import Schema, SType
-from dbnfast.live.requests import subscription, symbols_of
-from dbnfast.times import instant
+from dbnfast._util.times import instant
+from dbnfast.live.wire.requests import subscription, symbols_of
 
 NS = 1_609_160_400_000_000_000
 

@@ -12,10 +12,10 @@ import dbnfast
 import streams
 from dbnfast import Records, RType, Schema
 from dbnfast.enums import SCHEMA_RTYPES, SystemCode
-from dbnfast.live import kept
-from dbnfast.live.requests import Subscription, subscription
-from dbnfast.live.resume import Progress, Reach, lost, resume
-from dbnfast.programs import FILTER_TS_AT
+from dbnfast.layouts.programs import FILTER_TS_AT
+from dbnfast.live.resume import delivered as kept
+from dbnfast.live.resume.plan import Progress, Reach, lost, resume
+from dbnfast.live.wire.requests import Subscription, subscription
 
 S = 10**9
 T0 = 1_700_000_000 * S  # a whole minute, not a whole hour

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import dbnfast
-from dbnfast.live.auth import ApiKey, cram_response
 from dbnfast.live.trace import Trace, trace_of
+from dbnfast.live.wire.auth import ApiKey, cram_response
 from streams import mixed, record, trades
 
 NS = 1_795_377_662_123_456_789

@@ -17,20 +17,18 @@ import builders
 import dbnfast
 import streams
 from dbnfast._core.merge import Merger, columns, deal
-from dbnfast.merging import (
-    dealt,
+from dbnfast.codec.merge import joined_metadata, merged
+from dbnfast.codec.metadata import Metadata
+from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.records.deal import dealt, ranked
+from dbnfast.records.headers import (
     event_times,
     index_times,
     instrument_ids,
-    joined_metadata,
-    merged,
-    ranked,
     record_sizes,
     record_types,
 )
-from dbnfast.metadata import Metadata
-from dbnfast.programs import INDEX_TS_AT, SIZES
-from dbnfast.records import Records
+from dbnfast.records.records import Records
 
 HEADER = Metadata("GLBX.MDP3")
 STAMPED = Metadata("GLBX.MDP3", ts_out=True)

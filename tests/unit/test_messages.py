@@ -16,8 +16,8 @@ import pytest
 import dbnfast
 import streams
 from dbnfast import Action, Record, RType, Side
-from dbnfast.layouts import LAYOUTS
-from dbnfast.messages import RECORD_CLASSES, record_table
+from dbnfast.layouts.table import LAYOUTS
+from dbnfast.records.messages import RECORD_CLASSES, record_table
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 # the official decoder raises on a record of unknown type

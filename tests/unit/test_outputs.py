@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dbnfast.outputs import output
+from dbnfast._util.atomic import output
 
 
 class Broken(Exception):

@@ -13,8 +13,8 @@ import pytest
 
 import dbnfast
 import documents
-from dbnfast.convert.text import write_csv, write_json
-from dbnfast.resolving import resolver
+from dbnfast.symbology.resolver import resolver
+from dbnfast.text.write import write_csv, write_json
 from documents import DOCS, LIBRARIES, README, ROOT, SAMPLE, blocks, check_kind, pages, run_page
 
 if not README.is_file() or not DOCS.is_dir():

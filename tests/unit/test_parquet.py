@@ -15,8 +15,8 @@ import pytest
 import dbnfast
 import streams
 from dbnfast import RType
-from dbnfast.convert.parquet import write_parquet
-from dbnfast.outputs import output
+from dbnfast._util.atomic import output
+from dbnfast.tables.parquet import write_parquet
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
@@ -42,7 +42,7 @@ def trade(i: int = 0, action: bytes = b"T", instrument_id: int = 100, **more: An
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    for module in ("store", "store_data"):
+    for module in ("store.store", "store.data"):
         monkeypatch.setattr(f"dbnfast.{module}.BLOCK", 1020)
 
 
@@ -81,7 +81,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 def test_a_file_reads_back_as_the_frame(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], block: int
 ) -> None:
-    for module in ("store", "store_data"):
+    for module in ("store.store", "store.data"):
         monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
     store = dbnfast.read(ODD)
     back = pd.read_parquet(written(store, **options))

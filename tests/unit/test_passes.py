@@ -23,11 +23,13 @@ from hypothesis import strategies as st
 import builders
 import dbnfast
 import streams
-from dbnfast import RType, passes, threads
+from dbnfast import RType
 from dbnfast._core.run import Survey, survey_run
 from dbnfast._core.scan import likely_start
-from dbnfast.programs import SIZES
-from dbnfast.records import Records
+from dbnfast._util import threads
+from dbnfast.layouts.programs import SIZES
+from dbnfast.records import parallel as passes
+from dbnfast.records.records import Records
 
 KINDS = {
     version: {kind.rtype: kind.layout for kind in builders.KINDS[version]} for version in (1, 3)
@@ -248,7 +250,8 @@ def test_buffers_are_read_while_the_interpreter_ends(cyclic: bool) -> None:
     # nothing can be imported any more, and a thread would never run
     program = f"""
 import dbnfast, os
-from dbnfast import passes, threads
+from dbnfast._util import threads
+from dbnfast.records import parallel as passes
 passes.PART = 4800
 threads.cores = (4).__int__
 class Last:

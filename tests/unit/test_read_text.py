@@ -19,10 +19,11 @@ import texts
 from dbnfast import InvalidRecordError, RType
 from dbnfast._core import parse
 from dbnfast._core.lines import LinePlan
-from dbnfast.convert import json_shapes, text_input
-from dbnfast.convert.read_csv import CsvParser, from_csv, iter_csv
-from dbnfast.convert.read_json import JsonLines, from_json, iter_json
 from dbnfast.enums import SCHEMA_RTYPES
+from dbnfast.text import input as text_input
+from dbnfast.text import shapes as json_shapes
+from dbnfast.text.csv import CsvParser, from_csv, iter_csv
+from dbnfast.text.json import JsonLines, from_json, iter_json
 from places import golden
 
 pytest.importorskip("databento_dbn")

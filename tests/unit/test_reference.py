@@ -10,9 +10,9 @@ import pytest
 
 import builders
 from dbnfast import errors, reference
-from dbnfast.compression import inflate
+from dbnfast.codec.compression import inflate
 from dbnfast.enums import Schema, SType
-from dbnfast.layouts import LAYOUT_BY_NAME, layout_by_size
+from dbnfast.layouts.table import LAYOUT_BY_NAME, layout_by_size
 from places import golden
 
 dbn = pytest.importorskip("databento_dbn")

@@ -16,9 +16,9 @@ from dbnfast import Records, RType
 from dbnfast._core.multiset import Bag, Counts
 from dbnfast._core.resume import Clock, IdPeaks, peaks, since
 from dbnfast._core.scan import SizeTable
-from dbnfast.layouts import LAYOUTS_BY_RTYPE
-from dbnfast.live.kept import CLOCK
-from dbnfast.programs import FILTER_TS_AT, SIZES, SNAPSHOT_AT, SNAPSHOT_BITS
+from dbnfast.layouts.programs import FILTER_TS_AT, SIZES, SNAPSHOT_AT, SNAPSHOT_BITS
+from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
+from dbnfast.live.resume.delivered import CLOCK
 
 NEVER = 2**64 - 1
 BITS = pytest.mark.parametrize("hash_bits", [0, 1, 7, 64])

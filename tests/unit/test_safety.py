@@ -359,7 +359,7 @@ def test_private_objects_refuse_to_be_half_made() -> None:
     from dbnfast._core.copy import Program, upgrade
     from dbnfast._core.metadata import Header
     from dbnfast._core.record import Attribute, RecordIterator, RecordTable
-    from dbnfast.programs import SIZES
+    from dbnfast.layouts.programs import SIZES
 
     with pytest.raises(TypeError):
         _ = Header().dataset  # type: ignore[call-arg]

@@ -19,7 +19,10 @@ import pytest
 
 import dbnfast
 import streams
-from dbnfast import RType, Schema, Store, extras, sources, store_data
+from dbnfast import RType, Schema, Store
+from dbnfast._util import extras
+from dbnfast.store import data as store_data
+from dbnfast.store import sources
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,9 +60,9 @@ ZSTD = streams.frame(PLAIN)
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    monkeypatch.setattr("dbnfast.store.BLOCK", 1020)
-    monkeypatch.setattr("dbnfast.store_data.BLOCK", 1020)
-    monkeypatch.setattr("dbnfast.store_data.SMALL_BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.store.BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.data.BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.data.SMALL_BLOCK", 1020)
 
 
 # --- sources ----------------------------------------------------------------------------------
@@ -328,7 +331,7 @@ def test_html_is_escaped() -> None:
 
 
 def test_repr_of_large_data_does_not_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbnfast.store.COUNT_AT_MOST", 10)
+    monkeypatch.setattr("dbnfast.store.store.COUNT_AT_MOST", 10)
     store = dbnfast.read(PLAIN)
     assert "not counted" in repr(store)
     assert store.counts

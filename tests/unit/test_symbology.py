@@ -18,9 +18,9 @@ from dbnfast import Metadata, Records, RType, SType
 from dbnfast._core import symbols as core
 from dbnfast._core.metadata import parse_header
 from dbnfast.enums import UNDEF_TIMESTAMP
-from dbnfast.programs import INDEX_TS_AT, SIZES
-from dbnfast.resolving import Resolver, resolver
-from dbnfast.symbology import SymbolMap
+from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.symbology.map import SymbolMap
+from dbnfast.symbology.resolver import Resolver, resolver
 
 DAY = 86_400 * 10**9
 FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "testdata"

@@ -21,11 +21,12 @@ import dbnfast
 import streams
 from dbnfast import Records, RType
 from dbnfast._core.text import Symbols, TextPlan, TextProgram, TextStyle, write_rows
-from dbnfast.convert import text, text_programs
-from dbnfast.convert.text import write_csv, write_json
-from dbnfast.convert.text_programs import CSV, JSON, TextOptions, text_program
-from dbnfast.layouts import LAYOUT_BY_NAME, LAYOUTS
-from dbnfast.programs import SIZES
+from dbnfast.layouts.programs import SIZES
+from dbnfast.layouts.table import LAYOUT_BY_NAME, LAYOUTS
+from dbnfast.text import programs as text_programs
+from dbnfast.text import write as text
+from dbnfast.text.programs import CSV, JSON, TextOptions, text_program
+from dbnfast.text.write import write_csv, write_json
 
 dbn = pytest.importorskip("databento_dbn")
 
@@ -198,10 +199,22 @@ def test_fixtures_become_the_official_text(path: Path, encoding: str) -> None:
 @pytest.mark.parametrize("encoding", FORMATS)
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.name)
 def test_real_files_become_the_official_text(path: Path, encoding: str) -> None:
+    if encoding == "csv" and path.parent.name == "odd":
+        return  # the official text lacks its records: see the next test
     small = path.stat().st_size < 3_000
     for options in OPTIONS if small else OPTIONS[-1:]:
         for upgrade in (True, False):
             assert compare(path, encoding, options, upgrade) > 100
+
+
+def test_csv_of_early_quotes_is_that_of_the_files_schema() -> None:
+    # under the rtype that its schema has today the official package writes them; with 0xC3 it
+    # writes none
+    record = streams.record(0xC3, 80, instrument_id=3)
+    header = streams.header(schema="bbo-1m")
+    today = official(header + record[:1] + b"\xc4" + record[2:], "csv", schema="bbo-1m")
+    assert ours(dbnfast.scan(header + record), "csv") == today.replace(b",196,", b",195,")
+    assert today.count(b"\n") == 2
 
 
 # what the official package does with odd input

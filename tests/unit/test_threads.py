@@ -23,7 +23,7 @@ import builders
 import dbnfast
 import streams
 from dbnfast import Decoder, Records, RType, reference
-from dbnfast.symbology import SymbolMap
+from dbnfast.symbology.map import SymbolMap
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 THREADS = 6

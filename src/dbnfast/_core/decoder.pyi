@@ -4,7 +4,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from dbnfast._core.run import Run
 from dbnfast._core.scan import SizeTable
-from dbnfast.records import Records
+from dbnfast.records.records import Records
 
 @disjoint_base
 class Feed:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import rich  # noqa: F401  # absent, the command line says which extra brings it
 import typer
 
-from dbnfast.cli import (
+from dbnfast.cli.commands import (
     convert,
     demo,
     head,
@@ -27,10 +27,10 @@ from dbnfast.cli import (
     stats,
     verify,
 )
-from dbnfast.cli.output import STDIN, Input, explain
-from dbnfast.cli.selecting import Options
-from dbnfast.cli.sessions import SessionOptions
-from dbnfast.cli.writing import ended_by_sigterm
+from dbnfast.cli.live_options import SessionOptions
+from dbnfast.cli.outputs import ended_by_sigterm
+from dbnfast.cli.selection import Options
+from dbnfast.cli.terminal import STDIN, Input, explain
 from dbnfast.version import __version__
 
 Job = Callable[[], int]

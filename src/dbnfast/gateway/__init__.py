@@ -1,7 +1,7 @@
 """
 A gateway: DBN files replayed over the protocol of live sessions.
 
-`Gateway` listens on a socket; `dbnfast.gateway.protocol` is the same without one.
+`Gateway` listens on a socket; `dbnfast.gateway.session` is the same without one.
 """
 
 from dbnfast.gateway.faults import (
@@ -18,9 +18,9 @@ from dbnfast.gateway.faults import (
     SendError,
     Silence,
 )
-from dbnfast.gateway.protocol import GatewaySession
 from dbnfast.gateway.server import Gateway
 from dbnfast.gateway.service import Service
+from dbnfast.gateway.session import GatewaySession
 
 __all__ = [
     "Cut",

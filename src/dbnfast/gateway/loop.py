@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from dbnfast.gateway.protocol import GatewaySession
+from dbnfast.gateway.session import GatewaySession
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from dbnfast.gateway.lines import MIN_HEARTBEAT_S
 from dbnfast.gateway.loop import Loop
+from dbnfast.gateway.requests import MIN_HEARTBEAT_S
 from dbnfast.gateway.service import Service
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from dbnfast._util.times import to_seconds
 from dbnfast.gateway.faults import Faults
-from dbnfast.gateway.lines import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
-from dbnfast.gateway.source import Source
-from dbnfast.gateway.timeline import Timeline, parse_speed
-from dbnfast.live.auth import ApiKey
-from dbnfast.times import to_seconds
+from dbnfast.gateway.replay.source import Source
+from dbnfast.gateway.replay.timeline import Timeline, parse_speed
+from dbnfast.gateway.requests import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
+from dbnfast.live.wire.auth import ApiKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

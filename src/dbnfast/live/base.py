@@ -8,26 +8,26 @@ import threading
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from dbnfast._util.times import to_seconds
 from dbnfast.enums import Compression, Encoding, ReconnectPolicy, SlowReaderBehavior
-from dbnfast.live.auth import ApiKey
-from dbnfast.live.backlog import BLOCK, POLICIES, Backlog
-from dbnfast.live.protocol import Options
-from dbnfast.live.requests import subscription
-from dbnfast.live.session import HEARTBEAT, Session
-from dbnfast.live.silence import Silence
+from dbnfast.live.session.backlog import BLOCK, POLICIES, Backlog
+from dbnfast.live.session.session import HEARTBEAT, Session
+from dbnfast.live.session.silence import Silence
 from dbnfast.live.sinks import CallbackSink, ReconnectSink, Sinks, StreamSink
 from dbnfast.live.stats import Stats
 from dbnfast.live.trace import trace_of
-from dbnfast.times import to_seconds
+from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.protocol import Options
+from dbnfast.live.wire.requests import subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dbnfast.codec.metadata import Metadata
     from dbnfast.enums import Schema, SType
     from dbnfast.live.events import Gap
-    from dbnfast.live.requests import Subscription, SubscriptionRequest
-    from dbnfast.live.resume import Progress
-    from dbnfast.metadata import Metadata
+    from dbnfast.live.resume.plan import Progress
+    from dbnfast.live.wire.requests import Subscription, SubscriptionRequest
 
 DEFAULT_PORT: Final = 13000
 HEARTBEATS: Final = (5, 1800)  # s

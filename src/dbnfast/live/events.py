@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbnfast.times import as_datetime64
+from dbnfast._util.times import as_datetime64
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from dbnfast.codec.metadata import Metadata
     from dbnfast.enums import ErrorCode, RType, Schema
-    from dbnfast.metadata import Metadata
 
 
 @dataclass(frozen=True)

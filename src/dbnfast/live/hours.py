@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
-from dbnfast.extras import require
-from dbnfast.times import DAY, instant, to_ns
+from dbnfast._util.extras import require
+from dbnfast._util.times import DAY, instant, to_ns
 
 State = Literal["open", "closed", "quiet", "stale"]
 

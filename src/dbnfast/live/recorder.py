@@ -15,20 +15,20 @@ from urllib.parse import quote
 
 import numpy as np
 
-from dbnfast.compression import Deflater
+from dbnfast._util.times import DAY
+from dbnfast.codec.compression import Deflater
 from dbnfast.enums import UNDEF_TIMESTAMP, Compression
-from dbnfast.live.recovering import Mappings, Recovered, file_name, parts_of, recover
-from dbnfast.lookups import check_records
-from dbnfast.merging import index_times, record_sizes
-from dbnfast.times import DAY
+from dbnfast.live.recovery import Mappings, Recovered, file_name, parts_of, recover
+from dbnfast.records.headers import index_times, record_sizes
+from dbnfast.symbology.codes import check_records
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from dbnfast.metadata import Metadata
-    from dbnfast.outputs import PathLike
-    from dbnfast.records import Records
+    from dbnfast._util.atomic import PathLike
+    from dbnfast.codec.metadata import Metadata
+    from dbnfast.records.records import Records
 
     Rotate = Literal["day"]
     Fsync = Literal["close", "interval", "always"]

@@ -12,15 +12,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dbnfast.buffers import write_all
+from dbnfast._util.buffers import write_all
 from dbnfast.live.events import Reconnected
 from dbnfast.live.log import log
-from dbnfast.records import Records
+from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
+    from dbnfast.codec.metadata import Metadata
     from dbnfast.live.events import Event
-    from dbnfast.messages import Record
-    from dbnfast.metadata import Metadata
+    from dbnfast.records.messages import Record
 
     RecordCallback = Callable[[Record], object]
     ExceptionCallback = Callable[[Exception], object]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbnfast.arrays import rtype_key
-from dbnfast.merging import index_times
+from dbnfast.layouts.dtypes import rtype_key
+from dbnfast.records.headers import index_times
 
 if TYPE_CHECKING:
     from dbnfast.enums import RType
-    from dbnfast.records import Records
+    from dbnfast.records.records import Records
 
 
 @dataclass(frozen=True)

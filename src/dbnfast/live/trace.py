@@ -10,15 +10,15 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dbnfast.arrays import rtype_key
+from dbnfast._util.times import as_datetime64
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
-from dbnfast.live.auth import ApiKey
-from dbnfast.times import as_datetime64
+from dbnfast.layouts.dtypes import rtype_key
+from dbnfast.live.wire.auth import ApiKey
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from dbnfast.records import Records
+    from dbnfast.records.records import Records
 
 LONGEST: Final = 400  # characters of a line; 500 symbols are shortened to that
 HEX_BYTES: Final = 256  # of one piece

@@ -29,18 +29,18 @@ NAMES = (
 
 # what of the package is instrumented besides the core: modules whose Python code decides
 PYTHON = {
-    "metadata": ("dbnfast.metadata",),
-    "decoder": ("dbnfast.decoder",),
-    "zstd": ("dbnfast.compression",),
-    "dbz": ("dbnfast.dbz", "dbnfast.compression"),
-    "read_json": ("dbnfast.convert.read_json", "dbnfast.convert.from_text",
-                  "dbnfast.convert.json_shapes", "dbnfast.convert.text_input"),
-    "read_csv": ("dbnfast.convert.read_csv", "dbnfast.convert.from_text",
-                 "dbnfast.convert.text_input"),
-    "symbols": ("dbnfast.symbology", "dbnfast.intervals", "dbnfast.lookups"),
-    "repair": ("dbnfast.verifying", "dbnfast.files"),
+    "metadata": ("dbnfast.codec.metadata",),
+    "decoder": ("dbnfast.codec.decoder",),
+    "zstd": ("dbnfast.codec.compression",),
+    "dbz": ("dbnfast.codec.dbz", "dbnfast.codec.compression"),
+    "read_json": ("dbnfast.text.json", "dbnfast.text.parse",
+                  "dbnfast.text.shapes", "dbnfast.text.input"),
+    "read_csv": ("dbnfast.text.csv", "dbnfast.text.parse",
+                 "dbnfast.text.input"),
+    "symbols": ("dbnfast.symbology.map", "dbnfast.symbology.intervals", "dbnfast.symbology.codes"),
+    "repair": ("dbnfast.files._verify", "dbnfast.files._repair"),
     "live": ("dbnfast.live",),
-    "gateway": ("dbnfast.gateway", "dbnfast.live.control"),
+    "gateway": ("dbnfast.gateway", "dbnfast.live.wire.lines"),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import dbnfast
 import streams
-from dbnfast.compression import detect
+from dbnfast.codec.compression import detect
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import pieces, unpack

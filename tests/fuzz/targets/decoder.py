@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import dbnfast
-from dbnfast.compression import detect
+from dbnfast.codec.compression import detect
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pieces, unpack

@@ -12,7 +12,7 @@ from typing import Any
 
 import dbnfast
 import streams
-from dbnfast.layouts import LAYOUTS_BY_RTYPE
+from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack

@@ -16,8 +16,8 @@ import gateways
 import peers
 from dbnfast import Compression, Decoder, Encoding
 from dbnfast.gateway import GatewaySession, Service
-from dbnfast.gateway.source import Source
-from dbnfast.live.auth import cram_response
+from dbnfast.gateway.replay.source import Source
+from dbnfast.live.wire.auth import cram_response
 from fuzz import mutators
 from fuzz.inputs import pack, pieces, unpack
 

@@ -25,12 +25,12 @@ from dbnfast import (
     Records,
     Schema,
 )
-from dbnfast.live.auth import ApiKey
-from dbnfast.live.protocol import Authenticated, Ended, LiveProtocol, Options, State
-from dbnfast.live.requests import subscription
-from dbnfast.live.session import Session
-from dbnfast.live.silence import Silence
+from dbnfast.live.session.session import Session
+from dbnfast.live.session.silence import Silence
 from dbnfast.live.trace import Trace
+from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.protocol import Authenticated, Ended, LiveProtocol, Options, State
+from dbnfast.live.wire.requests import subscription
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pack, pieces, unpack

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import dbnfast
 import streams
 import texts
-from dbnfast.convert.read_csv import from_csv, iter_csv
-from dbnfast.convert.text import write_csv
+from dbnfast.text.csv import from_csv, iter_csv
+from dbnfast.text.write import write_csv
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack

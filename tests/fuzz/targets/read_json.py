@@ -16,9 +16,9 @@ import dbnfast
 import streams
 import texts
 from dbnfast import reference
-from dbnfast.compression import detect
-from dbnfast.convert.read_json import JsonLines, from_json, iter_json
-from dbnfast.convert.text import write_json
+from dbnfast.codec.compression import detect
+from dbnfast.text.json import JsonLines, from_json, iter_json
+from dbnfast.text.write import write_json
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
@@ -54,7 +54,7 @@ def lines_of(json_lines: bool) -> Iterator[bytes]:
 
 def write_records_as_csv(records: dbnfast.Records, out: io.BytesIO, **options: Any) -> None:
     """Write CSV, older layouts as they are."""
-    from dbnfast.convert.text import write_csv
+    from dbnfast.text.write import write_csv
 
     write_csv(records, out, upgrade=False, **options)
 

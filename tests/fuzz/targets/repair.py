@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dbnfast
-from dbnfast.compression import detect
-from dbnfast.files import repair
-from dbnfast.verifying import verify
+from dbnfast.codec.compression import detect
+from dbnfast.files._repair import repair
+from dbnfast.files._verify import verify
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import unpack

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import dbnfast
-from dbnfast import passes, threads
-from dbnfast.compression import detect
+from dbnfast._util import threads
+from dbnfast.codec.compression import detect
+from dbnfast.records import parallel as passes
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack

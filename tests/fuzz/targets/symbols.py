@@ -16,9 +16,9 @@ import numpy as np
 import dbnfast
 import streams
 from dbnfast import Metadata, RType
-from dbnfast.layouts import layout_by_size
-from dbnfast.resolving import resolver
-from dbnfast.symbology import SymbolMap
+from dbnfast.layouts.table import layout_by_size
+from dbnfast.symbology.map import SymbolMap
+from dbnfast.symbology.resolver import resolver
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pack, unpack

@@ -14,9 +14,9 @@ from typing import Any
 
 import dbnfast
 import streams
-from dbnfast.layout_types import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
-from dbnfast.layouts import layout_by_size
-from dbnfast.store import Store
+from dbnfast.layouts.fields import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
+from dbnfast.layouts.table import layout_by_size
+from dbnfast.store.store import Store
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack

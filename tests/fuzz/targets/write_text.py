@@ -17,10 +17,10 @@ import builders
 import dbnfast
 import streams
 import texts
-from dbnfast.convert.read_csv import from_csv
-from dbnfast.convert.read_json import from_json
-from dbnfast.convert.text import write_csv, write_json
-from dbnfast.layouts import layout_by_size, layout_for
+from dbnfast.layouts.table import layout_by_size, layout_for
+from dbnfast.text.csv import from_csv
+from dbnfast.text.json import from_json
+from dbnfast.text.write import write_csv, write_json
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import dbnfast
 import streams
-from dbnfast.compression import detect
-from dbnfast.compression import zstd as zstd_module
+from dbnfast.codec.compression import detect
+from dbnfast.codec.compression import zstd as zstd_module
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pieces, unpack

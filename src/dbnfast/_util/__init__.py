@@ -1,0 +1,1 @@
+"""What every other package may use: buffers, times, threads, files that appear whole, arguments."""

@@ -1,0 +1,296 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+from dbnfast._util.buffers import write_all
+
+PathLike = str | os.PathLike[str]
+
+
+@contextlib.contextmanager
+def output(target: Any, mode: str = "w") -> Iterator[Any]:
+    """
+    Open something to write to.
+
+    Parameters
+    ----------
+    target : path-like or writable
+        A path is opened as `replacing` does; an object with ``write`` takes all that is written,
+        in as many calls as it needs, and is left open.
+    mode : {"w", "x"}
+        Whether a file that exists is replaced, or is an error.
+
+    Yields
+    ------
+    writable
+        Takes bytes-like objects.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists, and `mode` is "x".
+    IsADirectoryError
+        The path is a directory.
+    TypeError, ValueError
+        An argument is not what it should be.
+    """
+    if mode not in ("w", "x"):
+        raise ValueError(f"mode is {mode!r}, expected 'w' or 'x'")
+    if hasattr(target, "write"):
+        if isinstance(target, io.TextIOBase):
+            raise TypeError("the output is open as text, expected binary")
+        yield _Given(target)
+        return
+    if not isinstance(target, str | os.PathLike):
+        raise TypeError(f"{type(target).__name__} is neither a path nor writable")
+    with replacing(target, force=mode == "w") as file:
+        yield file
+
+
+class _Given(io.RawIOBase):
+    """What a caller gave to write to, with all that libraries ask of a file; it stays open."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        write_all(self._target, view)
+        return len(view)
+
+
+@contextlib.contextmanager
+def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
+    """
+    Write a file that appears whole, or not at all.
+
+    Parameters
+    ----------
+    target : path
+        The file; ``~`` at its beginning is the home folder. What is written has another
+        name in the same directory until it is whole; a file that it replaces leaves it its
+        permission bits. A device or pipe is written to as it is.
+    force : bool
+        Whether an existing file is replaced.
+
+    Yields
+    ------
+    file
+        Open for writing, binary.
+
+    Raises
+    ------
+    FileExistsError
+        The file is there, and `force` is not given.
+    OSError
+        It cannot be written.
+    """
+    target = os.path.expanduser(target)
+    if _is_special(target):  # links such as /dev/stdout may lead to what has no path
+        with writer(Path(target), "w", target) as file:
+            yield file
+        return
+    path = Path(os.path.realpath(target))  # a link stays one, and names the new file
+    check_free(path, force, target)
+    part = temporary(path.parent)
+    try:
+        with writer(part, "x", target) as file:
+            keep_mode(path, part, writing=True)
+            yield file
+        check_free(path, force, target)
+        keep_mode(path, part)
+        with _naming(target):
+            os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def _is_special(target: PathLike) -> bool:
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def keep_mode(path: Path, part: Path, writing: bool = False) -> None:
+    """
+    Give a new file the permission bits of the file that it is to replace, if there is one.
+
+    Parameters
+    ----------
+    path : Path
+        What is replaced.
+    part : Path
+        The new file.
+    writing : bool
+        Whether the new file is still to be written to, also under its name.
+
+    Raises
+    ------
+    OSError
+        They cannot be changed.
+    """
+    try:
+        mode = os.stat(path).st_mode & 0o777
+    except FileNotFoundError:
+        return
+    if writing:
+        mode |= stat.S_IWUSR
+    if os.stat(part).st_mode & 0o777 != mode:
+        os.chmod(part, mode)
+
+
+@contextlib.contextmanager
+def _naming(name: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(name), None
+        raise
+
+
+class _Named(io.FileIO):
+    """A file whose errors say the name that the caller knows, not that of what is not whole."""
+
+    def __init__(self, path: Path, mode: str, shown: PathLike) -> None:
+        self.shown = shown
+        with _naming(shown):
+            super().__init__(path, mode)
+
+    def write(self, data: Any) -> int:
+        with _naming(self.shown):
+            return super().write(data)
+
+    def close(self) -> None:
+        with _naming(self.shown):
+            super().close()
+
+
+@contextlib.contextmanager
+def native(file: Any, pyarrow: Any) -> Iterator[Any]:
+    """
+    Give what pyarrow writes to without the GIL, and without a copy of each piece.
+
+    Parameters
+    ----------
+    file : writable
+        Anything.
+    pyarrow : module
+        What is to write.
+
+    Yields
+    ------
+    pyarrow.OSFile or writable
+        The same file once more, where `output` or `replacing` opened it and it is no device
+        or pipe; else `file` itself.
+
+    Notes
+    -----
+    Its errors name the file as the caller does if they come out of `naming`.
+    """
+    raw = getattr(file, "raw", None)
+    if not isinstance(raw, _Named) or not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        yield file
+        return
+    with pyarrow.OSFile(os.fspath(raw.name), "wb") as same:
+        yield same
+
+
+def naming(file: Any) -> contextlib.AbstractContextManager[None]:
+    """
+    Make errors name a file as the caller does.
+
+    Parameters
+    ----------
+    file : writable
+        What `output` or `replacing` opened; of anything else, errors stay what they are.
+
+    Returns
+    -------
+    context manager
+    """
+    raw = getattr(file, "raw", None)
+    return _naming(raw.shown) if isinstance(raw, _Named) else contextlib.nullcontext()
+
+
+def writer(path: Path, mode: str, name: PathLike) -> IO[bytes]:
+    """
+    Open a file for writing, whose errors name another.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    mode : {"w", "x", "a"}
+        Whether what is there is replaced, is an error, or goes on.
+    name : path
+        What errors call it.
+
+    Returns
+    -------
+    file
+        Buffered, binary.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    return cast("IO[bytes]", io.BufferedWriter(_Named(path, mode, name)))
+
+
+def check_free(path: PathLike, force: bool, name: PathLike | None = None) -> None:
+    """
+    Refuse to write over what is there.
+
+    Parameters
+    ----------
+    path : path
+        Where a file is to be written.
+    force : bool
+        Whether an existing file may be replaced.
+    name : path, optional
+        What the caller calls it.
+
+    Raises
+    ------
+    FileExistsError, IsADirectoryError
+        Something is there.
+    """
+    shown = os.fspath(path if name is None else name)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "is a directory", shown)
+    if not force and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "exists already", shown)
+
+
+def temporary(folder: Path) -> Path:
+    """
+    Name a file that is not whole yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is to be.
+
+    Returns
+    -------
+    Path
+        A new name, short whatever the file's own.
+    """
+    return folder / f".dbnfast-{os.urandom(8).hex()}.part"

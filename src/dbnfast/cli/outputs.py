@@ -1,0 +1,232 @@
+"""What the commands that write share: where output goes, and a bar for what takes long."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+from dbnfast._util.atomic import replacing
+from dbnfast._util.buffers import write_all
+from dbnfast.cli.terminal import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from dbnfast.cli.terminal import Input
+
+STDOUT: Final = "-"
+NAME_OF_STDOUT: Final = "standard output"
+PATIENCE: Final = 1.0  # seconds without a bar
+
+
+@contextmanager
+def output(name: str, force: bool) -> Iterator[IO[bytes]]:
+    """
+    Open what a command writes to.
+
+    Parameters
+    ----------
+    name : str
+        A path, or ``-`` for stdout. A file appears when it is whole.
+    force : bool
+        Whether an existing file is replaced.
+
+    Yields
+    ------
+    file
+        Open for writing, binary.
+
+    Raises
+    ------
+    FileExistsError
+        The file is there, and `force` is not given.
+    OSError
+        It cannot be written.
+    """
+    if name != STDOUT:
+        with replacing(name, force=force) as file:
+            yield file
+        return
+    file = cast("IO[bytes]", _Stdout())
+    yield file
+    file.flush()
+
+
+class _Stdout(io.RawIOBase):
+    """Stdout, whose errors say so; it stays open."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        try:
+            write_all(sys.stdout.buffer, view)  # is a raw file where Python runs unbuffered
+            return len(view)
+        except OSError as error:
+            error.filename = NAME_OF_STDOUT
+            raise
+
+    def flush(self) -> None:
+        try:
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            error.filename = NAME_OF_STDOUT
+            raise
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[list[int]]:
+    """
+    Let SIGTERM end a command as Ctrl-C does: recordings are closed, and no half of a file stays.
+
+    Yields
+    ------
+    list of int
+        The signals that came.
+    """
+    came: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield came  # whoever runs the command has his own way
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def blame(name: str | None, error: Exception) -> int:
+    """
+    Write what went wrong to stderr, under the name of the file where the error knows it.
+
+    Parameters
+    ----------
+    name : str or None
+        The file that is at fault else; None for none.
+    error : Exception
+        What went wrong.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    OSError
+        It is one of stdout, broken pipes among them: these end the command.
+    """
+    if isinstance(error, BrokenPipeError) or (
+        isinstance(error, OSError) and error.filename == NAME_OF_STDOUT
+    ):
+        raise error
+    if isinstance(error, OSError):
+        if isinstance(error, FileExistsError):
+            error.strerror = "exists already; --force replaces it"
+        if isinstance(error.filename, str):
+            name = error.filename
+    return explain(name, error)
+
+
+def plural(n: int, name: str) -> str:
+    """
+    Write a number of things.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    name : str
+        What one of them is called.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> plural(1, "record"), plural(1500, "record")
+    ('1 record', '1,500 records')
+    """
+    return f"{n:,} {name}{'s' * (n != 1)}"
+
+
+class Progress:
+    """
+    A bar on stderr for what takes longer than a second; none where that is no terminal.
+
+    Parameters
+    ----------
+    inputs : iterable of Input
+        What is to be read; the bar has no end where the size of one is not known.
+    to_stdout : bool
+        Whether data goes to stdout: there is no bar where that is the same terminal.
+    """
+
+    def __init__(self, inputs: Iterable[Input], to_stdout: bool = False) -> None:
+        sizes = [source.size for source in inputs]
+        self._total = None if None in sizes else sum(size for size in sizes if size is not None)
+        shown = sys.stderr is not None and sys.stderr.isatty()
+        self._shown = shown and not (to_stdout and sys.stdout.isatty())
+        self._n = 0
+        self._start = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def told(self, n: int) -> None:
+        """
+        Take note of bytes that were read.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        """
+        self._n += n
+        if not self._shown:
+            return
+        if self._bar is None and time.monotonic() - self._start > PATIENCE:
+            self._begin()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._n)
+
+    def _begin(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=self._total)
+        self._bar.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,1 @@
+"""DBN bytes to records and back: whole buffers, streams, pieces."""

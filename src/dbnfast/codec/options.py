@@ -1,0 +1,136 @@
+"""What callers say of a stream, checked; and what a fragment does not say of itself."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from dbnfast._util.arguments import as_int
+from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
+
+if TYPE_CHECKING:
+    from dbnfast.codec.metadata import Metadata
+    from dbnfast.records.records import Records
+
+OnTruncated = Literal["warn", "raise", "ignore"]
+
+
+def open_raw(path: str | os.PathLike[str]) -> io.FileIO:
+    """
+    Open a file for reading, unbuffered.
+
+    Parameters
+    ----------
+    path : path
+        Where it is; ``~`` at its beginning is the home folder.
+
+    Returns
+    -------
+    FileIO
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    # a member of an enumeration is text and a number at once: FileIO would take that for a
+    # descriptor, and close it
+    return io.FileIO(os.path.expanduser(str(os.fsdecode(path))))
+
+
+def check_options(
+    has_metadata: bool, input_version: int | None, ts_out: bool | None, on_truncated: str
+) -> None:
+    """
+    Check the options that all readers share.
+
+    Parameters
+    ----------
+    has_metadata, input_version, ts_out, on_truncated
+        As `scan` takes them.
+
+    Raises
+    ------
+    ValueError
+        One of them cannot be.
+    """
+    if input_version not in (None, 1, 2, 3):
+        raise ValueError(f"input_version is {input_version!r}, expected 1, 2 or 3")
+    if on_truncated not in ("warn", "raise", "ignore"):
+        raise ValueError(f"on_truncated is {on_truncated!r}, expected 'warn', 'raise' or 'ignore'")
+
+
+def check_max_bytes(max_bytes: int) -> int:
+    """
+    Check the most bytes of records in one block.
+
+    Parameters
+    ----------
+    max_bytes : int
+        What a caller gave.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no int, too few for a record, or more than there can be.
+    """
+    number = as_int("max_bytes", max_bytes)
+    if number < MAX_RECORD_SIZE:
+        raise ValueError(f"max_bytes is {number}, expected {MAX_RECORD_SIZE} or more")
+    if number > sys.maxsize:  # bytes of an array
+        raise ValueError(f"max_bytes is {number}, expected {sys.maxsize} or less")
+    return number
+
+
+def check_stated(metadata: Metadata, input_version: int | None, ts_out: bool | None) -> None:
+    """
+    Check that what the caller says of a stream is what its header says.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+    input_version, ts_out
+        As `scan` takes them.
+
+    Raises
+    ------
+    ValueError
+        They differ.
+    """
+    for name, said, stated in (
+        ("input_version", input_version, metadata.version),
+        ("ts_out", ts_out, metadata.ts_out),
+    ):
+        if said is not None and said != stated:
+            raise ValueError(f"{name} is {said!r}, the stream's own header says {stated!r}")
+
+
+def infer_version(records: Records) -> tuple[int, bool] | None:
+    """
+    Tell by the records' sizes what version a fragment is of.
+
+    Parameters
+    ----------
+    records : Records
+        Records of the fragment.
+
+    Returns
+    -------
+    version, certain
+        The oldest version that a record points to, and whether later records may not point to
+        an older one: statistics are the same in versions 1 and 2. None where no record points
+        to a version before 3.
+    """
+    found = []
+    for rtype, size, _ in records._groups:
+        layout = layout_by_size(rtype, size, records.ts_out)
+        if layout is not None and 3 not in layout.versions:
+            found.append((max(layout.versions), len(layout.versions) == 1))
+    return min(found, default=None, key=lambda pair: (pair[0], not pair[1]))

@@ -1,1 +1,0 @@
-"""What records become: frames, Arrow, text, Parquet; and text that becomes records."""

@@ -1,0 +1,1 @@
+"""What a gateway sends: the source, in chunks, cut, on a timeline."""

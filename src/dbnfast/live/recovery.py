@@ -1,0 +1,423 @@
+"""
+What a recorder left behind: its files in order, the last one mended, the records in them.
+
+A file of a recorder begins with the mapping records that were in force when it was begun, byte
+for byte as they came. They are told from new ones by their place and content: at a file's head,
+a mapping record equal to the one in force in the file before is a repetition.
+"""
+
+from __future__ import annotations
+
+import datetime
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+
+from dbnfast.codec.compression import Inflater, frame_size
+from dbnfast.codec.decoder import Decoder
+from dbnfast.codec.reader import iter_decode
+from dbnfast.enums import RType
+from dbnfast.errors import DecodeError, DecompressionError, TruncatedError
+from dbnfast.files._repair import header_bytes
+
+if TYPE_CHECKING:
+    from dbnfast._util.atomic import PathLike
+    from dbnfast.codec.metadata import Metadata
+    from dbnfast.records.records import Records
+
+BLOCK: Final = 16 << 20
+PIECE: Final = 1 << 20
+SLACK: Final = 60 * 10**9  # ns: clocks differ, and records come in disorder
+MAGIC: Final = 4  # bytes that a zstd frame is told by
+NAME: Final = re.compile(
+    r"(?P<prefix>.+)-(?P<start>\d{8}T\d{6}Z)-(?P<number>\d+)\.dbn(?:\.zst)?", re.DOTALL
+)
+
+
+class Part(NamedTuple):
+    """
+    A file of a recorder, by its name.
+
+    Attributes
+    ----------
+    number : int
+        Counted up from 1 through all files of a prefix: the order in which they were begun.
+    prefix : str
+        What its name begins with.
+    path : Path
+        The file.
+    """
+
+    number: int
+    prefix: str
+    path: Path
+
+
+def file_name(prefix: str, start_ns: int, number: int, packed: bool) -> str:
+    """
+    Name a file.
+
+    Parameters
+    ----------
+    prefix : str
+        What the name begins with.
+    start_ns : int
+        The header's start, ns since 1970-01-01 UTC.
+    number : int
+        The file's.
+    packed : bool
+        Whether it is compressed.
+
+    Returns
+    -------
+    str
+    """
+    start = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=start_ns // 10**9)
+    return f"{prefix}-{start:%Y%m%dT%H%M%SZ}-{number:06d}.dbn{'.zst' * packed}"
+
+
+def parts_of(folder: PathLike, prefix: str | None = None) -> list[Part]:
+    """
+    Find a recorder's files.
+
+    Parameters
+    ----------
+    folder : path
+        Where they are; it need not be there.
+    prefix : str, optional
+        What their names begin with; None for any.
+
+    Returns
+    -------
+    list of Part
+        In the order in which they were begun.
+    """
+    folder = os.path.expanduser(folder)
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    found = []
+    for name in names:
+        match = NAME.fullmatch(name)
+        if match is not None and prefix in (None, match["prefix"]):
+            found.append(Part(int(match["number"]), match["prefix"], Path(folder, name)))
+    return sorted(found)
+
+
+class Mappings:
+    """The mapping records in force: the last one of each instrument and input symbol."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[int, bytes], bytes] = {}  # the latest come last
+
+    def update(self, records: Records) -> None:
+        """
+        Take the mapping records of the next batch.
+
+        Parameters
+        ----------
+        records : Records
+            Of any types.
+        """
+        if not any(rtype == RType.SYMBOL_MAPPING for rtype, _, _ in records._groups):
+            return
+        for run in records.runs():
+            if run._rtype == RType.SYMBOL_MAPPING:
+                for key, raw in _mappings_in(run):
+                    self._records.pop(key, None)
+                    self._records[key] = raw
+
+    def repeated(self, records: Records) -> int:
+        """
+        Count the records at the head of a file that only repeat what is in force.
+
+        Parameters
+        ----------
+        records : Records
+            As the file has them.
+
+        Returns
+        -------
+        int
+            How many at the beginning.
+        """
+        n = 0
+        for run in records.runs():
+            if run._rtype != RType.SYMBOL_MAPPING:
+                break
+            for key, raw in _mappings_in(run):
+                if self._records.get(key) != raw:
+                    return n
+                n += 1
+        return n
+
+    def tobytes(self) -> bytes:
+        """
+        Give the records in force.
+
+        Returns
+        -------
+        bytes
+            In the order in which they came.
+        """
+        return b"".join(self._records.values())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+def _mappings_in(run: Records) -> Iterator[tuple[tuple[int, bytes], bytes]]:
+    array: Any = run.array()
+    data, size = run.data, run._size
+    keys = zip(array["instrument_id"].tolist(), array["stype_in_symbol"].tolist(), strict=True)
+    for number, key in enumerate(keys):
+        yield key, bytes(data[number * size : (number + 1) * size])
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """
+    What a recorder left behind.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        Its files, in the order in which they were begun.
+    n_lost_bytes : int
+        Bytes of the last file, as it is on the disk, that were no whole record or frame and are
+        cut off now.
+    metadata : Metadata or None
+        The last file's header; None where there is no file.
+    starts : tuple of int
+        The start that each file's header states, ns since 1970-01-01 UTC.
+    latest : tuple of int
+        A time for each file that none of its records is behind, as far as can be told without
+        reading it: a minute after it was last written to, or after the next one's start.
+    """
+
+    files: tuple[Path, ...] = ()
+    n_lost_bytes: int = 0
+    metadata: Metadata | None = None
+    starts: tuple[int, ...] = field(default=(), repr=False)
+    latest: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def last_path(self) -> Path | None:
+        """The last file; None where there is none."""
+        return self.files[-1] if self.files else None
+
+    def records(self, since_ns: int | None = None, *, max_bytes: int = BLOCK) -> Iterator[Records]:
+        """
+        Read the records back.
+
+        Parameters
+        ----------
+        since_ns : int, optional
+            Leaves out the first files, as long as they have nothing from this time on; see
+            `latest`. None for all. The records are not filtered: they may begin earlier.
+        max_bytes : int
+            The most bytes in one block.
+
+        Yields
+        ------
+        Records
+            In the order in which they were recorded, each once: mapping records that a file
+            repeats from the one before are left out. Those at the head of the first file read
+            are not, so that every instrument has its symbol.
+
+        Raises
+        ------
+        DecodeError
+            A file is damaged. A file that only ends too early is no error.
+        """
+        begin = 0
+        while since_ns is not None and begin + 1 < len(self.files):
+            if self.latest[begin] >= since_ns:
+                break
+            begin += 1
+        in_force = Mappings()
+        for path in self.files[begin:]:
+            at_head = len(in_force) > 0
+            with iter_decode(path, max_bytes=max_bytes, on_truncated="ignore") as reader:
+                for block in reader:
+                    records = block
+                    if at_head:
+                        n = in_force.repeated(block)
+                        at_head = n == len(block)
+                        records = block[n:]
+                    if len(records):
+                        in_force.update(records)
+                        yield records
+
+
+def recover(folder: PathLike, prefix: str | None = None) -> Recovered:
+    """
+    Find what a recorder left behind, and mend its last file.
+
+    Parameters
+    ----------
+    folder : path
+        Where it wrote; it need not be there.
+    prefix : str, optional
+        What its files' names begin with; None where the folder holds those of one recorder.
+
+    Returns
+    -------
+    Recovered
+        What is behind the last whole record, or the last whole zstd frame, is cut off the last
+        file, which is synced. A last file that ends before its first record could begin holds
+        nothing and is removed.
+
+    Raises
+    ------
+    ValueError
+        There are files of several prefixes and none is given.
+    DecodeError
+        A file's header is damaged, or its first frame, other than by its end.
+    OSError
+        A file cannot be read or mended.
+    """
+    parts = parts_of(folder, prefix)
+    prefixes = sorted({part.prefix for part in parts})
+    if len(prefixes) > 1:
+        raise ValueError(
+            f"prefix is None and {os.fspath(folder)!r} has files of {', '.join(prefixes)}"
+        )
+    lost = 0
+    while parts:
+        path = parts[-1].path
+        good, size = _whole(path), path.stat().st_size
+        lost += size - good
+        if good:
+            if good < size:
+                _cut(path, good)
+            break
+        path.unlink()
+        parts.pop()
+    headers = [_header(part.path) for part in parts]
+    starts = tuple(header.start for header in headers)
+    # replays may go back behind a file's start: two hints are better than one
+    written = [part.path.stat().st_mtime_ns for part in parts]
+    latest = tuple(
+        max(own, following) + SLACK
+        for own, following in zip(written, (*starts[1:], 0), strict=False)
+    )
+    files = tuple(part.path for part in parts)
+    return Recovered(files, lost, headers[-1] if headers else None, starts, latest)
+
+
+def _header(path: Path) -> Metadata:
+    try:
+        with iter_decode(path) as reader:
+            assert reader.metadata is not None
+            return reader.metadata
+    except DecodeError as error:
+        error.add_note(f"in {os.fspath(path)!r}")
+        raise
+
+
+def _cut(path: Path, size: int) -> None:
+    # nothing is copied: where the disk is full, this still works
+    with open(path, "r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
+
+
+def _whole(path: Path) -> int:
+    # bytes of the file up to its last whole record, or frame; 0 where its header is not whole
+    with open(path, "rb") as file:
+        if path.suffix != ".zst":
+            good = _whole_records(file)
+        elif os.fstat(file.fileno()).st_size < MAGIC:
+            return 0  # too short to tell a frame; nothing at all cannot be mapped
+        else:
+            with (
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+                memoryview(mapped) as data,
+            ):
+                good = _whole_frames(data)
+    if not good and not _is_blank(path):
+        _check_worthless(path)
+    return good
+
+
+def _check_worthless(path: Path) -> None:
+    # a file that is to be removed: no more than the beginning of what one begins with
+    try:
+        with iter_decode(path, on_truncated="ignore") as reader:
+            if all(block.counts.keys() <= {RType.SYMBOL_MAPPING} for block in reader):
+                return
+        raise DecodeError("not a recorder's file, or damaged at its beginning; repair() may help")
+    except TruncatedError:
+        return
+    except DecodeError as error:
+        error.add_note(f"in {os.fspath(path)!r}")
+        raise
+
+
+class _Gauge:
+    # how much of a plain stream is whole: the header, and records up to a cut or damage
+    def __init__(self) -> None:
+        self._decoder = Decoder(compression="none")
+        self._begun = False
+        self.good = self.fed = 0
+
+    def feed(self, piece: bytes) -> bool:
+        # False where what follows is of no use
+        self.fed += len(piece)
+        self._decoder.feed(piece)
+        try:
+            while ready := self._decoder.read():
+                self.good += sum(records.nbytes for records in ready)
+        except DecodeError:
+            return False
+        finally:
+            if not self._begun and self._decoder.metadata is not None:
+                self._begun = True
+                self.good += len(header_bytes(self._decoder.metadata))
+        return True
+
+
+def _whole_records(file: IO[bytes]) -> int:
+    gauge = _Gauge()
+    while piece := file.read(PIECE):
+        if not gauge.feed(piece):
+            break
+    return gauge.good
+
+
+def _whole_frames(data: memoryview) -> int:
+    # a frame counts where it is whole, its checksum is right, and it ends where a record does
+    gauge = _Gauge()
+    good = at = 0
+    while at < len(data):
+        with data[at:] as rest:
+            size = frame_size(rest)
+            if size is None:
+                break
+            inflater = Inflater()
+            inflater.push(bytes(rest[:size]))  # the file may then be unmapped
+            try:
+                while piece := inflater.pull(PIECE):
+                    if not gauge.feed(piece):
+                        return good
+            except DecompressionError:
+                return good
+        at += size
+        if gauge.good == gauge.fed:
+            good = at
+    return good
+
+
+def _is_blank(path: Path) -> bool:
+    # a file system may give a file its length and no content
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE):
+            if piece.strip(b"\0"):
+                return False
+    return True

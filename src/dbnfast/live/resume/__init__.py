@@ -1,0 +1,1 @@
+"""What was delivered, and what to ask for after a disconnect."""

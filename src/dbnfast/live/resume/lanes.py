@@ -1,0 +1,339 @@
+"""Where each subscription of a session stands, grouped by the rtype of its records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dbnfast._core.resume import IdPeaks
+from dbnfast.enums import SCHEMA_RTYPES, RType, Schema, SType
+from dbnfast.live.resume.delivered import CLOCK
+from dbnfast.live.resume.snapshots import Snapshot
+from dbnfast.live.wire.requests import ALL_SYMBOLS
+
+if TYPE_CHECKING:
+    from dbnfast.live.wire.requests import Subscription
+
+# resumed from where they began: their times are of what they state, not of when it was sent
+SLOW: Final = frozenset({Schema.DEFINITION, Schema.STATISTICS, Schema.STATUS, Schema.IMBALANCE})
+SLOW_RTYPES: Final = frozenset(int(SCHEMA_RTYPES[schema]) for schema in SLOW)
+NONE_YET: Final = -1  # stands for a time where nothing was received
+
+_SECOND: Final = 10**9
+_BARS: Final = {
+    Schema.OHLCV_1S: _SECOND,
+    Schema.OHLCV_1M: 60 * _SECOND,
+    Schema.OHLCV_1H: 3600 * _SECOND,
+    Schema.OHLCV_1D: 86_400 * _SECOND,
+    Schema.OHLCV_EOD: 86_400 * _SECOND,
+}
+
+
+def beginning(schema: Schema, now_ns: int) -> int:
+    """
+    Find the lowest filter time of records that are sent from some moment on.
+
+    Parameters
+    ----------
+    schema : Schema
+        What is sent.
+    now_ns : int
+        The moment, ns since 1970-01-01 UTC.
+
+    Returns
+    -------
+    int
+        The moment itself; for bars, which have the time of their beginning and are sent at
+        their end, the beginning of the one that goes on.
+    """
+    return now_ns - now_ns % _BARS.get(schema, 1)
+
+
+class State:
+    """
+    Where a subscription stands.
+
+    Parameters
+    ----------
+    sub : Subscription
+        What was asked for.
+    late : bool
+        Whether the session had started by then.
+
+    Attributes
+    ----------
+    floor : int or None
+        Its beginning, ns since 1970-01-01 UTC: nothing older is owed. None where it is not
+        known to have begun.
+    clocked : bool
+        Whether that is the gateway's time, not a start that was asked for.
+    high : int
+        The highest filter time known to be its own; NONE_YET where its lane knows better, or
+        none is.
+    ids : set of int
+        Its instruments, as far as they are known.
+    acknowledged : bool
+        Whether this connection answered.
+    fresh : bool
+        Whether this connection was asked for it without a start, though it had begun.
+    snapshot : Snapshot or None
+        None where it has none.
+    """
+
+    def __init__(self, sub: Subscription, late: bool) -> None:
+        self.sub = sub
+        self.late = late
+        self.floor: int | None = None
+        self.clocked = False
+        self.high = NONE_YET
+        self.acknowledged = False
+        self.fresh = False
+        self.snapshot = Snapshot() if sub.snapshot else None
+        self.everything = sub.symbols == (ALL_SYMBOLS,)
+        self.ids: set[int] = set()
+        self.names: frozenset[str] = frozenset()
+        if sub.stype_in == SType.INSTRUMENT_ID:
+            self.ids.update(int(text) for text in sub.symbols if text.isdecimal())
+        elif not self.everything:
+            self.names = frozenset(symbol.upper() for symbol in sub.symbols)
+
+    def begin(self, now_ns: int) -> None:
+        """
+        Note that it began without a start.
+
+        Parameters
+        ----------
+        now_ns : int
+            The gateway's time then.
+        """
+        self.floor = beginning(self.sub.schema, now_ns)
+        self.clocked = True
+        self.fresh = False
+
+
+class Lane:
+    """
+    The subscriptions whose records share an rtype, and how far they came.
+
+    A record does not tell which subscription it is of. Once all of them are live one time holds
+    for all; while replays go on, each has the highest time of those instruments that it alone
+    names: of one that several name nobody knows whose replay brought it.
+
+    Parameters
+    ----------
+    rtype : int
+        Of the records.
+
+    Attributes
+    ----------
+    states : list of State
+        Of the subscriptions, in their order.
+    high : int
+        The highest filter time received, NONE_YET where nothing was.
+    split : bool
+        Whether the subscriptions have times of their own.
+    times : IdPeaks or None
+        The highest times by instrument while a replay goes on that needs them.
+    doubt : int
+        A first time below this says that the gateway's clock is not that of its data.
+    finished : list of Schema
+        Replays of a resumed session that were reported complete, the others' still going on.
+    """
+
+    def __init__(self, rtype: int) -> None:
+        self.rtype = rtype
+        self.slow = rtype in SLOW_RTYPES
+        self.states: list[State] = []
+        self.high = NONE_YET
+        self.split = False
+        self.times: IdPeaks | None = None
+        self.doubt = NONE_YET
+        self.finished: list[Schema] = []
+        self._owners: dict[int, int] | None = None  # of each named instrument: NONE_YET if several
+
+    @property
+    def schemas(self) -> list[Schema]:
+        """Those of the subscriptions, each once."""
+        return list(dict.fromkeys(state.sub.schema for state in self.states))
+
+    def add(self, state: State, replaying: bool, connected: bool) -> None:
+        """
+        Take one more subscription.
+
+        Parameters
+        ----------
+        state : State
+            Of the subscription.
+        replaying : bool
+            Whether a replay of the lane goes on.
+        connected : bool
+            Whether a connection is there.
+        """
+        if self.states and (replaying or not connected):
+            self.freeze()
+            self.times = IdPeaks(CLOCK) if connected else None
+        self.states.append(state)
+        self._owners = None
+
+    def map(self, state: State, instrument_id: int) -> None:
+        """
+        Note that a subscription has an instrument.
+
+        Parameters
+        ----------
+        state : State
+            Of the subscription.
+        instrument_id : int
+            The instrument.
+        """
+        if instrument_id not in state.ids:
+            state.ids.add(instrument_id)
+            self._owners = None
+
+    def freeze(self) -> None:
+        """Give each subscription the time that it has now as its own."""
+        for state, high in zip(self.states, self.highs(), strict=True):
+            state.high = high
+        self.split, self.times = True, None
+
+    def replay(self) -> None:
+        """Begin replays: from now on the subscriptions may be at different times."""
+        if len(self.states) > 1:
+            self.freeze()
+            self.times = IdPeaks(CLOCK)
+
+    def go_live(self) -> None:
+        """End replays: one time holds for all."""
+        self.split, self.times = False, None
+
+    def highs(self) -> list[int]:
+        """
+        Give the highest filter time of each subscription.
+
+        Returns
+        -------
+        list of int
+            NONE_YET where nothing was received that is surely its own.
+        """
+        if not self.split or len(self.states) == 1:
+            return [self.high] * len(self.states)
+        highs = [state.high for state in self.states]
+        if self.times is not None and self.times.n:
+            ids, tops = np.empty(self.times.n, np.uint32), np.empty(self.times.n, np.uint64)
+            self.times.fill(ids, tops)
+            owners, rest = self._owned()
+            for id, top in zip(ids.tolist(), tops.tolist(), strict=True):
+                at = owners.get(id, rest)
+                if at != NONE_YET:
+                    highs[at] = max(highs[at], top)
+        return highs
+
+    def _owned(self) -> tuple[dict[int, int], int]:
+        # whose each instrument is, by its place among the subscriptions, and all others
+        every = [at for at, state in enumerate(self.states) if state.everything]
+        rest = every[0] if len(every) == 1 else NONE_YET
+        if self._owners is None:
+            owners: dict[int, int] = {}
+            for at, state in enumerate(self.states):
+                for id in state.ids:
+                    owners[id] = NONE_YET if every or id in owners else at
+            self._owners = owners
+        return self._owners, rest
+
+    def points(self, overlap_ns: int) -> list[int | None]:
+        """
+        Give the resume point of each subscription alone.
+
+        Parameters
+        ----------
+        overlap_ns : int
+            How much is asked for again, in ns.
+
+        Returns
+        -------
+        list of int or None
+            None where it is not known to have begun.
+        """
+        points: list[int | None] = []
+        for state, high in zip(self.states, self.highs(), strict=True):
+            floor = state.floor
+            if floor is None and len(self.states) == 1 and high != NONE_YET:
+                floor = 0  # nobody said so, but its records came
+            if floor is None or self.slow or high == NONE_YET:
+                points.append(floor)
+            else:
+                points.append(max(floor, high - overlap_ns))
+        return points
+
+    def point(self, overlap_ns: int) -> int | None:
+        """
+        Give the resume point: the lowest of the subscriptions'.
+
+        Parameters
+        ----------
+        overlap_ns : int
+            How much is asked for again, in ns.
+
+        Returns
+        -------
+        int or None
+            None where no subscription is known to have begun.
+        """
+        return min((point for point in self.points(overlap_ns) if point is not None), default=None)
+
+    def starts(self, overlap_ns: int) -> list[int | None]:
+        """
+        Give the start that each subscription is sent again with.
+
+        Parameters
+        ----------
+        overlap_ns : int
+            How much is asked for again, in ns.
+
+        Returns
+        -------
+        list of int or None
+            The lane's resume point, but nothing from before the subscription; None where that
+            is not known to have begun.
+        """
+        points = self.points(overlap_ns)
+        lowest = min((point for point in points if point is not None), default=0)
+        return [
+            None if point is None else max(lowest, state.floor or 0)
+            for state, point in zip(self.states, points, strict=True)
+        ]
+
+    def check_clock(self, top: int, overlap_ns: int) -> None:
+        """
+        Hold the first live time against the beginnings that the gateway's clock gave.
+
+        Parameters
+        ----------
+        top : int
+            The highest filter time of the first live records.
+        overlap_ns : int
+            How much older than its beginning a subscription's record may be, in ns.
+        """
+        if top < self.doubt:
+            for state in self.states:
+                if state.clocked and state.floor is not None and top < state.floor - overlap_ns:
+                    state.floor = max(0, top - overlap_ns)
+        self.doubt = NONE_YET
+
+
+def lane_rtype(schema: Schema) -> int:
+    """
+    Give the rtype of a schema's records.
+
+    Parameters
+    ----------
+    schema : Schema
+        The schema; tbbo and mbp-1 share an rtype.
+
+    Returns
+    -------
+    int
+    """
+    rtype: RType = SCHEMA_RTYPES[schema]
+    return int(rtype)

@@ -1,0 +1,510 @@
+"""
+What a session delivered, as far as resuming it needs that.
+
+A schema's resume point is the highest filter time that was received (ts_event; ts_recv for bbo
+and cbbo schemas) minus an overlap; it never lies before what the subscription began with. All
+that was missed is at the point or behind it as long as no record is older than one before it by
+more than the overlap, which is what the overlap is for. Older ones are lost without notice.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dbnfast.enums import RType, Schema
+from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
+from dbnfast.live.resume.delivered import PASSED, TIMED, Kept, highest
+from dbnfast.live.resume.lanes import NONE_YET, SLOW_RTYPES, Lane, State, lane_rtype
+from dbnfast.live.resume.snapshots import snapshot_records, without_known
+from dbnfast.live.wire.control import CONTROL, Ack, Heard, heard_in, named_in
+from dbnfast.records.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dbnfast.live.resume.delivered import Peaks
+    from dbnfast.live.wire.requests import Subscription
+
+OVERLAP_NS: Final = 2_000_000_000
+_MBO: Final = int(RType.MBO)
+
+
+class Progress:
+    """
+    What a session delivered, as far as resuming it needs that.
+
+    Each subscription of the user goes to `subscribed`, the start in each connection's metadata
+    to `started`, every batch of records to `push`. When a connection ends, `disconnected`; then
+    `resume` tells what to ask the next one for, and `resumed` is told what it was asked for.
+    A connection that ends before it brought anything changes nothing.
+
+    Parameters
+    ----------
+    overlap_ns : int
+        How much of what was delivered is asked for again, in ns. Records may be older than one
+        before them by as much.
+
+    Raises
+    ------
+    ValueError
+        The overlap is negative.
+
+    Notes
+    -----
+    For one thread at a time. About `overlap_ns` of records is kept, as references to the
+    Records that `push` gave. For each record of definition, statistics, status and imbalance,
+    which are resumed from where they began, a hash of 128 bits with a count is kept all along.
+    """
+
+    def __init__(self, *, overlap_ns: int = OVERLAP_NS) -> None:
+        if overlap_ns < 0:
+            raise ValueError(f"overlap_ns is {overlap_ns}, expected 0 or more")
+        self.overlap_ns = overlap_ns
+        self._states: dict[int, State] = {}
+        self._by_name: dict[str, list[State]] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._plain: dict[int, Lane] = {}  # those whose batches need nothing but a look
+        self._kept = Kept(SLOW_RTYPES)
+        self._start_ns: int | None = None  # of the session
+        self._stray = NONE_YET  # the highest time of records that nobody subscribed to
+        self._replaying: set[Schema] = set()
+        self._completed: list[Schema] = []
+        self._connected = True  # or about to be
+        self._accepted = True  # the connection brought what only a good one brings
+        self._again = False  # it is not the first one
+        self._untold = False  # a first subscription's beginning is not known yet
+        self._opened_ns: int | None = None  # the start in its metadata
+        self._now_ns: int | None = None  # the gateway's time at its first control record
+        self._asked: set[int] = set()  # the rtypes it was asked to replay
+        self._doubted: list[State] = []  # whose beginning the next records are held against
+        self._shots: dict[int, int] = {}  # the time of each instrument's snapshot
+        self._in_shots = False  # whether a replay reaches back before snapshots
+
+    def subscribed(self, sub: Subscription) -> None:
+        """
+        Note what the user asks for.
+
+        Parameters
+        ----------
+        sub : Subscription
+            Each one once, in their order, late ones too.
+
+        Raises
+        ------
+        ValueError
+            There is one with this id.
+        """
+        if sub.id in self._states:
+            raise ValueError(f"subscription {sub.id} is there already")
+        late = self._start_ns is not None
+        state = self._states[sub.id] = State(sub, late)
+        for name in state.names:
+            self._by_name.setdefault(name, []).append(state)
+        rtype = lane_rtype(sub.schema)
+        lane = self._lanes.setdefault(rtype, Lane(rtype))
+        if not late and sub.start is not None:
+            self._replaying.add(sub.schema)
+        lane.add(state, late and self._replays(lane), self._connected)
+        self._settle()
+
+    def started(self, start_ns: int) -> None:
+        """
+        Note that a connection's records begin.
+
+        Parameters
+        ----------
+        start_ns : int
+            The start in its metadata, ns since 1970-01-01 UTC. The first one is the session's.
+        """
+        self._opened_ns = start_ns
+        if self._start_ns is not None:
+            return
+        self._start_ns = start_ns
+        self._connected = self._accepted = True
+        for state in self._states.values():
+            if state.sub.start is not None:
+                state.floor = state.sub.start
+        if not self._replaying:  # else it is the lowest start that was asked for
+            self._begin(self._states.values(), start_ns)
+        self._untold = any(state.floor is None for state in self._states.values())
+        for lane in self._lanes.values():
+            if self._replays(lane):
+                lane.replay()
+            else:
+                lane.go_live()
+        self._settle()
+
+    def takes_all(self, records: Records) -> bool:
+        """
+        Tell whether `push` would give these very records, and nothing else depends on them.
+
+        Parameters
+        ----------
+        records : Records
+            The next ones.
+
+        Returns
+        -------
+        bool
+            False also where nobody knows without looking. They may be pushed later, but before
+            anything else is done here.
+        """
+        plain = self._plain
+        for rtype, _, _ in records._groups:
+            if rtype not in plain:
+                return False
+        return bool(records._groups)
+
+    def push(self, records: Records) -> Records:
+        """
+        Take the next records of the stream.
+
+        Parameters
+        ----------
+        records : Records
+            Every batch, in order, records of all types among them.
+
+        Returns
+        -------
+        Records
+            The same object where all of them are new, as they nearly always are; else a copy of
+            those that are.
+
+        Raises
+        ------
+        TypeError
+            They are no Records.
+        """
+        if not isinstance(records, Records):
+            raise TypeError(f"{type(records).__name__} is no Records")
+        found = highest(records)
+        for rtype, top, state in found:
+            lane = self._plain.get(rtype)
+            if lane is None or state & PASSED:
+                return self._push(records, found)
+            if top > lane.high and state & TIMED:
+                lane.high = top
+        self._keep(records, found)
+        return records
+
+    def disconnected(self) -> None:
+        """Note that the connection ended, or that there was none."""
+        for state in self._states.values():
+            if state.snapshot is not None and self._start_ns is not None:
+                state.snapshot.settle(self._connected and self._accepted)
+        for lane in self._lanes.values():
+            lane.doubt = NONE_YET
+            lane.finished.clear()
+        self._kept.end()
+        self._in_shots = False
+        self._connected = False
+        self._settle()
+
+    def resumed(self, subs: Sequence[Subscription]) -> None:
+        """
+        Note what a new connection is asked for.
+
+        Parameters
+        ----------
+        subs : sequence of Subscription
+            What `resume` gave.
+
+        Raises
+        ------
+        ValueError
+            One of them was never subscribed to.
+        """
+        unknown = [sub.id for sub in subs if sub.id not in self._states]
+        if unknown:
+            raise ValueError(f"subscription {unknown[0]} is not there")
+        self._connected = True
+        self._opened_ns = self._now_ns = None
+        self._replaying = {sub.schema for sub in subs if sub.start is not None}
+        if self._start_ns is None:
+            return
+        self._again, self._accepted = True, False
+        starts: dict[int, int] = {}
+        for sub in subs:
+            state = self._states[sub.id]
+            state.acknowledged = False
+            state.fresh = sub.start is None and self._has_begun(state)
+            if state.snapshot is not None:
+                state.snapshot.ask(sub.snapshot)
+            if sub.start is not None:
+                if state.floor is None:
+                    state.floor = sub.start
+                rtype = lane_rtype(sub.schema)
+                starts[rtype] = min(sub.start, starts.get(rtype, sub.start))
+        self._asked = set(starts)
+        for rtype in starts:
+            self._lanes[rtype].replay()
+        self._kept.begin(starts)
+        self._in_shots = self._reaches_before_snapshots(starts)
+        self._settle()
+
+    @property
+    def points(self) -> Mapping[Schema, int]:
+        """The resume points, ns since 1970-01-01 UTC, of the schemas that have begun."""
+        points: dict[Schema, int] = {}
+        for lane in self._lanes.values():
+            point = lane.point(self.overlap_ns)
+            if point is None and any(self._has_begun(state) for state in lane.states):
+                point = self._start_ns
+            if point is not None:
+                points.update(dict.fromkeys(lane.schemas, point))
+        return MappingProxyType(points)
+
+    @property
+    def highest(self) -> Mapping[Schema, int]:
+        """The highest filter times received, ns since 1970-01-01 UTC, where anything was."""
+        return MappingProxyType(
+            {
+                schema: lane.high
+                for lane in self._lanes.values()
+                if lane.high != NONE_YET
+                for schema in lane.schemas
+            }
+        )
+
+    @property
+    def last_ns(self) -> int:
+        """The highest filter time of any market data, else the session's start, else 0."""
+        last = max((lane.high for lane in self._lanes.values()), default=NONE_YET)
+        last = max(last, self._stray)
+        return last if last != NONE_YET else self._start_ns or 0
+
+    @property
+    def replaying(self) -> frozenset[Schema]:
+        """The schemas whose replay is not reported complete."""
+        return frozenset(self._replaying)
+
+    def completed(self) -> list[Schema]:
+        """
+        Give the replays of resumed sessions that were reported complete since the last call.
+
+        Returns
+        -------
+        list of Schema
+            In the order of the reports. tbbo and mbp-1 share their rtype: where both are
+            replayed they come together, when both are complete.
+        """
+        completed, self._completed = self._completed, []
+        return completed
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the records that are kept, and of the tables of hashes."""
+        return self._kept.nbytes
+
+    def _has_begun(self, state: State) -> bool:
+        # whether the gateway owes it records: a late one only once it is acknowledged
+        return state.floor is not None or (self._start_ns is not None and not state.late)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the session's first connection came as far as its records."""
+        return self._start_ns is not None
+
+    def starts(self) -> dict[int, int | None]:
+        """
+        Give what each subscription that has begun would be sent again with.
+
+        Returns
+        -------
+        dict of int to int or None
+            By id: the resume point of its schema, but nothing from before the subscription, ns
+            since 1970-01-01 UTC; None where nobody knows since when it goes on.
+        """
+        found: dict[int, int | None] = {}
+        for lane in self._lanes.values():
+            for state, start in zip(lane.states, lane.starts(self.overlap_ns), strict=True):
+                if start is not None or self._has_begun(state):
+                    found[state.sub.id] = start
+        return found
+
+    def lacks_snapshot(self, sub: Subscription) -> bool:
+        """
+        Tell whether a subscription waits for the state of the book.
+
+        Parameters
+        ----------
+        sub : Subscription
+            One that was subscribed to.
+
+        Returns
+        -------
+        bool
+            True where it asked for a snapshot and that did not come whole.
+        """
+        snapshot = self._states[sub.id].snapshot
+        return snapshot is not None and not snapshot.whole
+
+    def _replays(self, lane: Lane) -> bool:
+        return any(state.sub.schema in self._replaying for state in lane.states)
+
+    def _settle(self) -> None:
+        # which lanes need nothing but a look
+        for state in self._doubted:  # from the next batch on: all of it came later
+            lane = self._lanes[lane_rtype(state.sub.schema)]
+            if state.floor is not None:
+                lane.doubt = max(lane.doubt, state.floor - self.overlap_ns)
+        self._doubted.clear()
+        unsettled = not self._accepted or self._kept.expecting or self._in_shots or self._untold
+        self._plain = {
+            rtype: lane
+            for rtype, lane in self._lanes.items()
+            if not unsettled and not lane.slow and lane.times is None and lane.doubt == NONE_YET
+        }
+
+    def _begin(self, states: Iterable[State], now_ns: int) -> None:
+        # the gateway's time says when these began
+        for state in states:
+            lane = self._lanes[lane_rtype(state.sub.schema)]
+            state.begin(now_ns)
+            if not lane.slow and not self._replays(lane):
+                self._doubted.append(state)
+
+    def _keep(self, records: Records, found: Peaks) -> None:
+        kept = self._kept
+        kept.keep(records, found, self._lanes)
+        if kept.due:
+            points = {rtype: lane.point(self.overlap_ns) for rtype, lane in self._lanes.items()}
+            kept.trim({rtype: point for rtype, point in points.items() if point is not None})
+
+    def _push(self, records: Records, found: Peaks) -> Records:
+        # a batch that needs more than a look
+        rtypes = {rtype for rtype, _, _ in found}
+        ends: list[tuple[int, Schema]] = []
+        market = any(rtype not in CONTROL and rtype in LAYOUTS_BY_RTYPE for rtype in rtypes)
+        goes_on = market
+        if not rtypes.isdisjoint(CONTROL):
+            if int(RType.SYMBOL_MAPPING) in rtypes and self._by_name:
+                self._map(records)
+            heard = heard_in(records)
+            self._hear(heard)
+            goes_on = goes_on or heard.goes_on
+            ends = [(place + 1, schema) for place, schema in heard.finished]
+        if goes_on and not self._accepted:
+            self._accept()
+        parts, at = [], 0
+        for end, schema in ends:
+            if schema in self._replaying:  # what is behind it is new whatever it equals
+                parts.append((records[at:end], self._take(records[at:end])))
+                self._complete(schema)
+                at = end
+        if not parts:
+            taken = self._take(records, found)
+        else:
+            parts.append((records[at:], self._take(records[at:])))
+            alike = all(before.nbytes == after.nbytes for before, after in parts)
+            taken = records if alike else Records.concat(after for _, after in parts)
+        self._settle()
+        return taken
+
+    def _map(self, records: Records) -> None:
+        for name, instrument_id in named_in(records):
+            for state in self._by_name.get(name, ()):
+                self._lanes[lane_rtype(state.sub.schema)].map(state, instrument_id)
+
+    def _hear(self, heard: Heard) -> None:
+        if self._now_ns is None and heard.now_ns is not None:
+            self._now_ns = heard.now_ns
+            if self._untold and self._start_ns is not None:
+                states = [s for s in self._states.values() if s.floor is None and not s.late]
+                self._begin(states, heard.now_ns)
+                self._untold = False
+        for ack in heard.acks:
+            self._acknowledge(ack)
+
+    def _acknowledge(self, ack: Ack) -> None:
+        # older gateways do not say which one: requests are answered in their order
+        waiting = [
+            state
+            for state in self._states.values()
+            if not state.acknowledged
+            and state.sub.schema == ack.schema
+            and ack.id in (None, state.sub.id)
+        ]
+        for state in waiting[:1]:
+            state.acknowledged = True
+            if state.late and state.floor is None:
+                self._begin([state], ack.now_ns)
+
+    def _accept(self) -> None:
+        # the connection is good: what was asked for without a start begins anew with it
+        fresh = [state for state in self._states.values() if state.fresh]
+        now_ns = self._now_ns if self._asked or self._opened_ns is None else self._opened_ns
+        if fresh and now_ns is None:
+            return
+        self._accepted = True
+        for rtype, lane in self._lanes.items():
+            if rtype not in self._asked:
+                lane.go_live()
+                if lane.slow and any(state.fresh for state in lane.states):
+                    self._kept.restart(rtype)
+        if now_ns is not None:
+            self._begin(fresh, now_ns)
+
+    def _take(self, records: Records, found: Peaks | None = None) -> Records:
+        if found is None:
+            found = highest(records)
+        slow = False
+        for rtype, top, state in found:
+            lane = self._lanes.get(rtype)
+            if lane is not None:
+                slow = slow or lane.slow
+                self._rise(lane, records, top if state & TIMED else NONE_YET)
+                if state & PASSED:
+                    self._see_snapshots(lane, records)
+            elif rtype not in CONTROL and rtype in LAYOUTS_BY_RTYPE and state & TIMED:
+                self._stray = max(self._stray, top)
+        taken = self._kept.sift(records) if slow or self._kept.expecting else records
+        if self._in_shots and any(rtype == _MBO for rtype, _, _ in taken._groups):
+            taken = without_known(taken, self._shots)
+        self._keep(taken, found if taken is records else highest(taken))
+        return taken
+
+    def _rise(self, lane: Lane, records: Records, top: int) -> None:
+        if top == NONE_YET:
+            return
+        if lane.doubt != NONE_YET and not self._replays(lane):
+            lane.check_clock(top, self.overlap_ns)
+        lane.high = max(lane.high, top)
+        if lane.times is not None:
+            lane.times.update(records, lane.rtype)
+
+    def _complete(self, schema: Schema) -> None:
+        self._replaying.discard(schema)
+        lane = self._lanes[lane_rtype(schema)]
+        lane.finished.append(schema)
+        if self._replays(lane):
+            return  # its sibling of the same rtype is not
+        if self._again:
+            self._completed += lane.finished
+        lane.finished.clear()
+        lane.go_live()
+        self._kept.forget(lane.rtype)
+        if lane.rtype == _MBO:
+            self._in_shots = False
+
+    def _see_snapshots(self, lane: Lane, records: Records) -> None:
+        ids, last = snapshot_records(records, self._shots)
+        for state in lane.states:
+            if state.snapshot is None or not state.snapshot.asked:
+                continue
+            alone = state.everything or len(lane.states) == 1
+            own = np.ones(len(ids), bool) if alone else np.isin(ids, list(state.ids))
+            if own.any():
+                state.snapshot.see(ids[own].tolist(), bool(last[own][-1]), state.ids)
+
+    def _reaches_before_snapshots(self, starts: Mapping[int, int]) -> bool:
+        # what a replay brings of the time before a snapshot is in that already
+        lane = self._lanes.get(_MBO)
+        if lane is None or _MBO not in starts or not self._shots:
+            return False
+        return starts[_MBO] <= max(self._shots.values()) and all(
+            state.snapshot is not None for state in lane.states
+        )

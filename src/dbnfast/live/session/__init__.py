@@ -1,0 +1,1 @@
+"""A session over as many connections as it takes, without I/O."""

@@ -1,0 +1,198 @@
+"""What is told of connections that ended, and of the records that are missing because of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
+from dbnfast.errors import GatewayError
+from dbnfast.live.events import Gap, Reconnected
+from dbnfast.live.resume.plan import lost
+from dbnfast.live.wire.control import CONTROL
+
+GAPS: Final = 10_000  # gaps that are kept: a night's, however often connections break
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dbnfast.codec.metadata import Metadata
+    from dbnfast.live.resume.plan import Progress
+    from dbnfast.live.session.backlog import Backlog
+    from dbnfast.live.wire.requests import Subscription
+    from dbnfast.records.records import Records
+
+
+class Report:
+    """
+    Puts gaps and reconnections among the records, where they belong in the stream.
+
+    Parameters
+    ----------
+    backlog : Backlog
+        Where to.
+    progress : Progress
+        What was received.
+    wall : callable
+        Gives the time in ns since 1970-01-01 UTC.
+
+    Attributes
+    ----------
+    gaps : list of Gap
+        The latest, `GAPS` of them at least.
+    n_gaps, n_unfilled : int
+        How many there were, and how many of them no replay filled.
+    announce : (str, float or None) or None
+        Why and when the connection before ended, until the next one brought records.
+    missed : str or None
+        Why the first connection ended that brought nothing though records were wanted.
+    wanted_ns : int or None
+        Since when they were, ns since 1970-01-01 UTC.
+    """
+
+    def __init__(self, backlog: Backlog, progress: Progress, wall: Callable[[], int]) -> None:
+        self.gaps: list[Gap] = []
+        self.n_gaps = self.n_unfilled = 0
+        self.announce: tuple[str, float | None] | None = None
+        self.missed: str | None = None
+        self.wanted_ns: int | None = None
+        self._backlog = backlog
+        self._progress = progress
+        self._wall = wall
+        # replays under way: since when records were missing, and why
+        self._open: dict[Schema, tuple[int, str]] = {}
+
+    def lost(self, error: Exception, now: float, *, told: bool) -> None:
+        """
+        Note why a connection ended, for what is told once another one brings records.
+
+        Parameters
+        ----------
+        error : Exception
+            Why; what an error record says counts more than ends before it, so that it is the
+            same whether or not other records came before that one.
+        now : float
+            The time.
+        told : bool
+            Whether there was a connection before, for another one to go on with.
+        """
+        if self.announce is not None and isinstance(error, GatewayError):
+            self.announce = (str(error), self.announce[1])
+        elif self.announce is None and told:
+            self.announce = (str(error), now)
+
+    def disconnected(self) -> None:
+        """Forget the replays that were under way."""
+        self._open = {}
+
+    def begun(self, wanted: Sequence[Subscription], asked: Sequence[Subscription]) -> None:
+        """
+        Tell what connections before the first good one did not bring.
+
+        Parameters
+        ----------
+        wanted, asked : sequence of Subscription
+            What the user asked for, and what this connection was asked for in its place.
+        """
+        # what was wanted from then on is missing, and what replay was to bring, where that has
+        # aged out meanwhile
+        if self.missed is None or self.wanted_ns is None:
+            return
+        now = self._wall()
+        missing: dict[Schema, int] = {}
+        for own, sent in zip(wanted, asked, strict=False):
+            if sent.start is None:
+                start = max(0, self.wanted_ns - self._progress.overlap_ns)
+                start = start if own.start is None else own.start
+                missing[own.schema] = min(start, missing.get(own.schema, start))
+        for schema, start in missing.items():
+            self._add(Gap(schema, start, max(start, now), False, self.missed))
+
+    def reconnected(
+        self,
+        wanted: Sequence[Subscription],
+        asked: Sequence[Subscription],
+        *,
+        attempts: int,
+        session_id: str | None,
+        metadata: Metadata,
+        first: Records,
+        now: float,
+    ) -> None:
+        """
+        Tell that a connection goes on with another, and what it will not bring.
+
+        Parameters
+        ----------
+        wanted, asked : sequence of Subscription
+            What the user asked for, and what this connection was asked for in its place.
+        attempts : int
+            Connections that were tried.
+        session_id : str or None
+            Of this one.
+        metadata : Metadata
+            Its header.
+        first : Records
+            What came first.
+        now : float
+            The time.
+        """
+        assert self.announce is not None
+        (reason, ended_at), self.announce = self.announce, None
+        progress = self._progress
+        silent = 0.0 if ended_at is None else now - ended_at
+        self._backlog.put(
+            Reconnected(reason, attempts, silent, session_id or "", metadata, progress.last_ns)
+        )
+        for schema in lost(wanted, asked, progress):
+            # late ones may be missing too: they are older than the latest received
+            start = progress.points.get(schema, progress.last_ns)
+            end = max(start, self._gateway_ns(metadata, first))
+            self._add(Gap(schema, start, end, False, reason))
+        self._clipped(wanted, asked, reason)
+        self._open = {
+            schema: (progress.highest.get(schema, progress.last_ns), reason)
+            for schema in progress.replaying
+        }
+
+    def filled(self, schema: Schema) -> None:
+        """
+        Tell that a replay is complete.
+
+        Parameters
+        ----------
+        schema : Schema
+            What of.
+        """
+        start, reason = self._open.pop(schema, (None, ""))
+        if start is not None:
+            end = self._progress.highest.get(schema, start)
+            self._add(Gap(schema, start, max(start, end), True, reason))
+
+    def _gateway_ns(self, metadata: Metadata, first: Records) -> int:
+        # the gateway's time; a header's start may be that of a replay
+        own = first.filter([RType(rtype) for rtype in CONTROL])
+        times = [record.ts_event for record in own if record.ts_event != UNDEF_TIMESTAMP]
+        return max(metadata.start, max(times, default=self._wall()))
+
+    def _clipped(
+        self, wanted: Sequence[Subscription], asked: Sequence[Subscription], reason: str
+    ) -> None:
+        # Replay does not go back behind the session's beginning, as what is before it was never
+        # wanted; but late records from there, which were, may have been on their way.
+        progress = self._progress
+        clipped: dict[Schema, tuple[int, int]] = {}
+        for own, sent in zip(wanted, asked, strict=False):
+            highest = progress.highest.get(own.schema, progress.last_ns)
+            low = max(0, highest - progress.overlap_ns)
+            if own.start is None and sent.start is not None and low < sent.start:
+                clipped[own.schema] = low, sent.start
+        for schema, (start, end) in clipped.items():
+            self._add(Gap(schema, start, end, False, reason))
+
+    def _add(self, gap: Gap) -> None:
+        self.n_gaps += 1
+        self.n_unfilled += not gap.filled
+        self.gaps.append(gap)
+        if len(self.gaps) >= 2 * GAPS:  # not one by one, which would move all of them
+            del self.gaps[:-GAPS]
+        self._backlog.put(gap)

@@ -1,0 +1,1 @@
+"""The blocking client: its socket and its threads."""

@@ -1,0 +1,252 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from dbnfast.enums import SType
+from dbnfast.live.base import LiveBase
+from dbnfast.live.sync.engine import Engine
+from dbnfast.live.sync.iteration import items_of, records_on_loop, setter
+from dbnfast.live.wire.requests import ALL_SYMBOLS
+from dbnfast.records.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from typing import Self
+
+    from dbnfast.enums import Schema
+    from dbnfast.live.events import Event
+    from dbnfast.records.messages import Record
+
+
+class Live(LiveBase):
+    """
+    A live session, under the names and parameters of the official client.
+
+    The first ``subscribe`` connects. The thread that iterates reads the socket. Another thread is
+    used only after ``start`` with callbacks or streams, for ``async for``, and if `on_slow` is not
+    "block". `dbnfast.live.base.LiveBase` documents the parameters.
+
+    Notes
+    -----
+    An error that ends a session is raised in the call that uses it: `AuthenticationError` or
+    `GatewayError`; with the policy "none" also `ConnectError`, `HeartbeatTimeout`,
+    `RemoteProtocolError` or `DecodeError`.
+    """
+
+    _engine: Engine | None = None
+
+    def subscribe(
+        self,
+        dataset: str | None = None,
+        schema: Schema | str | None = None,
+        symbols: Iterable[str | int] | str | int | None = ALL_SYMBOLS,
+        stype_in: SType | str = SType.RAW_SYMBOL,
+        start: Any = None,
+        snapshot: bool = False,
+    ) -> int:
+        """
+        Subscribe to records; the first call connects and authenticates.
+
+        Parameters
+        ----------
+        dataset : str, optional
+            The dataset. All subscriptions of a session share it.
+        schema : Schema or str
+            The schema to subscribe to.
+        symbols : iterable of str or int, str, int or None
+            The symbols; all by default and for None.
+        stype_in : SType or str
+            The kind of symbols.
+        start : Timestamp, datetime64, datetime, date, str or int, optional
+            Where replay begins; ints are ns, text is UTC. 0 for everything that the gateway has.
+        snapshot : bool
+            Whether to begin with the state of the book; only for "mbo" and without `start`.
+
+        Returns
+        -------
+        int
+            The subscription's id, counted from 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The subscription is not possible.
+        AuthenticationError
+            The gateway refused the key or the session.
+        ConnectError
+            No connection can be made and the policy is "none"; else it is tried again later.
+        """
+        with self._asking:
+            wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
+            session, new = self._session_for(dataset)
+            try:
+                if new:
+                    self._engine = Engine(session, self._host, self._port, self._sinks, self._poll)
+                self._any_engine("subscribe()").subscribe(wanted, connect=new)
+            except BaseException:  # an interrupt too: there is no half a session
+                if new:
+                    session.stop()
+                raise
+            return wanted.id
+
+    def start(self) -> None:
+        """
+        Start the session; a thread of its own serves callbacks and streams.
+
+        Raises
+        ------
+        ValueError
+            Nothing is subscribed, or the session has already started or ended.
+        """
+        engine = self._any_engine("start()")
+        engine.session.require_open("start()")
+        if engine.session.started:
+            raise ValueError("the session has started already")
+        engine.start()
+        engine.run_threads()
+
+    def stop(self) -> None:
+        """
+        End the session; records that were already received are still delivered.
+
+        Raises
+        ------
+        ValueError
+            There is no session.
+        """
+        self._any_engine("stop()").stop()
+
+    def terminate(self) -> None:
+        """
+        End the session at once and discard what was received.
+
+        Raises
+        ------
+        ValueError
+            There is no session.
+        """
+        self._any_engine("terminate()").terminate()
+
+    def block_for_close(self, timeout: float | None = None) -> None:
+        """
+        Wait until the session has ended.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds after which the session is terminated.
+
+        Raises
+        ------
+        ValueError
+            There is no session.
+        LiveError, DecodeError
+            The error that ended it.
+        """
+        engine = self._any_engine("block_for_close()")
+        try:
+            ended = engine.wait(timeout)
+        except KeyboardInterrupt:
+            engine.terminate()
+            raise
+        if not ended:
+            engine.terminate()
+        engine.check()
+
+    async def wait_for_close(self, timeout: float | None = None) -> None:
+        """
+        Wait until the session has ended, without blocking the event loop.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds after which the session is terminated.
+
+        Raises
+        ------
+        ValueError
+            There is no session.
+        LiveError, DecodeError
+            The error that ended it.
+        """
+        engine = self._any_engine("wait_for_close()")
+        engine.dispatch()
+        closed = asyncio.Event()
+        engine.call_when_closed(setter(closed))
+        try:
+            await asyncio.wait_for(closed.wait(), timeout)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            engine.terminate()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        engine.check()
+
+    def batches(self, max_wait: float | None = None) -> Iterator[Records]:
+        """
+        Iterate over the records as they arrive, in batches.
+
+        Parameters
+        ----------
+        max_wait : float, optional
+            Seconds without data after which an empty batch is given.
+
+        Yields
+        ------
+        Records
+            What one read brought, without waiting for more; a view of the receive buffer.
+        """
+        return (item for item in self.events(max_wait) if isinstance(item, Records))
+
+    def events(self, max_wait: float | None = None) -> Iterator[Records | Event]:
+        """
+        Iterate over records and events, in the order of the stream.
+
+        Parameters
+        ----------
+        max_wait : float, optional
+            Seconds without data after which empty Records are given.
+
+        Returns
+        -------
+        iterator of Records, Gap, Reconnected, Skipped, MarketState and ErrorEvent
+            It ends with the session; leaving it early ends the session too.
+        """
+        engine = self._any_engine("iteration")
+        engine.iterate()
+        return items_of(engine, self, max_wait)
+
+    def __iter__(self) -> Iterator[Record]:
+        return itertools.chain.from_iterable(self.batches())
+
+    def __aiter__(self) -> AsyncIterator[Record]:
+        engine = self._any_engine("iteration")
+        engine.iterate(ahead=True)
+        return records_on_loop(engine, self)
+
+    def _sinks_changed(self) -> None:
+        engine = self._engine
+        if engine is not None and engine.session.started and engine.taker is None:
+            engine.run_threads()
+
+    def _any_engine(self, what: str) -> Engine:
+        if self._engine is not None:
+            return self._engine
+        raise ValueError(f"{what} needs a session: call subscribe() first")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._engine is not None:
+            self._engine.terminate()
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Bound early: at its end the interpreter clears a module's names, and may do so before
+        # it drops the last objects. A lock may then be held by a thread that is no more.
+        if not is_finalizing():
+            self.__exit__()

@@ -1,0 +1,378 @@
+"""The socket of a blocking session: connects, reads, writes, waits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from dbnfast._util.threads import cores
+from dbnfast.errors import ConnectError
+from dbnfast.live.session.session import SPACING
+
+if TYPE_CHECKING:
+    from dbnfast.live.session.session import Session
+
+CONNECT_TIMEOUT: Final = 10.0  # s for each address
+BLOCK: Final = 256 << 10  # bytes: what is read at once
+DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+BLOCKS: Final = bool(DONT_WAIT) and hasattr(socket, "SO_RCVTIMEO")  # else poll and recv
+SHORTEST: Final = 1e-4  # s; no time at all would be no limit
+LOOK_UP: Final = 0.5  # s: how long a read may wait, for what other threads could not send
+ASIDE: Final = 0.005  # s: how long a thread waits while another reads
+BUSY_POLL: Final = 150e-6  # s: how long to look for bytes that are expected at once
+LONGEST_WAIT: Final = 3600.0  # s; poll takes no more than its int holds
+UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1))
+
+
+class Pump:
+    """
+    Moves the bytes of a session through one socket after another.
+
+    Parameters
+    ----------
+    session : Session
+        What the bytes are for.
+    host : str
+        Where to connect; every address that it has is tried.
+    port : int
+        And which port.
+    lock : RLock
+        Held while the session changes, never while the socket waits.
+    busy_poll : float
+        How long, in seconds, the socket is looked at again and again before this thread sleeps,
+        where the wait before was shorter than that; 0 to sleep at once.
+
+    Notes
+    -----
+    Any thread may call any method; of several that `step` one does, the others wait for it. The
+    sockets are closed by whoever steps, or by `close` where nobody does: a descriptor that is
+    closed while it is waited for or read may be another file's by then.
+    """
+
+    def __init__(
+        self, session: Session, host: str, port: int, lock: Any, busy_poll: float = BUSY_POLL
+    ) -> None:
+        self._session = session
+        self._host = host
+        self._port = port
+        self._lock = lock
+        self._sock: socket.socket | None = None
+        self._unsent = b""
+        self._waiter = _Waiter()
+        self._closed = False
+        self._stepper: object | None = None  # which call of `step` is under way
+        self._busy_poll = busy_poll if cores() > 1 else 0.0  # else the sender may want the one
+        self._empty_since: float | None = None  # when the socket was found to hold nothing
+        self._dense = False  # bytes came within `busy_poll` the last time
+        self._limit = b""  # of waiting in recv, as the socket has it
+
+    def step(self, timeout: float | None) -> None:
+        """
+        Do one thing: connect, read once, or wait.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Longest wait in seconds; None for as long as it takes.
+        """
+        me = object()
+        try:
+            with self._lock:
+                if self._stepper is None and not self._closed:
+                    self._stepper = me
+            if self._stepper is me:
+                self._step(timeout)
+            elif not self._closed:  # another thread reads, for this one too
+                time.sleep(ASIDE if timeout is None else min(timeout, ASIDE))
+        finally:
+            if self._stepper is me:
+                with self._lock:
+                    self._stepper = None
+                    if self._closed:
+                        self._release()
+
+    def _step(self, timeout: float | None) -> None:
+        session = self._session
+        if session.ended:
+            self._drop()
+            return
+        if session.more:
+            with self._lock:
+                session.read_more(time.monotonic())
+                over = not session.connected
+            if over:
+                self._drop()
+            return
+        sock = self._sock
+        if sock is None:
+            self._stay_away(timeout)
+            return
+        try:
+            if self._unsent or session.wants_to_send:
+                self.flush()
+            with self._lock:
+                if not session.connected:
+                    self._drop()
+                    return
+                buffer = session.get_buffer(BLOCK)
+            received = self._look(sock, buffer, timeout)
+            if received is None:
+                received = self._wait(sock, buffer, timeout)
+            if received is None:
+                return
+            n = received
+        except OSError as error:
+            self._lost(error)
+            return
+        if n == 0:
+            self._lost(None)
+            return
+        now = time.monotonic()
+        if self._empty_since is not None:
+            self._dense = now - self._empty_since < self._busy_poll
+            self._empty_since = None
+        with self._lock:
+            session.buffer_updated(n, now)
+            over = not session.connected
+        if over:
+            self._drop()
+        elif session.wants_to_send:
+            self.flush()
+
+    def _look(self, sock: socket.socket, buffer: memoryview, timeout: float | None) -> int | None:
+        # Read what is there, or what is there in a moment where bytes come densely: to sleep and
+        # be woken takes as long as waiting for them, and now and then milliseconds.
+        try:
+            return sock.recv_into(buffer, 0, DONT_WAIT)
+        except BlockingIOError:
+            if self._empty_since is None:
+                self._empty_since = time.monotonic()
+        if not self._dense or self._unsent:
+            return None
+        self._dense = False
+        wait = self._busy_poll if timeout is None else min(timeout, self._busy_poll)
+        end = self._empty_since + wait
+        while time.monotonic() < end:
+            with suppress(BlockingIOError):
+                return sock.recv_into(buffer, 0, DONT_WAIT)
+        return None
+
+    def flush(self) -> None:
+        """Send what the session wants sent, as far as the socket takes it now."""
+        with self._lock:
+            sock = self._sock
+            data = self._unsent + self._session.data_to_send()
+            self._unsent = b""
+            if sock is None or not data:
+                return
+            try:
+                sent = sock.send(data, DONT_WAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # reading tells of the end, after what had arrived before it
+            self._unsent = data[sent:]
+
+    def wake(self) -> None:
+        """Have a wait end: at once where the session has ended, else before long."""
+        self._waiter.wake()
+        with self._lock:
+            if self._sock is not None and (self._closed or self._session.ended):
+                with suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Have a wait end, and the sockets closed; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            self.wake()
+            if self._stepper is None:  # else it is done by who steps, when he has
+                self._release()
+
+    def forked(self, lock: Any) -> None:
+        """
+        Close this process's copies of the sockets.
+
+        Parameters
+        ----------
+        lock : RLock
+            In place of the one that another process may hold.
+        """
+        self._lock, self._stepper, self._closed = lock, None, True
+        self._waiter.forked()
+        self._release()
+
+    def _release(self) -> None:
+        self._drop()
+        self._waiter.close()
+
+    def _stay_away(self, timeout: float | None) -> None:
+        # there is no connection: make one, if it is time
+        now = time.monotonic()
+        with self._lock:
+            at = self._session.retry_at
+        if at is None or at > now:
+            wait = LONGEST_WAIT if at is None else at - now
+            self._waiter.wait(None, False, wait if timeout is None else min(wait, timeout))
+            return
+        sock, error = self._connect()
+        now = time.monotonic()
+        with self._lock:
+            if self._session.ended or self._closed:
+                if sock is not None:
+                    sock.close()
+            elif sock is None:
+                self._session.connection_lost(error, now)
+            else:
+                self._sock, self._unsent, self._limit = sock, b"", b""
+                self._session.connection_made(now)
+
+    def _connect(self) -> tuple[socket.socket | None, Exception | None]:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
+            return None, ConnectError(f"no address of {self._host}: {error}")
+        failure: Exception = ConnectError(f"{self._host} has no address")
+        for i, (family, kind, proto, _, address) in enumerate(found):
+            if i:
+                self._waiter.wait(None, False, SPACING)
+            if self._session.ended:
+                break
+            sock = None
+            try:
+                sock = socket.socket(family, kind, proto)
+                self._reach(sock, address)
+                return sock, None
+            except BaseException as error:
+                if sock is not None:
+                    sock.close()
+                if not isinstance(error, OSError):
+                    raise
+                where = f"{address[0]!s}:{address[1]!s}"
+                failure = ConnectError(f"no connection to {self._host} ({where}): {error}")
+        return None, failure
+
+    def _reach(self, sock: socket.socket, address: Any) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(address)
+        if code in UNDER_WAY:
+            end = time.monotonic() + CONNECT_TIMEOUT
+            while not self._session.ended:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"timed out after {CONNECT_TIMEOUT:.0f} s")
+                if self._waiter.wait(sock, True, left):
+                    break
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        sock.setblocking(BLOCKS)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def _wait(self, sock: socket.socket, buffer: memoryview, timeout: float | None) -> int | None:
+        # everything that had arrived was read; how much came, or None for nothing yet
+        now = time.monotonic()
+        with self._lock:
+            deadline = self._session.deadline
+            if deadline is not None and now >= deadline:
+                self._session.tick(now)
+                if not self._session.connected:
+                    self._drop()
+                return None
+        wait = LONGEST_WAIT if deadline is None else min(deadline - now, LONGEST_WAIT)
+        if timeout is not None:
+            wait = min(wait, timeout)
+        if self._unsent or not BLOCKS:
+            self._waiter.wait(sock, bool(self._unsent), wait)
+            return None
+        limit = _limit(min(max(wait, SHORTEST), LOOK_UP))
+        if limit != self._limit:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._limit = limit
+        try:
+            return _receive(sock, buffer)
+        except BlockingIOError:
+            return None
+
+    def _lost(self, error: Exception | None) -> None:
+        self._drop()
+        with self._lock:
+            self._session.connection_lost(error, time.monotonic())
+
+    def _drop(self) -> None:
+        with self._lock:
+            sock, self._sock = self._sock, None
+            self._unsent = b""
+            if sock is not None:
+                sock.close()
+
+
+def _receive(sock: socket.socket, buffer: memoryview) -> int:
+    # waits in recv itself, which is back sooner than one that a poll comes before
+    return sock.recv_into(buffer)
+
+
+def _limit(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("ll", whole, int((seconds - whole) * 1e6))
+
+
+class _Waiter:
+    # waits for a socket, and for a call of `wake` from another thread
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._lock = threading.RLock()  # a signal's handler may come in between
+        self._closed = False
+
+    def wait(self, sock: socket.socket | None, write: bool, timeout: float) -> bool:
+        # whether the socket is ready
+        with self._lock:
+            if self._closed:
+                return False
+        ready = _poll(self._reader, sock, write, max(timeout, 0.0))
+        if self._reader in ready:
+            with suppress(OSError):
+                self._reader.recv(1024)
+        return sock is not None and sock in ready
+
+    def wake(self) -> None:
+        with self._lock:
+            if not self._closed:
+                with suppress(OSError):  # it is full: the wait will end
+                    self._writer.send(b"\0")
+
+    def forked(self) -> None:
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._reader.close()
+            self._writer.close()
+
+
+def _poll(
+    wake: socket.socket, sock: socket.socket | None, write: bool, timeout: float
+) -> list[socket.socket]:
+    if not hasattr(select, "poll"):
+        reading = [wake] if sock is None else [wake, sock]
+        writing = [sock] if write and sock is not None else []
+        read, wrote, _ = select.select(reading, writing, [], timeout)
+        return [*read, *wrote]
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    by_fd = {wake.fileno(): wake}
+    if sock is not None:
+        poll.register(sock, select.POLLIN | (select.POLLOUT if write else 0))
+        by_fd[sock.fileno()] = sock
+    return [by_fd[fd] for fd, _ in poll.poll(timeout * 1000)]

@@ -1,0 +1,1 @@
+"""One connection, without I/O: lines, the key, requests, records."""

@@ -1,0 +1,1 @@
+"""One file or a thousand, and everything they become."""

@@ -1,0 +1,481 @@
+"""What a store holds: metadata, and records in order, of one source or of many."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dbnfast._core.scan import span
+from dbnfast._util.times import as_datetime64
+from dbnfast.codec.compression import zstd
+from dbnfast.codec.merge import joined_metadata, merged
+from dbnfast.codec.options import check_max_bytes
+from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
+from dbnfast.layouts.dtypes import as_rtype
+from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.records.deal import dealt
+from dbnfast.records.filters import Filter
+from dbnfast.records.headers import index_times, instrument_ids, publisher_ids, record_types
+from dbnfast.records.records import Records, empty_records
+from dbnfast.store.sources import FileSource
+from dbnfast.symbology.map import SymbolMap, resolved
+from dbnfast.symbology.resolver import Ahead, Resolver, is_live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Self, TextIO
+
+    from dbnfast._util.times import Time
+    from dbnfast.codec.metadata import MappingIntervalDict, Metadata
+    from dbnfast.records.filters import Schemas
+    from dbnfast.records.messages import Record
+    from dbnfast.store.sources import Source
+
+BLOCK: Final = 16 << 20  # bytes of records in a step of what streams
+SMALL_BLOCK: Final = 1 << 20  # of each of many files that are merged
+FEW_SOURCES: Final = 4
+
+
+def overlapping(sources: Sequence[Source]) -> Iterator[list[Source]]:
+    """
+    Group sources whose time ranges overlap.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        By their start.
+
+    Yields
+    ------
+    list of Source
+        What must be merged; a source whose end is open overlaps all that follow.
+    """
+    group: list[Source] = []
+    last: int | None = 0
+    for source in sources:
+        start, end = source.metadata.start, source.metadata.end
+        if group and last is not None and start >= last:
+            yield group
+            group, last = [], 0
+        group.append(source)
+        last = None if last is None or end is None else max(last, end)
+    if group:
+        yield group
+
+
+def _as_shared(schema: Any) -> Any:
+    # Where no schema is the store's own, each of tbbo and mbp-1 means the rtype that both have,
+    # whatever a single file's own schema is.
+    if isinstance(schema, list):
+        return [_as_shared(one) for one in schema]
+    return RType.MBP_1 if as_rtype(schema)[1] == RType.MBP_1 else schema
+
+
+class StoreData:
+    """
+    What a store holds: its metadata, and its records in order.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Where the data comes from. Several are ordered by their metadata's start; where their
+        ranges overlap, records merge by index timestamp, ties in the order given.
+
+    Raises
+    ------
+    ValueError
+        There are none, or they differ in dataset, stype_out or ts_out.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            raise ValueError("there is nothing to read")
+        self._sources = sorted(sources, key=lambda source: source.metadata.start)
+        if len(sources) == 1:
+            self._metadata = sources[0].metadata
+        else:
+            names = [
+                source.name if source.is_file else f"stream {number}"
+                for number, source in enumerate(self._sources)
+            ]
+            self._metadata = joined_metadata([source.metadata for source in self._sources], names)
+        self._wanted: dict[str, Any] = {}
+        self._json: list[Mapping[str, Any]] = []
+        self._map: SymbolMap | None = None
+        self._counts: dict[RType | int, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}  # made again where it is needed
+
+    @property
+    def metadata(self) -> Metadata:
+        """The header; of several files, their common one."""
+        return self._metadata
+
+    @property
+    def dataset(self) -> str:
+        """The dataset code."""
+        return self._metadata.dataset
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema of the records; None for mixed or live data."""
+        return self._metadata.schema
+
+    @property
+    def start(self) -> np.datetime64:
+        """Start of the query, ``datetime64[ns]`` UTC; NaT behind 2262, which has no such time."""
+        return as_datetime64(self._metadata.start)
+
+    @property
+    def end(self) -> np.datetime64 | None:
+        """End of the query, exclusive, as `start`; None where open."""
+        end = self._metadata.end
+        return None if end is None else as_datetime64(end)
+
+    @property
+    def limit(self) -> int | None:
+        """Most records asked for; None for no limit."""
+        return self._metadata.limit
+
+    @property
+    def stype_in(self) -> SType | None:
+        """The symbology of `symbols`; None for mixed or live data."""
+        return self._metadata.stype_in
+
+    @property
+    def stype_out(self) -> SType:
+        """The symbology of the mappings' results."""
+        return self._metadata.stype_out
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols asked for."""
+        return self._metadata.symbols
+
+    @property
+    def mappings(self) -> dict[str, list[MappingIntervalDict]]:
+        """The intervals of every symbol."""
+        return self._metadata.mappings
+
+    @property
+    def symbology(self) -> dict[str, Any]:
+        """Everything that the metadata says about symbols, with dates as text."""
+        return {
+            "symbols": self.symbols,
+            "stype_in": str(self.stype_in),
+            "stype_out": str(self.stype_out),
+            "start_date": str(self.start.astype("M8[D]")),
+            "end_date": None if self.end is None else str(self.end.astype("M8[D]")),
+            "partial": self._metadata.partial,
+            "not_found": self._metadata.not_found,
+            "mappings": self.mappings,
+        }
+
+    @property
+    def compression(self) -> Compression:
+        """The compression, as the content tells; ``ZSTD`` where any file has it."""
+        kinds = {source.compression for source in self._sources}
+        return Compression.ZSTD if Compression.ZSTD in kinds else Compression.NONE
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the data as it is stored."""
+        return sum(source.nbytes for source in self._sources)
+
+    @property
+    def raw(self) -> bytes:
+        """The stream as it is stored, compressed or not; of a single source only."""
+        with self._single("raw").open() as file:
+            return file.read()
+
+    @property
+    def reader(self) -> IO[bytes]:
+        """A new reader of the stream, decompressed; of a single source only."""
+        source = self._single("reader")
+        if self.compression != Compression.ZSTD:
+            return source.open()
+        # what a ZstdFile opened itself, it closes with itself
+        file = source.path if isinstance(source, FileSource) else source.open()
+        reader: IO[bytes] = zstd().ZstdFile(file)
+        return reader
+
+    def _single(self, name: str) -> Source:
+        if len(self._sources) > 1 or self._wanted:
+            raise ValueError(f"{name} is the stream of one source, as it is; this is no such store")
+        return self._sources[0]
+
+    @property
+    def counts(self) -> dict[RType | int, int]:
+        """Number of records by rtype; the first use reads all records, in bounded memory."""
+        if self._counts is None:
+            counts: dict[RType | int, int] = {}
+            for block in self._blocks(BLOCK):
+                for rtype, n in block.counts.items():
+                    counts[rtype] = counts.get(rtype, 0) + n
+            self._counts = dict(sorted(counts.items()))
+        return dict(self._counts)
+
+    @property
+    def time_range(self) -> tuple[np.datetime64, np.datetime64] | None:
+        """The lowest and the highest index timestamp, as `start`; None if there is none."""
+        found = [
+            ends
+            for block in self._blocks(BLOCK)
+            if (ends := span(block.data, SIZES, block.ts_out, INDEX_TS_AT)) is not None
+        ]
+        if not found:
+            return None
+        first, last = min(a for a, _ in found), max(b for _, b in found)
+        return as_datetime64(first), as_datetime64(last)
+
+    def filter(
+        self,
+        schema: Schemas | None = None,
+        *,
+        instrument_ids: Iterable[int] | int | None = None,
+        publishers: Iterable[int] | int | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> Self:
+        """
+        Select records.
+
+        Parameters
+        ----------
+        schema, instrument_ids, publishers, start, end
+            As `Records.filter` takes them.
+
+        Returns
+        -------
+        Store
+            A store of the same sources. It reads nothing yet; records that do not match are left
+            out whenever it is read.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument has the wrong type or value, or the store is already filtered.
+        """
+        given = {
+            "schema": schema,
+            "instrument_ids": instrument_ids,
+            "publishers": publishers,
+            "start": start,
+            "end": end,
+        }
+        wanted: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
+        for name in ("schema", "instrument_ids", "publishers"):
+            value = wanted.get(name, "")
+            if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
+                wanted[name] = list(value)  # it is read more than once
+        if self.schema is None and "schema" in wanted:
+            wanted["schema"] = _as_shared(wanted["schema"])
+        if wanted and self._wanted:
+            raise ValueError("the store is filtered already; filter the one it was made of")
+        Filter(self.schema, **wanted)  # says now what is wrong
+        made = type(self).__new__(type(self))
+        made._sources, made._metadata, made._json = self._sources, self._metadata, list(self._json)
+        made._wanted, made._counts, made._map = wanted or self._wanted, None, None
+        return made
+
+    filter.__qualname__ = "Store.filter"  # the class that callers know, where Python names it
+
+    # what everything else is made of
+
+    def _blocks(self, max_bytes: int, mappings: bool = False) -> Iterator[Records]:
+        # the records in order, in blocks, as they are in a single source; with `mappings` the
+        # mapping records too that a filter leaves out
+        also = {"also": RType.SYMBOL_MAPPING} if mappings else {}
+        return self._passing_blocks(max_bytes, {**self._wanted, **also})
+
+    def _mapping_blocks(self) -> Iterator[Records]:
+        # the mapping records of live data, whatever the filter; of other data there are none
+        if is_live(self._metadata):
+            yield from self._passing_blocks(BLOCK, {"schema": RType.SYMBOL_MAPPING})
+
+    def _passing_blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+        if len(self._sources) == 1:
+            yield from self._sources[0].blocks(max_bytes, wanted)
+            return
+        for group in overlapping(self._sources):
+            size = min(max_bytes, SMALL_BLOCK) if len(group) > FEW_SOURCES else max_bytes
+            readers = [self._upgraded(source.blocks(size, wanted)) for source in group]
+            if len(readers) == 1:
+                yield from readers[0]
+            else:
+                yield from merged(readers, self._metadata, max_bytes=max_bytes)
+
+    def _upgraded(self, blocks: Iterable[Records]) -> Iterator[Records]:
+        for block in blocks:
+            newest = block.upgrade(DBN_VERSION)
+            yield newest._make(
+                newest._owner, newest._start, newest.nbytes, DBN_VERSION, self._metadata
+            )
+
+    def _current(self, blocks: Iterable[Records]) -> Iterator[Records]:
+        # mixed data is of version 3, as record objects are; other data of the header's, so that
+        # all blocks have one layout
+        for block in blocks:
+            yield block.upgrade(self._version)
+
+    @property
+    def _version(self) -> int:
+        return DBN_VERSION if self.schema is None else self._metadata.version
+
+    def _needs_mappings(self, schema: Any, resolver: Resolver | None) -> bool:
+        # Symbols of live data come from mapping records: a filter must not hide them from the
+        # resolver. Whoever asks for a schema leaves them out again.
+        if resolver is None or self.schema is not None or not self._wanted:
+            return False
+        return schema is None or as_rtype(schema)[1] != RType.SYMBOL_MAPPING
+
+    def _passing(
+        self, blocks: Iterable[Records], resolver: Resolver
+    ) -> tuple[Iterator[Records], Ahead]:
+        # Of blocks with mapping records that a filter leaves out: what passes, and its symbols,
+        # which were found while those were still there.
+        wanted, ahead = Filter(self.schema, **self._wanted), Ahead(resolver)
+
+        def passing() -> Iterator[Records]:
+            for block in blocks:
+                codes = resolver.codes(block)
+                hits = wanted.passes(
+                    record_types(block), instrument_ids(block), publisher_ids(block),
+                    index_times(block),
+                )  # fmt: skip
+                if hits.any():
+                    ahead.push(codes[hits])
+                    yield dealt(block, (~hits).astype(np.int32), 2)[0]
+
+        return passing(), ahead
+
+    def records(self) -> Records:
+        """
+        Return all records at once.
+
+        Returns
+        -------
+        Records
+            A view if the data is plain and has one source (a file is mapped into memory), else a
+            new block. Mixed data is upgraded to version 3; in other data, older layouts are
+            upgraded to the version of the header.
+
+        Raises
+        ------
+        DecodeError
+            The data is damaged.
+        """
+        return self._records(mappings=False)
+
+    def _records(self, mappings: bool) -> Records:
+        if len(self._sources) == 1 and not self._wanted:
+            return self._sources[0].records().upgrade(self._version)
+        blocks = list(self._current(self._blocks(BLOCK, mappings)))
+        return Records.concat(blocks) if blocks else self._nothing()
+
+    def _nothing(self) -> Records:
+        metadata = self._metadata.upgrade(self._version)
+        return empty_records(metadata.version, metadata.ts_out, metadata)
+
+    def iter_batches(self, max_bytes: int = 64 << 20) -> Iterator[Records]:
+        """
+        Iterate over the records in blocks, in bounded memory.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The most bytes of records in one block.
+
+        Yields
+        ------
+        Records
+            Mixed data is upgraded to version 3.
+
+        Raises
+        ------
+        DecodeError
+            The data is damaged; all good records before were given.
+        """
+        return self._current(self._blocks(check_max_bytes(max_bytes)))
+
+    def __iter__(self) -> Iterator[Record]:
+        for block in self._blocks(BLOCK):
+            yield from block
+
+    def replay(self, callback: Callable[[Record], object]) -> None:
+        """
+        Call a function with every record, in order.
+
+        Parameters
+        ----------
+        callback : callable
+            Takes a Record, upgraded to version 3. An exception ends the replay.
+        """
+        for record in self:
+            callback(record)
+
+    # symbols
+
+    def insert_symbology_json(
+        self, json_data: str | Mapping[str, Any] | TextIO, clear_existing: bool = True
+    ) -> None:
+        """
+        Add symbol mappings in the form of ``symbology.json``, which override the metadata.
+
+        Parameters
+        ----------
+        json_data : str, mapping or text file
+            The result of ``symbology.resolve``.
+        clear_existing : bool
+            Whether mappings that were added before are removed.
+
+        Raises
+        ------
+        TypeError
+            It is none of these.
+        ValueError
+            It is not complete.
+        """
+        data = resolved(json_data)
+        SymbolMap().insert_json(data)  # says now what is wrong
+        self._map = None
+        self._json = [data] if clear_existing else [*self._json, data]
+
+    def symbol_map(self) -> SymbolMap:
+        """
+        Return the symbol mappings of the metadata, those of live data and those that were added.
+
+        Returns
+        -------
+        SymbolMap
+            A new one. For live data all mapping records are read; see
+            `SymbolMap.insert_symbol_mapping_msg` for when each holds.
+
+        Raises
+        ------
+        ValueError
+            Neither stype_in nor stype_out is ``instrument_id``, or an interval cannot be.
+        """
+        return self._known_map(self._mapping_blocks())
+
+    def _known_map(self, mapping_records: Iterable[Records]) -> SymbolMap:
+        made = SymbolMap()
+        if self._metadata._n_mappings:
+            made.insert_metadata(self._metadata)
+        for block in mapping_records:
+            made.insert_symbol_mapping_msg(block)
+        for added in self._json:
+            made.insert_json(added)
+        return made
+
+    def _resolver(self, map_symbols: bool, text: bool = False) -> Resolver | None:
+        if not map_symbols:
+            return None
+        known = self._map
+        if known is None:
+            known = self._map = self._known_map(())  # what records say is followed as it comes
+        if self.schema is not None:
+            return Resolver(known, live=False)  # without mappings, nothing has a symbol
+        return Resolver(known, live=True, text=text)

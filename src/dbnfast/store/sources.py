@@ -1,0 +1,417 @@
+"""Where a store's bytes come from: files that stay on disk, and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import io
+import mmap
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from dbnfast._core.run import Owner, survey_run
+from dbnfast._util.buffers import as_bytes
+from dbnfast.codec import compression
+from dbnfast.codec.damage import warn_truncated
+from dbnfast.codec.reader import RecordReader, iter_decode
+from dbnfast.codec.scan import scan
+from dbnfast.enums import Compression
+from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
+from dbnfast.layouts.programs import SIZES
+from dbnfast.records.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbnfast.codec.metadata import Metadata
+    from dbnfast.codec.options import OnTruncated
+
+
+class Source(ABC):
+    """
+    One DBN stream that can be read again and again.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    on_truncated : str
+        As `scan` takes it.
+
+    Attributes
+    ----------
+    metadata : Metadata
+        The header.
+    compression : Compression
+        Of the stream.
+    is_dbz : bool
+        Whether it is of the format before DBN.
+    is_file : bool
+        Whether it is a file, which errors and warnings then name.
+    """
+
+    metadata: Metadata
+    is_file = False
+
+    def __init__(self, name: str, on_truncated: OnTruncated) -> None:
+        self.name = name
+        self._on_truncated = on_truncated
+        with self._named():
+            self._look()
+
+    def _look(self) -> None:
+        with self.open() as file:
+            head = file.read(12)
+        if not head:
+            raise TruncatedError(
+                f"{self.name} is empty: expected a metadata header at byte 0", offset=0, available=0
+            )
+        kind = compression.detect(head)
+        self.compression = Compression.NONE if kind == "none" else Compression.ZSTD
+        self.is_dbz = kind == "dbz"
+        with self.open() as file:
+            metadata = iter_decode(file, on_truncated="ignore").metadata
+        assert metadata is not None
+        self.metadata = metadata
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        # of many sources, the one at fault; memory has no name that would help
+        try:
+            yield
+        except DecodeError as error:
+            if self.is_file:
+                error.add_note(f"in {self.name!r}")
+            raise
+
+    def _warn(self, error: TruncatedError) -> None:
+        if self._on_truncated != "warn":
+            raise error
+        warn_truncated(f"{self.name}: {error}" if self.is_file else str(error))
+
+    @property
+    def _on_cut(self) -> OnTruncated:
+        # what is a warning is raised first, to say the name
+        return "raise" if self._on_truncated == "warn" else self._on_truncated
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of the stream as it is, compressed or not."""
+
+    @abstractmethod
+    def open(self) -> IO[bytes]:
+        """Open the stream as it is, at its first byte."""
+
+    @abstractmethod
+    def buffer(self) -> Any:
+        """Give the stream as it is, as one buffer."""
+
+    def records(self) -> Records:
+        """
+        Give all records at once.
+
+        Returns
+        -------
+        Records
+            Of a plain stream a view, else a new block.
+        """
+        with self._named():
+            try:
+                return scan(self.buffer(), on_truncated=self._on_cut)
+            except TruncatedError as error:
+                if error.good is None:
+                    raise
+                self._warn(error)
+                return error.good
+
+    def blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+        """
+        Give the records in blocks.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The most bytes of a block.
+        wanted : dict
+            A filter's conditions, as `Filter` takes them.
+
+        Yields
+        ------
+        Records
+        """
+        with (
+            self._named(),
+            self.open() as file,
+            RecordReader(file, max_bytes=max_bytes, on_truncated=self._on_cut, **wanted) as reader,
+        ):
+            try:
+                yield from reader
+            except TruncatedError as error:
+                self._warn(error)
+
+
+class FileSource(Source):
+    """
+    A file.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    on_truncated : str
+        As `scan` takes it.
+    """
+
+    is_file = True
+
+    def __init__(self, path: Path, on_truncated: OnTruncated = "warn") -> None:
+        self.path = path
+        super().__init__(str(path), on_truncated)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    def open(self) -> IO[bytes]:
+        """Open the file."""
+        return io.FileIO(self.path)  # large blocks are read as they are
+
+    def buffer(self) -> Any:
+        """Map the file into memory, read-only; the mapping lives as long as its views."""
+        with self.path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+class MemorySource(Source):
+    """
+    Bytes.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The stream; borrowed.
+    on_truncated : str
+        As `scan` takes it.
+    """
+
+    def __init__(self, data: Any, on_truncated: OnTruncated = "warn") -> None:
+        self._data: Any = Owner(as_bytes(data))  # threads may read it at once
+        self._records: Records | None = None
+        super().__init__(type(data).__name__, on_truncated)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_data": bytes(memoryview(self._data)), "_records": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _data=Owner(state["_data"]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffer."""
+        return len(self._data)
+
+    def open(self) -> IO[bytes]:
+        """Read the buffer, without a copy of it."""
+        return cast("IO[bytes]", _View(memoryview(self._data)))
+
+    def buffer(self) -> Any:
+        """Give the buffer itself."""
+        return self._data
+
+    def records(self) -> Records:
+        """
+        Give all records at once.
+
+        Returns
+        -------
+        Records
+            Of a plain stream a view, found once; else a new block.
+        """
+        if self.compression != Compression.NONE:
+            return super().records()
+        if self._records is None:
+            self._records = super().records()
+        return self._records
+
+    def blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+        """
+        Give the records in blocks, of a plain stream without a copy.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The most bytes of a block.
+        wanted : dict
+            A filter's conditions, as `Filter` takes them.
+
+        Yields
+        ------
+        Records
+        """
+        if self.compression != Compression.NONE or wanted:
+            yield from super().blocks(max_bytes, wanted)
+            return
+        try:
+            records = self.records()
+        except (InvalidRecordError, TruncatedError) as error:
+            if error.good is not None:
+                yield from pieces(error.good, max_bytes)
+            raise
+        yield from pieces(records, max_bytes)
+
+
+def pieces(records: Records, max_bytes: int) -> Iterator[Records]:
+    """
+    Cut records into blocks, without a copy.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+    max_bytes : int
+        The most bytes of a block.
+
+    Yields
+    ------
+    Records
+    """
+    if records.nbytes <= max_bytes:
+        if len(records):
+            yield records
+        return
+    at, end = records._start, records._start + records.nbytes
+    while at < end:
+        piece, _ = survey_run(
+            Records, records._owner, at, min(at + max_bytes, end), SIZES, records.version,
+            records.ts_out, records.metadata,
+        )  # fmt: skip
+        if not len(piece):  # checked once already, so somebody wrote to it: there is no way on
+            raise ValueError(f"the records' buffer was changed, at byte {at}")
+        yield piece
+        at += piece.nbytes
+
+
+class _View(io.RawIOBase):
+    """A buffer as a file that is read without taking a copy of it all."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        start = (0, self._at, len(self._data))[whence]
+        self._at = max(start + offset, 0)
+        return self._at
+
+    def readinto(self, out: Any) -> int:
+        part = self._data[self._at : self._at + len(out)]
+        out[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
+def sources_of(source: Any, on_truncated: OnTruncated) -> list[Source]:
+    """
+    Find what a caller wants to read.
+
+    Parameters
+    ----------
+    source : path, bytes-like, readable, or a sequence of them
+        A path may be a pattern, or a folder, whose ``.dbn`` files are meant.
+    on_truncated : str
+        As `scan` takes it.
+
+    Returns
+    -------
+    list of Source
+        In the order given, a pattern's and a folder's files by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    TypeError
+        It is none of these.
+    """
+    if isinstance(source, list | tuple):
+        return [one for part in source for one in sources_of(part, on_truncated)]
+    if isinstance(source, str | os.PathLike):
+        return [_of_path(path, on_truncated) for path in paths_of(source)]
+    if hasattr(source, "read"):
+        if isinstance(source, io.TextIOBase):
+            raise TypeError("the stream is open as text, expected binary")
+        with contextlib.suppress(OSError, AttributeError):  # a pipe is read from where it is
+            source.seek(0)
+        return [MemorySource(source.read(), on_truncated)]
+    try:
+        return [MemorySource(source, on_truncated)]
+    except TypeError:
+        raise TypeError(
+            f"{type(source).__name__} is no path, bytes-like object or readable"
+        ) from None
+
+
+def _of_path(path: Path, on_truncated: OnTruncated) -> Source:
+    if path.is_fifo():  # gives its bytes only once
+        return MemorySource(path.read_bytes(), on_truncated)
+    return FileSource(path, on_truncated)
+
+
+def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:
+    """
+    Find the files that a path means.
+
+    Parameters
+    ----------
+    source : path-like
+        A file, a pattern, or a folder; ``~`` at its beginning is the home folder.
+
+    Returns
+    -------
+    sequence of Path
+
+    Raises
+    ------
+    FileNotFoundError
+        There are none.
+    """
+    path = Path(os.path.expanduser(source))
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if is_dbn_name(p.name))
+        if not found:
+            text = "no DBN files (.dbn, .dbn.zst, .dbz) in this folder"
+            raise FileNotFoundError(errno.ENOENT, text, str(path))
+    elif path.exists() or not glob.has_magic(str(path)):
+        found = [path]
+    else:
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    if not found or not found[0].exists():
+        raise FileNotFoundError(errno.ENOENT, "no such DBN file", str(path))
+    return found
+
+
+def is_dbn_name(name: str) -> bool:
+    """
+    Tell whether a folder's file is meant when the folder is read.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    bool
+    """
+    return name.removesuffix(".zst").endswith((".dbn", ".dbz")) and not name.startswith(".")

@@ -1,0 +1,1 @@
+"""Which symbol a record is of."""

@@ -1,0 +1,1 @@
+"""Records as CSV and JSON lines, and back."""
