@@ -130,8 +130,7 @@ if _TYPE_CHECKING:
     from dbnfast.store.store import Store as DBNStore
     from dbnfast.store.store import read as read_dbn
     from dbnfast.symbology.map import SymbolMap
-    from dbnfast.text.csv import from_csv
-    from dbnfast.text.json import from_json
+    from dbnfast.text import from_csv, from_json
 
 # what is resolved on first use, so that importing the codec stays fast: name -> module, its name
 _LAZY = {
@@ -145,18 +144,22 @@ _LAZY = {
     "Skipped": ("dbnfast.live.events", "Skipped"),
     "Store": ("dbnfast.store.store", "Store"),
     "SymbolMap": ("dbnfast.symbology.map", "SymbolMap"),
-    "from_csv": ("dbnfast.text.csv", "from_csv"),
-    "from_json": ("dbnfast.text.json", "from_json"),
+    "from_csv": ("dbnfast.text", "from_csv"),
+    "from_json": ("dbnfast.text", "from_json"),
     "read": ("dbnfast.store.store", "read"),
     "read_dbn": ("dbnfast.store.store", "read"),
 }
+# packages with names of their own, which need no import before they are used
+_FACES = ("files", "gateway", "live", "reference", "text")
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _FACES:
+        return import_module(f"dbnfast.{name}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _LAZY[name]
     found: object = getattr(import_module(module), attribute)
     globals()[name] = found
@@ -164,7 +167,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_FACES})
 
 
 __all__ = [

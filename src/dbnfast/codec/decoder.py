@@ -55,6 +55,8 @@ class Decoder(Feed):
     16 MiB, in pieces of 1 MiB; call it until it returns an empty list.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     def __init__(
         self,
         *,

@@ -187,6 +187,8 @@ class Encoder:
     zstd frame is not ended, so readers will see that the output is incomplete.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     def __init__(
         self,
         writable: IO[bytes],

@@ -101,6 +101,8 @@ class Metadata:
     Source: ``docs/format.md``, "Metadata".
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     __slots__ = ("_fixed", "_header", "_lists", "_mappings")
 
     _fixed: dict[str, Any]
@@ -429,7 +431,11 @@ class Metadata:
             return Metadata.decode, (bytes(memoryview(header.body)[: header.size]),)
         rows = [{"raw_symbol": raw, "intervals": rows} for raw, rows in self._mapping_rows()]
         lists = {name: self._texts(name) for name in _LISTS}
-        return _rebuild, ({**self._fixed, **lists, "mappings": rows},)
+        return Metadata._rebuilt, ({**self._fixed, **lists, "mappings": rows},)
+
+    @classmethod
+    def _rebuilt(cls, fields: dict[str, Any]) -> Metadata:
+        return cls(**fields)
 
     def __repr__(self) -> str:
         fixed = ", ".join(f"{name}={_plain(self._fixed[name])!r}" for name in _FIXED)
@@ -471,10 +477,6 @@ def stated_size(data: Buffer) -> int | None:
             offset=4,
         )
     return size
-
-
-def _rebuild(fields: dict[str, Any]) -> Metadata:
-    return Metadata(**fields)
 
 
 def _plain(value: object) -> object:

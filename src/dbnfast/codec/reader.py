@@ -146,6 +146,8 @@ class RecordReader:
         The header; None for a fragment.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     def __init__(
         self,
         source: Source,

@@ -101,6 +101,9 @@ class Repaired(NamedTuple):
     n_unverified: int = 0
 
 
+Repaired.__module__ = "dbnfast.files"  # where users find it
+
+
 def repair(
     source: Source,
     target: PathLike | IO[bytes],

@@ -76,6 +76,9 @@ class Finding(NamedTuple):
     n_records: int = 1
 
 
+Finding.__module__ = "dbnfast.files"  # where users find it
+
+
 @dataclass(frozen=True)
 class Report:
     """
@@ -94,6 +97,8 @@ class Report:
     metadata : Metadata or None
         The header; None for a fragment, or where it cannot be read.
     """
+
+    __module__ = "dbnfast.files"  # where users find it
 
     findings: list[Finding] = field(default_factory=list)
     records: int = 0

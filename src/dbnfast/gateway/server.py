@@ -74,6 +74,8 @@ class Gateway:
     ``docs/protocol.md``.
     """
 
+    __module__ = "dbnfast.gateway"  # where users find it
+
     def __init__(
         self,
         source: Any,

@@ -61,6 +61,8 @@ class Service:
         The source cannot be read.
     """
 
+    __module__ = "dbnfast.gateway"  # where users find it
+
     def __init__(
         self,
         source: Any,

@@ -92,6 +92,8 @@ class GatewaySession:
         What the client asked for, as soon as it is known.
     """
 
+    __module__ = "dbnfast.gateway"  # where users find it
+
     def __init__(
         self, service: Service, *, trace: Callable[[int, str, str], object] | None = None
     ) -> None:

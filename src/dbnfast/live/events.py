@@ -33,6 +33,8 @@ class Gap:
         What happened.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     schema: Schema
     start_ns: int
     end_ns: int
@@ -71,6 +73,8 @@ class Reconnected:
         The latest time received before, ns since 1970-01-01 UTC.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     reason: str
     attempts: int
     down_s: float
@@ -94,6 +98,8 @@ class Skipped:
         Records by rtype.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     reason: str
     n_records: int
     n_bytes: int
@@ -116,6 +122,8 @@ class MarketState:
         When the market opens or closes next; None if that is not known.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     state: str
     since_ns: int
     until_ns: int | None = None
@@ -135,6 +143,8 @@ class ErrorEvent:
     fatal : bool
         Whether the error ends the connection.
     """
+
+    __module__ = "dbnfast"  # where users find it
 
     code: ErrorCode | int
     message: str

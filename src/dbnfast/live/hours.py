@@ -80,6 +80,9 @@ class HoursState(NamedTuple):
     until_ns: int
 
 
+HoursState.__module__ = "dbnfast.live"  # where users find it
+
+
 def calendars_of(dataset: str, symbols: Iterable[str | int] | str = ()) -> tuple[str, ...]:
     """
     Choose the calendars of a dataset.
@@ -194,6 +197,8 @@ class MarketHours:
     calendar's days are read when they are first asked for, which takes some 0.1 s, and kept.
     May be used from several threads.
     """
+
+    __module__ = "dbnfast.live"  # where users find it
 
     def __init__(
         self,

@@ -96,6 +96,8 @@ class Recorder:
     Only one thread at a time may use it.
     """
 
+    __module__ = "dbnfast.live"  # where users find it
+
     def __init__(
         self,
         folder: PathLike,

@@ -200,6 +200,8 @@ class Recovered:
         reading it: a minute after it was last written to, or after the next one's start.
     """
 
+    __module__ = "dbnfast.live"  # where users find it
+
     files: tuple[Path, ...] = ()
     n_lost_bytes: int = 0
     metadata: Metadata | None = None

@@ -46,6 +46,8 @@ class Stats:
         Of the latest connection.
     """
 
+    __module__ = "dbnfast.live"  # where users find it
+
     records: int = 0
     bytes: int = 0
     wire_bytes: int = 0

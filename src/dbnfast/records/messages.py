@@ -93,6 +93,8 @@ class Record(_Printed):
     Source: ``docs/records.md``.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     __slots__ = ()
     size_hint = HEADER_SIZE
     _layout: Layout | None = None
@@ -192,13 +194,13 @@ class Record(_Printed):
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self).__name__, bytes(self), self._stamped)
+        return Record._restored, (type(self).__name__, bytes(self), self._stamped)
 
-
-def _restore(name: str, raw: bytes, ts_out: bool) -> Record:
-    cls = RECORD_CLASSES.get(name, Record)
-    made: Record = Struct._from_bytes(cls, raw, cls.size_hint, ts_out)
-    return made
+    @classmethod
+    def _restored(cls, name: str, raw: bytes, ts_out: bool) -> Record:
+        own = RECORD_CLASSES.get(name, Record)
+        made: Record = Struct._from_bytes(own, raw, own.size_hint, ts_out)
+        return made
 
 
 def _build(layout: Layout, fields: dict[str, Any]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
@@ -292,17 +294,17 @@ class _Pair(_Printed):
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_pair, (type(self).__name__, bytes(self))
+        return type(self)._restored, (bytes(self),)
 
-
-def _restore_pair(name: str, raw: bytes) -> _Pair:
-    pair: _Pair = Struct._from_bytes(_PAIRS[name], raw, len(raw))
-    return pair
+    @classmethod
+    def _restored(cls, raw: bytes) -> _Pair:
+        pair: _Pair = Struct._from_bytes(cls, raw, len(raw))
+        return pair
 
 
 def _make_pair(name: str, layout: Layout) -> type[_Pair]:
     level = [field for field in layout.fields if field.level == 0]
-    namespace: dict[str, Any] = {"__slots__": (), "__module__": __name__}
+    namespace: dict[str, Any] = {"__slots__": (), "__module__": "dbnfast"}
     namespace["__doc__"] = f"Both sides of one book level, as {layout.name} has it."
     namespace["_dtype"] = np.dtype([(field.base_name, field.format) for field in level])
     shown = [field for field in level if field.kind != RESERVED]
@@ -362,7 +364,7 @@ def _make_class(layout: Layout) -> type[Record]:
     shown = [field for field in layout.fields if field.kind != RESERVED]
     namespace: dict[str, Any] = {
         "__slots__": (),
-        "__module__": __name__,
+        "__module__": "dbnfast",
         "__doc__": f"A {layout.name} record of {layout.size} bytes (see ``docs/records.md``).",
         "size_hint": layout.size,
         "_layout": layout,

@@ -51,6 +51,8 @@ class Records(Run):
     of the stream.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     __slots__ = ()
 
     def __init__(self) -> None:
@@ -475,7 +477,16 @@ class Records(Run):
         return capsule
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.tobytes(), self._version, self.ts_out, self._metadata)
+        return Records._restored, (self.tobytes(), self._version, self.ts_out, self._metadata)
+
+    @classmethod
+    def _restored(
+        cls, raw: bytes, version: int, ts_out: bool, metadata: Metadata | None
+    ) -> Records:
+        made, _ = survey(Records, raw, 0, len(raw), version, ts_out, metadata)
+        if made._nbytes != len(raw):
+            raise ValueError(f"{len(raw)} bytes are no whole number of records")
+        return made
 
     def __repr__(self) -> str:
         named = ", ".join(f"{n} {_name(key)}" for key, n in self.counts.items())
@@ -484,13 +495,6 @@ class Records(Run):
             f"<Records: {self._n} records, {self._nbytes} bytes, "
             f"DBN version {self._version}{stamped}{': ' * bool(named)}{named}>"
         )
-
-
-def _restore(raw: bytes, version: int, ts_out: bool, metadata: Metadata | None) -> Records:
-    made, _ = survey(Records, raw, 0, len(raw), version, ts_out, metadata)
-    if made._nbytes != len(raw):
-        raise ValueError(f"{len(raw)} bytes are no whole number of records")
-    return made
 
 
 def _name(key: RType | int) -> str:
@@ -514,4 +518,4 @@ def empty_records(version: int, ts_out: bool, metadata: Metadata | None) -> Reco
     -------
     Records
     """
-    return _restore(b"", version, ts_out, metadata)
+    return Records._restored(b"", version, ts_out, metadata)

@@ -89,6 +89,8 @@ class Store(StoreData):
     records are merged by index timestamp, and equal timestamps keep the order of the files.
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     @classmethod
     def from_file(cls, path: PathLike[str] | str) -> Store:
         """

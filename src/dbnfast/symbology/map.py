@@ -69,6 +69,8 @@ class SymbolMap:
     mapping".
     """
 
+    __module__ = "dbnfast"  # where users find it
+
     __slots__ = ("_ids", "_numbers", "_parts", "_table")
 
     _numbers: Numbers

@@ -229,6 +229,8 @@ class JsonLines:
         Whether records end with a ts_out; None to use whether the first one does.
     """
 
+    __module__ = "dbnfast.text"  # where users find it
+
     def __init__(
         self,
         *,

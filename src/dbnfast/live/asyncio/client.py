@@ -25,13 +25,15 @@ class AsyncLive(LiveBase):
     """
     A live session on the running event loop, without a thread.
 
+    The parameters are those of `Live`; `loop` and `busy_poll_us` are not used.
+
     Notes
     -----
-    `dbnfast.live.base.LiveBase` documents the parameters.
-
     Call all methods in the thread of the loop. Reading pauses while more than `max_buffer` bytes
     wait to be taken. Errors are those of `Live`.
     """
+
+    __module__ = "dbnfast"  # where users find it
 
     _driver: Driver | None = None
 

@@ -23,13 +23,58 @@ if TYPE_CHECKING:
     from dbnfast.records.messages import Record
 
 
-class Live(LiveBase):
+class Live(LiveBase):  # numpydoc ignore=PR02
     """
     A live session, under the names and parameters of the official client.
 
     The first ``subscribe`` connects. The thread that iterates reads the socket. Another thread is
     used only after ``start`` with callbacks or streams, for ``async for``, and if `on_slow` is not
-    "block". `dbnfast.live.base.LiveBase` documents the parameters.
+    "block".
+
+    Parameters
+    ----------
+    key : str, optional
+        The API key; None to take it from the environment variable ``DATABENTO_API_KEY``.
+    gateway : str, optional
+        The host of the gateway; None for that of the dataset.
+    port : int
+        The port of the gateway.
+    ts_out : bool
+        Whether each record ends with the time at which the gateway sent it.
+    heartbeat_interval_s : int, optional
+        Seconds of silence before the gateway sends a heartbeat, 5 to 1800.
+    reconnect_policy : ReconnectPolicy or str
+        "reconnect" continues over new connections and asks for a replay of what was missed; with
+        "none" the session ends with its connection.
+    slow_reader_behavior : SlowReaderBehavior or str, optional
+        "skip" or "warn": what the gateway does if this client falls behind.
+    compression : Compression or str
+        "none" or "zstd".
+    loop : object, optional
+        Not used: `Live` needs no event loop, and `AsyncLive` uses the running one.
+    dataset : str, optional
+        The dataset, as a default for ``subscribe``.
+    encoding : Encoding or str
+        "dbn" or "json"; JSON lines become the same records.
+    overlap : float
+        How many seconds before the latest record a replay begins; choose more than records can
+        be late.
+    on_slow : {"block", "drop_oldest", "latest"}
+        What happens if more than `max_buffer` bytes wait to be taken: reading pauses; the oldest
+        records are dropped; or only the latest of each type and instrument are kept.
+    max_buffer : int
+        Limit for `on_slow`, in bytes.
+    trace : bool, writable, callable or Logger, optional
+        Where to write every line that is sent or received, without the key; True for stderr.
+    hours : bool, str or MarketHours, optional
+        The market hours, by which silence is called "closed"; True for those of the dataset, a
+        str for a calendar by its name.
+    upgrade : bool
+        Whether records of older DBN versions are upgraded to version 3.
+    busy_poll_us : int
+        Microseconds for which the reading thread polls the socket before it sleeps, if the last
+        wait was shorter than that; 0 to sleep at once. Records that arrive at least that often are
+        delivered sooner and keep a core busy. `AsyncLive` does not use it.
 
     Notes
     -----
@@ -37,6 +82,8 @@ class Live(LiveBase):
     `GatewayError`; with the policy "none" also `ConnectError`, `HeartbeatTimeout`,
     `RemoteProtocolError` or `DecodeError`.
     """
+
+    __module__ = "dbnfast"  # where users find it
 
     _engine: Engine | None = None
 
