@@ -394,12 +394,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "table-newest": (
         entry(0, 48, STRUCT, None, int),
         TypeError,
-        "<class 'dbnfast.records.messages.TradeMsg'> is no record class",
+        "<class 'dbnfast.TradeMsg'> is no record class",
     ),
     "table-size": (
         entry(0, 15, STRUCT, None, STRUCT),
         TypeError,
-        "<class 'dbnfast.records.messages.TradeMsg'> is no record class",
+        "<class 'dbnfast.TradeMsg'> is no record class",
     ),
     "table-fallback": (
         entry(0, 48, STRUCT, None, STRUCT, fallback=int),
