@@ -13,7 +13,7 @@ TEST_GROUP ?= bench
 TESTS ?= tests
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test search bench instructions bench-report lint docs tables fixtures debug sanitize coverage fuzz sdist wheels \
+.PHONY: demo test search bench instructions bench-report lint docs picture tables fixtures debug sanitize coverage fuzz sdist wheels \
 	minimum clean help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make search    run the property tests on new random examples; SEARCH= chooses"
 	@echo "make fuzz      make search, then fuzz each target for FUZZ_SECONDS; FUZZ_TARGETS= chooses"
+	@echo "make picture   what data walks through, long modules, the layers with their imports"
 	@echo "make coverage  run the tests, and report which Python and Cython code they reach"
 
 # each stamp says what is installed: the package with its command line, and the groups' tools
@@ -158,6 +159,9 @@ lint-workflows: $(VENV)/.lint
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs build/site
 	@echo "the site is build/site/index.html"
+
+picture: $(VENV)/.package
+	$(BIN)/python .ci/picture.py
 
 tables: $(VENV)/.package
 	$(BIN)/python docs/generate.py

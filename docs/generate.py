@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 COMMAND = "python docs/generate.py"
 
 STUB_HEAD = f"""\
-# Written by `{COMMAND}` from the table in layouts.py: change that, not this.
+# Written by `{COMMAND}` from the table in layouts/table.py: change that, not this.
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self, SupportsInt
 
@@ -94,7 +94,7 @@ DOC_HEAD = f"""\
 # Records
 
 Every struct of DBN, field by field. Written by `{COMMAND}` from the table in
-`src/dbnfast/layouts.py`.
+`src/dbnfast/layouts/table.py`.
 
 All fields are little-endian and follow each other without padding. Prices are int64 in units of
 1e-9, timestamps uint64 nanoseconds since 1970-01-01 UTC. *Order* is the place in text output;

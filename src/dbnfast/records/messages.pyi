@@ -1,4 +1,4 @@
-# Written by `python docs/generate.py` from the table in layouts.py: change that, not this.
+# Written by `python docs/generate.py` from the table in layouts/table.py: change that, not this.
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self, SupportsInt
 
