@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import data
 import dbnfast
+from dbnfast.live.session.session import Session
 from dbnfast.live.wire.auth import ApiKey
 from dbnfast.live.wire.protocol import Options
 from dbnfast.live.wire.requests import subscription
-from dbnfast.live.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -124,7 +124,7 @@ from dbnfast.version import __version__
 
 if _TYPE_CHECKING:
     from dbnfast.live.asyncio.client import AsyncLive
-    from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipped
+    from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
     from dbnfast.live.sync.client import Live
     from dbnfast.store.store import Store, read
     from dbnfast.store.store import Store as DBNStore
@@ -136,6 +136,7 @@ if _TYPE_CHECKING:
 _LAZY = {
     "AsyncLive": ("dbnfast.live.asyncio.client", "AsyncLive"),
     "DBNStore": ("dbnfast.store.store", "Store"),
+    "Disconnected": ("dbnfast.live.events", "Disconnected"),
     "ErrorEvent": ("dbnfast.live.events", "ErrorEvent"),
     "Gap": ("dbnfast.live.events", "Gap"),
     "Live": ("dbnfast.live.sync.client", "Live"),
@@ -199,6 +200,7 @@ __all__ = [
     "ErrorEvent",
     "Gap",
     "MarketState",
+    "Disconnected",
     "Reconnected",
     "Skipped",
     # records

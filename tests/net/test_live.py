@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import logging
 import math
 import os
 import signal
+import socket
 import threading
 import time
 import weakref
@@ -23,6 +25,7 @@ import streams
 from dbnfast import (
     AuthenticationError,
     ConnectError,
+    Disconnected,
     ErrorEvent,
     GatewayError,
     HeartbeatTimeout,
@@ -592,7 +595,7 @@ def test_ends_without_reconnecting() -> None:
         pytest.raises(RemoteProtocolError, match="greeting"),
     ):
         subscribed(peer)
-    with Peer(lambda talk: None) as peer, pytest.raises(RemoteProtocolError, match="closed"):
+    with Peer(lambda talk: None) as peer, pytest.raises(ConnectError, match="no session .* closed"):
         subscribed(peer)
     with (
         Peer(serving(BODY, bytes(16))) as peer,
@@ -711,14 +714,56 @@ def test_the_session_goes_on(between: Any) -> None:
 
 def test_the_first_connection_is_tried_again_too() -> None:
     with Peer(refuse, serving(BODY, stay=True)) as peer:
-        live = subscribed(peer, reconnect_policy="reconnect")
+        live = subscribed(peer, reconnect_policy="reconnect", retry_first=True)
         assert live.session_id is None
-        n = 0
-        for records in live.batches():
-            n += len(records)
-            if n == len(TRADES):
+        assert not live.is_connected()
+        waiting = live.stats().disconnected
+        assert waiting is not None
+        assert waiting.host == f"127.0.0.1:{peer.port}"
+        items = []
+        for item in live.events():
+            items.append(item)
+            if sum(len(one) for one in items if isinstance(one, Records)) == len(TRADES):
                 break
-        assert n == len(TRADES)
+        assert items[0] == waiting
+        assert live.stats().disconnected is None
+
+
+def test_the_first_connection_is_an_error_for_every_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    family, kind = socket.AF_INET, socket.SOCK_STREAM
+    found = [(family, kind, 0, "", (host, port)) for host in ("127.0.0.1", "127.0.0.2")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    live = dbnfast.Live(KEY, "two.example", port, dataset="GLBX.MDP3")
+    with pytest.raises(ConnectError) as caught:
+        live.subscribe(schema="trades")
+    text = str(caught.value)
+    assert text.startswith(f"no connection to two.example:{port}: 127.0.0.1: ")
+    assert "; 127.0.0.2: " in text
+    assert not live.is_connected()
+
+
+def test_an_outage_is_seen_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(session, "MAX_RETRY", 0.05)
+    peer = Peer(serving(BODY))
+    with peer:
+        live = subscribed(peer, reconnect_policy="reconnect")
+        events = live.events()
+        n = 0
+        while n < len(TRADES):
+            item = next(events)
+            n += len(item) if isinstance(item, Records) else 0
+    # the listener is closed now
+    gone = next(item for item in events if isinstance(item, Disconnected) and item.attempt >= 2)
+    assert gone.errno == errno.ECONNREFUSED
+    assert not live.is_connected()
+    assert live.stats().disconnected is not None
+    live.terminate()
+    assert live.stats().disconnected is None
 
 
 def test_stop_while_waiting_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:

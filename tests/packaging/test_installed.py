@@ -71,7 +71,11 @@ def test_compiled_modules_have_stubs() -> None:
 
 def test_the_wheel_has_what_it_needs() -> None:
     names = {str(path) for path in wheel_files()}
-    assert {"dbnfast/py.typed", "dbnfast/records/messages.pyi", "dbnfast/data/sample.dbn.zst"} <= names
+    assert {
+        "dbnfast/py.typed",
+        "dbnfast/records/messages.pyi",
+        "dbnfast/data/sample.dbn.zst",
+    } <= names
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     compiled = {name for name in names if name.endswith(suffix)}
     assert f"dbnfast/_core/_cyutility{suffix}" in compiled

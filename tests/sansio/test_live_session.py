@@ -10,6 +10,8 @@ import peers
 import streams
 from dbnfast import (
     AuthenticationError,
+    ConnectError,
+    Disconnected,
     ErrorCode,
     ErrorEvent,
     Gap,
@@ -96,7 +98,7 @@ def run() -> Run:
 
 
 def test_delays_grow_with_full_jitter_to_a_cap() -> None:
-    run = Run()
+    run = Run(retry_first=True)
     delays = []
     run.now = run.session.retry_at or 0.0
     for _ in range(10):
@@ -104,13 +106,69 @@ def test_delays_grow_with_full_jitter_to_a_cap() -> None:
         delays.append(run.delay())
         run.now = run.session.retry_at or 0.0
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-    low = Run(jitter=lambda: 0.0)
+    low = Run(jitter=lambda: 0.0, retry_first=True)
     low.lost(None)
     assert low.delay() == 1
     for _ in range(5):  # never above five connections a second
         low.now += low.delay()
         low.lost(None)
         assert low.delay() == pytest.approx(0.2)
+
+
+def test_an_outage_is_told_while_it_lasts() -> None:
+    wall = iter(range(T0, T0 + 10**6)).__next__
+    run = Run(host="gateway:13000", wall=wall, silence=Silence(30))
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0))
+    run.take()
+    assert run.session.describe()["disconnected"] is None
+    run.lost(ConnectionResetError(104, "reset by peer"))
+    (gone,) = run.take()
+    assert isinstance(gone, Disconnected)
+    assert (gone.host, gone.errno, gone.attempt) == ("gateway:13000", 104, 0)
+    assert gone.retry_in_s == run.delay() == 1
+    assert "reset by peer" in gone.reason
+    assert run.session.describe()["disconnected"] is gone
+    for attempt in (1, 2):
+        run.now = run.session.retry_at or 0.0
+        run.lost(OSError(111, "refused"))
+        (again,) = run.take()
+        assert (again.errno, again.attempt, again.since_ns) == (111, attempt, gone.since_ns)
+    # one that is made and is not let in is an attempt, too
+    run.now = run.session.retry_at or 0.0
+    run.session.connection_made(run.now)
+    run.lost()
+    (third,) = run.take()
+    assert (third.attempt, third.errno, third.since_ns) == (3, None, gone.since_ns)
+    # silence is judged meanwhile
+    run.now += 36
+    assert run.session.deadline is not None
+    assert run.session.deadline <= run.now
+    run.session.tick(run.now)
+    (state,) = run.take()
+    assert isinstance(state, MarketState)
+    assert state.state == run.session.describe()["state"] == "stale"
+    run.connect()
+    assert run.session.describe()["disconnected"] is None
+    run.begin(trade(T0 + SECOND))
+    run.lost()
+    assert run.take()[-1].attempt == 0
+
+
+def test_a_session_that_was_never_let_in_is_not_tried_again() -> None:
+    run = Run(host="gateway:13000")
+    run.lost(OSError(111, "refused"))
+    assert run.session.ended
+    with pytest.raises(ConnectError, match="refused"):
+        run.session.check()
+    run = Run(host="gateway:13000")
+    run.session.connection_made(run.now)
+    run.receive(GREETING)
+    run.lost()
+    with pytest.raises(ConnectError, match="no session with gateway:13000"):
+        run.session.check()
+    assert run.take() == []
 
 
 def test_a_good_connection_begins_the_delays_anew(run: Run) -> None:
@@ -163,7 +221,8 @@ def test_resuming_asks_for_what_may_be_missing(run: Run) -> None:
     assert asked["id"] == "0"
     assert "start_session" in start
     run.begin(trade(T0 + 10 * SECOND), trade(T0 + 11 * SECOND), start=T0 + 8 * SECOND)
-    event, records = run.take()
+    gone, event, records = run.take()
+    assert isinstance(gone, Disconnected)
     assert isinstance(event, Reconnected)
     assert event.last_ns == T0 + 10 * SECOND
     assert bytes(records) == trade(T0 + 11 * SECOND)  # the other one was delivered before
@@ -381,7 +440,8 @@ def test_what_was_missed_is_told_before_the_first_records() -> None:
     run.lost()  # asked for, and nothing came
     run.connect()
     run.begin(trade(T0 + 7 * SECOND))  # the header and market data alone, in one read
-    gap, records = run.take()
+    gone, gap, records = run.take()
+    assert isinstance(gone, Disconnected)
     assert isinstance(gap, Gap)
     assert not gap.filled
     assert (gap.start_ns, gap.end_ns) == (T0 + 3 * SECOND, T0 + 5 * SECOND)

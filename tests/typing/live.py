@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import assert_type
 
 import dbnfast
-from dbnfast import ErrorEvent, Gap, MarketState, Reconnected, Record, Records, Skipped
+from dbnfast import (
+    Disconnected,
+    ErrorEvent,
+    Gap,
+    MarketState,
+    Reconnected,
+    Record,
+    Records,
+    Skipped,
+)
 
 
 def blocking(live: dbnfast.Live) -> None:
@@ -15,7 +24,7 @@ def blocking(live: dbnfast.Live) -> None:
     for event in live.events():
         if isinstance(event, Records):
             continue
-        assert_type(event, Gap | Reconnected | Skipped | MarketState | ErrorEvent)
+        assert_type(event, Gap | Disconnected | Reconnected | Skipped | MarketState | ErrorEvent)
     for record in live:
         assert_type(record, Record)
     live.subscribe(symbols=1.5)  # type: ignore[arg-type]

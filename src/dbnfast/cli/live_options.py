@@ -12,7 +12,7 @@ from dbnfast.cli.outputs import plural
 from dbnfast.cli.terminal import talk
 from dbnfast.enums import Schema
 from dbnfast.errors import ConnectError, SessionClosed
-from dbnfast.live.events import Gap, MarketState, Reconnected, Skipped
+from dbnfast.live.events import Disconnected, Gap, MarketState, Reconnected, Skipped
 from dbnfast.live.sync.client import Live
 from dbnfast.live.trace import Trace
 from dbnfast.live.wire.requests import subscription
@@ -160,8 +160,6 @@ class SessionOptions:
                 start=self.start,
                 snapshot=self.snapshot and schema == Schema.MBO,
             )
-        if live.session_id is None:
-            talk("no connection yet: it is tried until there is one")
 
     def check(self, live: Live) -> None:
         """
@@ -231,6 +229,9 @@ def describe(event: Event) -> str:
     if isinstance(event, Gap):
         state = "filled by replay" if event.filled else "NOT filled"
         return f"gap of {event.schema}, {event.start} to {event.end}: {state} ({event.reason})"
+    if isinstance(event, Disconnected):
+        what = f"attempt {event.attempt} failed" if event.attempt else f"{event.host} is gone"
+        return f"{what}: {event.reason}; next attempt in {event.retry_in_s:.1f} s"
     if isinstance(event, Reconnected) and not event.attempts:
         return f"going on: {event.reason}"
     if isinstance(event, Reconnected):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dbnfast.live.asyncio.client import AsyncLive
-    from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipped
+    from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
     from dbnfast.live.hours import HoursState, MarketHours
     from dbnfast.live.recorder import Recorder
     from dbnfast.live.recovery import Recovered, recover
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # resolved on first use: who wants an event needs no socket
 _LAZY = {
     "AsyncLive": "asyncio.client",
+    "Disconnected": "events",
     "ErrorEvent": "events",
     "Gap": "events",
     "HoursState": "hours",
@@ -50,6 +51,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AsyncLive",
+    "Disconnected",
     "ErrorEvent",
     "Gap",
     "HoursState",

@@ -69,6 +69,7 @@ class LiveBase:  # numpydoc ignore=PR01
         dataset: str | None = None,
         encoding: Encoding | str = Encoding.DBN,
         overlap: float = 2.0,
+        retry_first: bool = False,
         on_slow: str = BLOCK,
         max_buffer: int = 64 << 20,
         trace: Any = None,
@@ -116,6 +117,7 @@ class LiveBase:  # numpydoc ignore=PR01
         self._poll = poll / 1e6
         self._policy = ReconnectPolicy(reconnect_policy)
         self._overlap = float(overlap)
+        self._retry_first = bool(retry_first)
         self._on_slow = on_slow
         self._max_buffer = max_buffer
         self._upgrade = bool(upgrade)
@@ -192,15 +194,15 @@ class LiveBase:  # numpydoc ignore=PR01
 
     def is_connected(self) -> bool:
         """
-        Return whether there is a session that has not ended.
+        Return whether there is a connection, and the gateway let this side in.
 
         Returns
         -------
         bool
-            True also between two connections of one session.
+            False between two connections of one session, and once it has ended.
         """
         session = self._session
-        return session is not None and not session.ended and bool(session.subscriptions)
+        return session is not None and not session.ended and session.authenticated
 
     def stats(self) -> Stats:
         """
@@ -359,7 +361,9 @@ class LiveBase:  # numpydoc ignore=PR01
         self._session = Session(
             self._key,
             options,
+            host=f"{self._gateway or host_of(wanted)}:{self._port}",
             policy=self._policy,
+            retry_first=self._retry_first,
             overlap=self._overlap,
             backlog=Backlog(self._on_slow, self._max_buffer),
             silence=Silence(options.heartbeat_interval_s or HEARTBEAT, hours),

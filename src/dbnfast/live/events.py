@@ -53,6 +53,42 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Disconnected:
+    """
+    There is no connection, and the session tries to make one; told at the end of each.
+
+    Attributes
+    ----------
+    reason : str
+        Why the connection ended, or why the latest attempt made none.
+    host : str
+        The gateway, and its port.
+    errno : int or None
+        The system's number of the error, where it was one.
+    since_ns : int
+        Since when there has been none, ns since 1970-01-01 UTC.
+    attempt : int
+        Number of attempts that have failed since then.
+    retry_in_s : float
+        Seconds until the next attempt.
+    """
+
+    __module__ = "dbnfast"  # where users find it
+
+    reason: str
+    host: str
+    errno: int | None
+    since_ns: int
+    attempt: int
+    retry_in_s: float
+
+    @property
+    def since(self) -> np.datetime64:
+        """Since when, as datetime64[ns]."""
+        return as_datetime64(self.since_ns)
+
+
+@dataclass(frozen=True)
 class Reconnected:
     """
     The session continues over a new connection.
@@ -151,4 +187,4 @@ class ErrorEvent:
     fatal: bool
 
 
-Event = Gap | Reconnected | Skipped | MarketState | ErrorEvent
+Event = Gap | Disconnected | Reconnected | Skipped | MarketState | ErrorEvent

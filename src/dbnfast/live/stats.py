@@ -13,6 +13,7 @@ from dbnfast.records.headers import index_times
 
 if TYPE_CHECKING:
     from dbnfast.enums import RType
+    from dbnfast.live.events import Disconnected
     from dbnfast.records.records import Records
 
 
@@ -44,6 +45,8 @@ class Stats:
         ``"open"``, ``"closed"``, ``"quiet"`` or ``"stale"``.
     session_id : str or None
         Of the latest connection.
+    disconnected : Disconnected or None
+        The latest of these events while there is no connection; None while there is one.
     """
 
     __module__ = "dbnfast.live"  # where users find it
@@ -63,6 +66,7 @@ class Stats:
     lag_ts_recv_s: float | None = None
     state: str = "open"
     session_id: str | None = None
+    disconnected: Disconnected | None = None
 
 
 class Counts:

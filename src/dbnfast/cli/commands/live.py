@@ -67,7 +67,7 @@ def run(options: SessionOptions, *, form: str, out: str | None, zstd: bool, forc
     """
     if out == STDOUT and form != "none":
         raise ValueError(f"--out - and --show {form} both write to standard output")
-    live = options.open()
+    live = options.open(retry_first=out is not None)
     sinks: list[Sink] = []
     taken = Taken()
     try:

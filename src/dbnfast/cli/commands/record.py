@@ -94,7 +94,7 @@ def run(
         rotate="day" if by_day else None,
         fsync=fsync,  # type: ignore[arg-type]
     )
-    live = options.open()
+    live = options.open(retry_first=True)
     began = time.monotonic()
     try:
         with recorder, live:

@@ -66,7 +66,7 @@ class AsyncLive(LiveBase):
         AuthenticationError
             The gateway refused the key or the session.
         ConnectError
-            No connection could be made, and the policy is "none".
+            No connection can be made, unless `retry_first` has it tried again.
         """
         if self._driver is not None:
             self._driver.check_loop()

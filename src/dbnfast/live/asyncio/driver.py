@@ -8,9 +8,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
-from dbnfast.errors import ConnectError, LiveError
+from dbnfast.errors import LiveError
 from dbnfast.live.session.session import SPACING
-from dbnfast.live.sync.pump import CONNECT_TIMEOUT
+from dbnfast.live.sync.pump import CONNECT_TIMEOUT, no_connection
 
 if TYPE_CHECKING:
     from dbnfast.live.events import Event
@@ -287,7 +287,9 @@ class Driver:
             if self._connecting is not None and not self._connecting.done():
                 self._connecting.cancel()
             return
-        when = session.retry_at if not session.connected else session.deadline
+        when = session.deadline
+        if not session.connected and session.retry_at is not None:
+            when = session.retry_at if when is None else min(when, session.retry_at)
         if when is None or (self._connecting is not None and not self._connecting.done()):
             return
         if self._timer is not None:
@@ -305,6 +307,8 @@ class Driver:
             if session.retry_at is not None and now >= session.retry_at:
                 self._connecting = self._loop.create_task(self._connect())
                 return
+            if session.deadline is not None and now >= session.deadline:
+                session.tick(now)  # silence has its meaning without a connection, too
         elif self._paused:
             session.alive(now)
         elif session.deadline is not None and now >= session.deadline:
@@ -347,8 +351,8 @@ class Driver:
         try:
             found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
-            raise ConnectError(f"no address of {self._host}: {error}") from error
-        failure: Exception = ConnectError(f"{self._host} has no address")
+            raise no_connection(self._host, self._port, [("", error)]) from error
+        failures: list[tuple[str, Exception]] = []
         for i, (family, _, _, _, address) in enumerate(found):
             if i:
                 await asyncio.sleep(SPACING)
@@ -366,12 +370,12 @@ class Driver:
             except (OSError, TimeoutError) as error:
                 if connection.transport is not None:  # it was made at the last moment
                     return
-                where = f"{address[0]!s}:{address[1]!s}"
-                text = str(error) or f"timed out after {CONNECT_TIMEOUT:.0f} s"
-                failure = ConnectError(f"no connection to {self._host} ({where}): {text}")
+                if not str(error):
+                    error = TimeoutError(f"timed out after {CONNECT_TIMEOUT:.0f} s")
+                failures.append((str(address[0]), error))
             else:
                 return
-        raise failure
+        raise no_connection(self._host, self._port, failures)
 
     def _finish(self) -> None:
         if not self.closed.is_set():

@@ -23,7 +23,7 @@ from dbnfast.errors import (
     LiveError,
     SessionClosed,
 )
-from dbnfast.live.events import ErrorEvent
+from dbnfast.live.events import Disconnected, ErrorEvent
 from dbnfast.live.log import log
 from dbnfast.live.resume.plan import Progress, Reach, resume
 from dbnfast.live.session.backlog import Backlog
@@ -73,8 +73,12 @@ class Session:
         What it authenticates with.
     options : Options
         What it asks for.
+    host : str
+        The gateway and its port, for what is told.
     policy : ReconnectPolicy
         Whether an unexpected end is one.
+    retry_first : bool
+        Whether it is tried again where no gateway has let this side in yet.
     overlap : float
         Seconds that a replay goes back behind what was received.
     backlog : Backlog
@@ -113,7 +117,9 @@ class Session:
         key: ApiKey,
         options: Options,
         *,
+        host: str = "",
         policy: ReconnectPolicy = ReconnectPolicy.RECONNECT,
+        retry_first: bool = False,
         overlap: float = 2.0,
         backlog: Backlog | None = None,
         silence: Silence | None = None,
@@ -125,7 +131,9 @@ class Session:
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self.options = options
+        self.host = host
         self.policy = policy
+        self.outage: Disconnected | None = None  # while there is no connection that was let in
         self.backlog = Backlog() if backlog is None else backlog
         self.trace = trace
         self.subscriptions: list[Subscription] = []
@@ -141,6 +149,8 @@ class Session:
         self.retry_at: float | None = None  # when to connect; None while connected
         self.started = False  # whether records are wanted
         self._key = key
+        self._retry_first = retry_first
+        self._was_in = False  # whether a gateway ever let this side in
         self._silence = silence
         self._known = known
         self._upgrade = upgrade
@@ -359,6 +369,7 @@ class Session:
             failure = error
         elif protocol is None:
             failure = ConnectError(f"no connection to the gateway: {error}")
+            failure.__cause__ = error
         else:
             failure = SessionClosed(f"the connection to the gateway broke: {error}")
             failure.__cause__ = error
@@ -374,7 +385,7 @@ class Session:
     def deadline(self) -> float | None:
         """When `tick` wants to be called, should nothing come before; None for never."""
         deadline = self._deadline
-        if self._silence is not None and self._protocol is not None and self.started:
+        if self._silence is not None and self.started and not self.ended:
             look = self._silence.next_look
             return look if deadline is None else min(look, deadline)
         return deadline
@@ -389,10 +400,10 @@ class Session:
             The time.
         """
         protocol = self._protocol
+        if self._silence is not None and self.started and not self.ended:
+            self._label(now)
         if protocol is None:
             return
-        if self._silence is not None and self.started:
-            self._label(now)
         if self._deadline is None or now < self.silent_at:
             return
         silent = now - self._last_byte
@@ -457,6 +468,7 @@ class Session:
 
     def _authenticated(self, protocol: LiveProtocol, event: Authenticated, now: float) -> None:
         self.session_id, self.lsg_version = event.session_id, event.lsg_version
+        self._was_in, self.outage = True, None
         log(logging.INFO, "authenticated, session_id=%r", event.session_id)
         self._resumed = self._asked(self.subscriptions)
         if not self._is_in(protocol):
@@ -650,6 +662,10 @@ class Session:
             self.progress.disconnected()
             self._resuming = self._resuming or self.metadata is not None
             self._report.disconnected()
+        if not self._was_in and self._failure is not None:  # it ended before this side was let in
+            error = ConnectError(f"no session with {self.host}: {error}")
+            error.__cause__ = self._failure.__cause__
+        retry = retry and (self._was_in or self._retry_first)
         if self.policy == ReconnectPolicy.NONE or not retry:
             self.ended = True
             # with this policy an end of file is an end like any other
@@ -666,12 +682,23 @@ class Session:
             self._reach = Reach.FULL
         self._began_at = None
         delay = self._delay()
+        self._tell_outage(error, delay, tried=protocol is None)
         self.attempts += 1
         self.retry_at = now + delay
         self._report.lost(error, now, told=self.metadata is not None)
         log(logging.WARNING, "%s; connecting again in %.1f s", error, delay)
         if self.trace is not None:
             self.trace.note(f"connecting again in {delay:.1f} s")
+
+    def _tell_outage(self, error: Exception, delay: float, *, tried: bool) -> None:
+        # since the first end; an attempt is one that found the session without a connection
+        before = self.outage
+        since = self._wall() if before is None else before.since_ns
+        attempt = (0 if before is None else before.attempt) + (tried or before is not None)
+        self.outage = Disconnected(
+            self._key.hide(str(error)), self.host, _errno_of(error), since, attempt, delay
+        )
+        self.backlog.put(self.outage)
 
     def _lasted(self, now: float) -> bool:
         # whether this connection was good, though it brought no market data
@@ -734,4 +761,14 @@ class Session:
             "unfilled_gaps": self._report.n_unfilled,
             "session_id": self.session_id,
             "state": "open" if self._silence is None else self._silence.state,
+            "disconnected": None if self.ended else self.outage,
         }
+
+
+def _errno_of(error: BaseException | None) -> int | None:
+    # the system's number, of the error itself or of what it was raised for
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = error.__cause__
+    return None

@@ -59,6 +59,10 @@ class Live(LiveBase):  # numpydoc ignore=PR02
     overlap : float
         How many seconds before the latest record a replay begins; choose more than records can
         be late.
+    retry_first : bool
+        Whether to go on trying if no gateway has let this side in yet. A failure is otherwise
+        raised by ``subscribe``, whatever the policy; only a session that was let in once
+        reconnects.
     on_slow : {"block", "drop_oldest", "latest"}
         What happens if more than `max_buffer` bytes wait to be taken: reading pauses; the oldest
         records are dropped; or only the latest of each type and instrument are kept.
@@ -126,7 +130,7 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         AuthenticationError
             The gateway refused the key or the session.
         ConnectError
-            No connection can be made and the policy is "none"; else it is tried again later.
+            No connection can be made, unless `retry_first` has it tried again.
         """
         with self._asking:
             wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
@@ -260,7 +264,7 @@ class Live(LiveBase):  # numpydoc ignore=PR02
 
         Returns
         -------
-        iterator of Records, Gap, Reconnected, Skipped, MarketState and ErrorEvent
+        iterator of Records, Gap, Disconnected, Reconnected, Skipped, MarketState and ErrorEvent
             It ends with the session; leaving it early ends the session too.
         """
         engine = self._any_engine("iteration")

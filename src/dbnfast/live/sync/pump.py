@@ -17,6 +17,8 @@ from dbnfast.errors import ConnectError
 from dbnfast.live.session.session import SPACING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbnfast.live.session.session import Session
 
 CONNECT_TIMEOUT: Final = 10.0  # s for each address
@@ -217,9 +219,13 @@ class Pump:
         # there is no connection: make one, if it is time
         now = time.monotonic()
         with self._lock:
-            at = self._session.retry_at
+            at, deadline = self._session.retry_at, self._session.deadline
+            if deadline is not None and now >= deadline:
+                self._session.tick(now)  # silence has its meaning without a connection, too
+                return
         if at is None or at > now:
             wait = LONGEST_WAIT if at is None else at - now
+            wait = wait if deadline is None else min(wait, deadline - now)
             self._waiter.wait(None, False, wait if timeout is None else min(wait, timeout))
             return
         sock, error = self._connect()
@@ -238,8 +244,8 @@ class Pump:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
-            return None, ConnectError(f"no address of {self._host}: {error}")
-        failure: Exception = ConnectError(f"{self._host} has no address")
+            return None, no_connection(self._host, self._port, [("", error)])
+        failures: list[tuple[str, Exception]] = []
         for i, (family, kind, proto, _, address) in enumerate(found):
             if i:
                 self._waiter.wait(None, False, SPACING)
@@ -255,9 +261,8 @@ class Pump:
                     sock.close()
                 if not isinstance(error, OSError):
                     raise
-                where = f"{address[0]!s}:{address[1]!s}"
-                failure = ConnectError(f"no connection to {self._host} ({where}): {error}")
-        return None, failure
+                failures.append((str(address[0]), error))
+        return None, no_connection(self._host, self._port, failures)
 
     def _reach(self, sock: socket.socket, address: Any) -> None:
         sock.setblocking(False)
@@ -312,6 +317,16 @@ class Pump:
             self._unsent = b""
             if sock is not None:
                 sock.close()
+
+
+def no_connection(host: str, port: int, failures: Sequence[tuple[str, Exception]]) -> ConnectError:
+    """Make the error that says why no address of a host could be reached, all of them named."""
+    whys = [
+        f"{where}: {error}" if where not in ("", host) else str(error) for where, error in failures
+    ]
+    made = ConnectError(f"no connection to {host}:{port}: {'; '.join(whys) or 'it has no address'}")
+    made.__cause__ = failures[-1][1] if failures else None
+    return made
 
 
 def _receive(sock: socket.socket, buffer: memoryview) -> int:
