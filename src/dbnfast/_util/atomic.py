@@ -294,3 +294,30 @@ def temporary(folder: Path) -> Path:
         A new name, short whatever the file's own.
     """
     return folder / f".dbnfast-{os.urandom(8).hex()}.part"
+
+
+def is_same_file(source: PathLike | IO[bytes], target: PathLike) -> bool:
+    """
+    Tell whether a source is the file at a path.
+
+    Parameters
+    ----------
+    source : path or readable
+        What is read.
+    target : path
+        What is to be written.
+
+    Returns
+    -------
+    bool
+        False where the source has no file or the target is not there.
+    """
+    try:
+        theirs = os.stat(os.path.expanduser(target))
+        if isinstance(source, str | os.PathLike):
+            own = os.stat(os.path.expanduser(source))
+        else:
+            own = os.fstat(source.fileno())
+    except (OSError, AttributeError, ValueError):
+        return False
+    return stat.S_ISREG(own.st_mode) and os.path.samestat(own, theirs)

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast.cli.terminal import talk
+from dbnfast.codec.metadata import mapping_rows
 from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.records.deal import dealt
-from dbnfast.records.headers import index_times, instrument_ids, publisher_ids, record_types
+from dbnfast.records.headers import (
+    index_times,
+    instrument_ids,
+    publisher_ids,
+    record_types,
+    selected_rtypes,
+)
 from dbnfast.symbology.resolver import Ahead, resolver
 
 if TYPE_CHECKING:
@@ -200,7 +207,7 @@ class Wanted:
             if is_text:
                 raise ValueError("--symbol needs DBN: records read from text have no symbols")
             self._resolver = _resolver_of(options.symbols, metadata)
-            if metadata is None or not metadata._mapping_rows():
+            if metadata is None or not mapping_rows(metadata):
                 self._awaited = set(options.symbols)
 
     def symbols_of(self, resolver: Any) -> Ahead:
@@ -256,7 +263,7 @@ class Wanted:
         options = self._options
         hits = np.ones(len(block), bool)
         if options.schema is not None:
-            hits &= np.isin(record_types(block), list(block._selection(options.schema)[0]))
+            hits &= np.isin(record_types(block), list(selected_rtypes(block, options.schema)))
         if options.publishers:
             hits &= np.isin(publisher_ids(block), options.publishers)
         if self.start is not None or self.end is not None:
@@ -293,7 +300,7 @@ def _selects(options: Options) -> bool:
 
 def _resolver_of(symbols: tuple[str, ...], metadata: Metadata | None) -> Any:
     found = resolver(metadata)
-    if metadata is not None and metadata._mapping_rows():
+    if metadata is not None and mapping_rows(metadata):
         for symbol in sorted(set(symbols) - set(found.symbols)):
             talk(f"warning: the header maps no symbol {symbol}")
     return found

@@ -16,6 +16,7 @@ from dbnfast.codec.options import check_options, check_stated, infer_version
 from dbnfast.enums import DBN_VERSION, Compression
 from dbnfast.errors import DecodeError, MetadataError, TruncatedError
 from dbnfast.layouts.programs import SIZES
+from dbnfast.records.headers import restated
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -404,8 +405,6 @@ class Decoder(Feed):
                 self._settle_version(self._version)
                 self._direct = self._inflater is None and not self._eof and not self._unsettled
             if records.version != self._version:
-                records = records._make(
-                    records._owner, records._start, records.nbytes, self._version, None
-                )
+                records = restated(records, self._version, None)
             settled.append(records)
         return settled

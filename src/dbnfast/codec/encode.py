@@ -15,6 +15,7 @@ from dbnfast.enums import Compression
 from dbnfast.errors import EncodeError
 from dbnfast.layouts.dtypes import layout_of_dtype, rtype_key
 from dbnfast.layouts.table import layout_for
+from dbnfast.records.headers import kind_of
 from dbnfast.records.messages import Record
 from dbnfast.records.records import Records
 
@@ -84,12 +85,12 @@ def _of_array(
 
 
 def _of_record(record: Record, metadata: Metadata | None, first: int) -> memoryview:
-    layout = record._layout
+    layout, ts_out = kind_of(record)
     if metadata is not None:
         if layout is not None:
-            _check_kind(layout, record._stamped, metadata, first)
-        elif record._stamped != metadata.ts_out:
-            _refuse_ts_out(record._stamped, metadata, first)
+            _check_kind(layout, ts_out, metadata, first)
+        elif ts_out != metadata.ts_out:
+            _refuse_ts_out(ts_out, metadata, first)
     return memoryview(bytes(record))
 
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbnfast._core.merge import Merger
-from dbnfast._core.run import survey_run
-from dbnfast._util.buffers import sealed
-from dbnfast.codec.metadata import Metadata
+from dbnfast.codec.metadata import Metadata, mapping_rows
 from dbnfast.codec.options import check_max_bytes
 from dbnfast.enums import DBN_VERSION
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.records.headers import of_block
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -116,10 +115,7 @@ def _merge(
 
 
 def _made(block: Bytes, stop: int, metadata: Metadata) -> Records:
-    made, _ = survey_run(
-        Records, sealed(block), 0, stop, SIZES, metadata.version, metadata.ts_out, metadata
-    )
-    return made
+    return of_block(block, stop, metadata.version, metadata.ts_out, metadata)
 
 
 def joined_metadata(headers: Sequence[Metadata], names: Sequence[str] | None = None) -> Metadata:
@@ -189,6 +185,6 @@ def _union(lists: Iterable[list[str]]) -> list[str]:
 def _joined_mappings(headers: Sequence[Metadata]) -> Rows:
     found: dict[str, dict[Any, None]] = {}  # dicts keep the order, and each interval once
     for header in headers:
-        for raw_symbol, intervals in header._mapping_rows():
+        for raw_symbol, intervals in mapping_rows(header):
             found.setdefault(raw_symbol, {}).update(dict.fromkeys(intervals))
     return {raw_symbol: list(intervals) for raw_symbol, intervals in found.items()}

@@ -449,6 +449,94 @@ class Metadata:
         return f"Metadata({fixed}; {lists})"
 
 
+def header_of(metadata: Metadata) -> Header | None:
+    """
+    Give the header that was read.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        What was made of it.
+
+    Returns
+    -------
+    Header or None
+        None where it was not read from a DBN stream. Its version may be older.
+    """
+    return metadata._header
+
+
+def mapping_rows(metadata: Metadata) -> list[tuple[str, Intervals]]:
+    """
+    Give the mappings without a copy.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+
+    Returns
+    -------
+    list of (raw_symbol, intervals)
+        The header's own: not to be changed. A symbol may be named twice.
+    """
+    return metadata._mapping_rows()
+
+
+def n_mappings(metadata: Metadata) -> int:
+    """
+    Count the mappings without reading them.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+
+    Returns
+    -------
+    int
+    """
+    return metadata._n_mappings
+
+
+def texts_of(metadata: Metadata, name: str) -> tuple[str, ...]:
+    """
+    Give a list of the header without a copy.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+    name : str
+        ``symbols``, ``partial`` or ``not_found``.
+
+    Returns
+    -------
+    tuple of str
+    """
+    return metadata._texts(name)
+
+
+def header_bytes(metadata: Metadata) -> bytes:
+    """
+    Give a header as it was read, byte for byte, reserved ones too.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        The header.
+
+    Returns
+    -------
+    bytes
+        What `Metadata.encode` gives where it was not read from a DBN stream as it is.
+    """
+    header = metadata._header
+    if header is not None and header.version == metadata.version:
+        return bytes(memoryview(header.body)[: header.size])
+    return metadata.encode()
+
+
 def stated_size(data: Buffer) -> int | None:
     """
     Tell how long a header is that comes in pieces.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dbnfast._util.arguments import as_int
 from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
+from dbnfast.records.headers import groups
 
 if TYPE_CHECKING:
     from dbnfast.codec.metadata import Metadata
@@ -129,7 +130,7 @@ def infer_version(records: Records) -> tuple[int, bool] | None:
         to a version before 3.
     """
     found = []
-    for rtype, size, _ in records._groups:
+    for rtype, size, _ in groups(records):
         layout = layout_by_size(rtype, size, records.ts_out)
         if layout is not None and 3 not in layout.versions:
             found.append((max(layout.versions), len(layout.versions) == 1))

@@ -30,6 +30,7 @@ from dbnfast.codec.options import (
 from dbnfast.enums import DBN_VERSION, Compression
 from dbnfast.errors import DecompressionError, MetadataError, TruncatedError
 from dbnfast.records.filters import Filter
+from dbnfast.records.headers import restated
 from dbnfast.records.parallel import survey
 from dbnfast.records.records import Records
 
@@ -355,7 +356,7 @@ class RecordReader:
         version, certain = inferred
         self._infer = not certain
         self._version = version
-        return records._make(records._owner, 0, records.nbytes, version, None)
+        return restated(records, version, None)
 
     def _finish(self) -> None:
         self._done = True
@@ -390,6 +391,99 @@ def _read_head(file: Any, n: int) -> bytes:
             break
         got += more
     return bytes(head[:got])
+
+
+def n_given(reader: RecordReader) -> int:
+    """
+    Count the bytes that were handed out.
+
+    Parameters
+    ----------
+    reader : RecordReader
+        Over a stream.
+
+    Returns
+    -------
+    int
+        The header's and all records', not compressed.
+    """
+    return reader._offset
+
+
+def n_read(reader: RecordReader) -> int:
+    """
+    Count the bytes that were read, handed out or not.
+
+    Parameters
+    ----------
+    reader : RecordReader
+        Over a stream.
+
+    Returns
+    -------
+    int
+        Not compressed.
+    """
+    return reader._offset + len(reader._tail)
+
+
+def n_sound(reader: RecordReader) -> int | None:
+    """
+    Count the bytes of the zstd frames that have ended, checksums included.
+
+    Parameters
+    ----------
+    reader : RecordReader
+        Over a stream.
+
+    Returns
+    -------
+    int or None
+        Not compressed; None where the stream is not compressed, so that there is no checksum.
+    """
+    return reader._stream.n_sound
+
+
+def in_cut_frame(reader: RecordReader) -> bool:
+    """
+    Tell whether the stream ended inside a zstd frame.
+
+    Parameters
+    ----------
+    reader : RecordReader
+        Over a stream.
+
+    Returns
+    -------
+    bool
+    """
+    return reader._stream.cut is not None
+
+
+def count_rest(reader: RecordReader) -> int | None:
+    """
+    Read a stream on from where it is damaged or cut, and count what is left of it.
+
+    Parameters
+    ----------
+    reader : RecordReader
+        Over a stream.
+
+    Returns
+    -------
+    int or None
+        Bytes, not compressed; None where nobody can tell.
+    """
+    # Reads on to the checksum of the frame that holds the last good records, too. What cannot be
+    # read any more is not missed: it would be left out anyway.
+    stream, n = reader._stream, len(reader._tail)
+    block = memoryview(bytearray(compression.PIECE))
+    try:
+        while stream.error is None and (got := stream.fill(block)):
+            n += got
+    except OSError:
+        return None
+    return n if stream.error is None and stream.cut is None else None
 
 
 def iter_decode(

@@ -25,6 +25,7 @@ from dbnfast.enums import DBN_VERSION, RType, Schema
 from dbnfast.errors import InvalidRecordError, TruncatedError
 from dbnfast.layouts.dtypes import layout_of_dtype
 from dbnfast.layouts.programs import program, upgraded
+from dbnfast.records.headers import restated, start_of
 from dbnfast.records.parallel import survey
 from dbnfast.records.records import Records
 
@@ -115,7 +116,7 @@ def scan(
     else:
         records = _scan_plain(plain, has_metadata, input_version, ts_out, tail)
     if cut:
-        stop = records._start + records.nbytes
+        stop = start_of(records) + records.nbytes
         error = cut_frame(f"{inflated.cut}", stop, len(records), len(plain) - stop)
         error.good = records
         report_truncated(error, on_truncated)
@@ -163,7 +164,7 @@ def _scan_plain(
     if input_version is None:
         inferred = infer_version(records)
         if inferred is not None:
-            return records._make(records._owner, 0, records.nbytes, inferred[0], None)
+            return restated(records, inferred[0], None)
     return records
 
 

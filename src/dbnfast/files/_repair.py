@@ -4,73 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from dbnfast._util.atomic import output
+from dbnfast._util.atomic import is_same_file, output
 from dbnfast.codec.compression import Deflater
+from dbnfast.codec.metadata import header_bytes
 from dbnfast.codec.options import open_raw
-from dbnfast.codec.reader import RecordReader, iter_decode
+from dbnfast.codec.reader import RecordReader, count_rest, iter_decode, n_given, n_sound
 from dbnfast.errors import DecodeError
 from dbnfast.records.headers import record_sizes
 
 if TYPE_CHECKING:
     from dbnfast._util.atomic import PathLike
-    from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.reader import Source
     from dbnfast.records.records import Records
 
 BLOCK: Final = 16 << 20
 PIECE: Final = 1 << 20
-
-
-def is_same_file(source: Source, target: PathLike) -> bool:
-    """
-    Tell whether a source is the file at a path.
-
-    Parameters
-    ----------
-    source : path or readable
-        What is read.
-    target : path
-        What is to be written.
-
-    Returns
-    -------
-    bool
-        False where the source has no file or the target is not there.
-    """
-    try:
-        theirs = os.stat(os.path.expanduser(target))
-        if isinstance(source, str | os.PathLike):
-            own = os.stat(os.path.expanduser(source))
-        else:
-            own = os.fstat(source.fileno())
-    except (OSError, AttributeError, ValueError):
-        return False
-    return stat.S_ISREG(own.st_mode) and os.path.samestat(own, theirs)
-
-
-def header_bytes(metadata: Metadata) -> bytes:
-    """
-    Give a header as it was read, byte for byte, reserved ones too.
-
-    Parameters
-    ----------
-    metadata : Metadata
-        The header.
-
-    Returns
-    -------
-    bytes
-        What `Metadata.encode` gives where it was not read from a DBN stream as it is.
-    """
-    header = metadata._header
-    if header is not None and header.version == metadata.version:
-        return bytes(memoryview(header.body)[: header.size])
-    return metadata.encode()
 
 
 class Repaired(NamedTuple):
@@ -178,7 +130,7 @@ def _repair(
             try:
                 records = next(blocks, None)
             except DecodeError as error:
-                lost, n_lost = str(error), _count_rest(reader)
+                lost, n_lost = str(error), count_rest(reader)
                 break
             if records is None:
                 break
@@ -199,8 +151,8 @@ class _Verified:
         self._n_sound = 0
 
     def add(self, records: Records) -> None:
-        sound = self._reader._stream.n_sound
-        behind = self._reader._offset
+        sound = n_sound(self._reader)
+        behind = n_given(self._reader)
         start = behind - records.nbytes
         if sound is not None and start <= sound < behind:
             ends = start + np.cumsum(record_sizes(records))
@@ -210,20 +162,7 @@ class _Verified:
             self._n_sound = self._n
 
     def n_missing(self) -> int:
-        sound = self._reader._stream.n_sound
-        if sound is None or sound >= self._reader._offset:
+        sound = n_sound(self._reader)
+        if sound is None or sound >= n_given(self._reader):
             return 0
         return self._n - self._n_sound
-
-
-def _count_rest(reader: RecordReader) -> int | None:
-    # Reads on to the checksum of the frame that holds the last good records, too. What cannot be
-    # read any more is not missed: it would be left out anyway.
-    stream, n = reader._stream, len(reader._tail)
-    block = memoryview(bytearray(PIECE))
-    try:
-        while stream.error is None and (got := stream.fill(block)):
-            n += got
-    except OSError:
-        return None
-    return n if stream.error is None and stream.cut is None else None

@@ -16,6 +16,7 @@ import numpy as np
 
 from dbnfast._util.atomic import check_free, keep_mode, temporary, writer
 from dbnfast.codec.compression import Deflater
+from dbnfast.codec.metadata import mapping_rows, texts_of
 from dbnfast.codec.reader import iter_decode
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, Compression, RType, Schema
 from dbnfast.errors import DecodeError
@@ -331,7 +332,7 @@ def _safe(text: str) -> str:
 class _ByDay:
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
-        self._rows = metadata._mapping_rows()
+        self._rows = mapping_rows(metadata)
 
     def parts(self, records: Records) -> Keyed:
         times = index_times(records)
@@ -396,12 +397,12 @@ class _BySymbol:
         self._metadata = metadata
         self._resolver = resolver(metadata)
         self._places = {
-            name: {text: place for place, text in enumerate(metadata._texts(name))}
+            name: {text: place for place, text in enumerate(texts_of(metadata, name))}
             for name in ("symbols", "partial")
         }
         self._by_raw: dict[str, list[Any]] = {}
         self._by_text: dict[str, dict[str, list[Any]]] = {}
-        for raw, intervals in metadata._mapping_rows():
+        for raw, intervals in mapping_rows(metadata):
             self._by_raw.setdefault(raw, []).extend(intervals)
             for interval in intervals:
                 self._by_text.setdefault(interval[2], {}).setdefault(raw, []).append(interval)
@@ -413,7 +414,7 @@ class _BySymbol:
         if unmapped.any():
             ids, places = np.unique(instrument_ids(records)[unmapped], return_inverse=True)
             # an id may be a symbol too: what has one name stays one part, in its order
-            known = self._resolver._numbers.codes
+            known = self._resolver.codes_by_symbol
             codes[unmapped] = np.array([known.get(str(i), -1 - i) for i in ids.tolist()])[places]
         for code, part in _groups(records, codes):
             yield symbols[code] if code >= 0 else str(-1 - code), part

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from dbnfast.codec.reader import RecordReader, iter_decode
+from dbnfast.codec.metadata import mapping_rows
+from dbnfast.codec.reader import RecordReader, in_cut_frame, iter_decode, n_given, n_read
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import (
     DecodeError,
@@ -18,12 +19,14 @@ from dbnfast.errors import (
     TruncatedError,
 )
 from dbnfast.layouts.dtypes import rtype_key
-from dbnfast.layouts.table import LAYOUTS_BY_RTYPE, layout_by_size
+from dbnfast.layouts.table import CONTROL, LAYOUTS_BY_RTYPE, layout_by_size
 from dbnfast.records.filters import own_rtypes
 from dbnfast.records.headers import (
     event_times,
+    groups,
     index_times,
     instrument_ids,
+    offset_of,
     record_sizes,
     record_types,
 )
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
 BLOCK: Final = 16 << 20
 FEW: Final = 5  # instrument ids that are named
 MANY: Final = 100_000  # different ids that are told apart
-GATEWAY: Final = (RType.ERROR, RType.SYMBOL_MAPPING, RType.SYSTEM)  # records of no instrument
 UNVERIFIED: Final = "without the frame's checksum the values of its records are not verified"
 SEVERITIES: Final = ("damage", "warning", "note")
 
@@ -183,7 +185,7 @@ class _Tally:
         n = int(np.count_nonzero(wrong))
         if n and not self.count:
             first = int(wrong.argmax())
-            self.offset = block.offset + _offset_in(block.records, first)
+            self.offset = block.offset + offset_of(block.records, first)
             self.record_index = block.first + first
         self.count += n
 
@@ -196,10 +198,6 @@ class _Block(NamedTuple):
     records: Records
     offset: int  # of its first byte in the stream
     first: int  # index of its first record
-
-
-def _offset_in(records: Records, position: int) -> int:
-    return position * records._size if records._size else records._offset_of(position)
 
 
 class _Survey:
@@ -241,11 +239,11 @@ class _Survey:
         n = 0
         try:
             for records in self._reader:
-                self._add(_Block(records, self._reader._offset - records.nbytes, n))
+                self._add(_Block(records, n_given(self._reader) - records.nbytes, n))
                 n += len(records)
         except DecodeError as error:
             found = _damage(error)
-            if found.kind == "cut" and self._reader._stream.cut is not None:
+            if found.kind == "cut" and in_cut_frame(self._reader):
                 found = found._replace(text=f"{error}; {UNVERIFIED}")
             self._found.append(found)
         self._found += self._of_types()
@@ -255,7 +253,7 @@ class _Survey:
         self._found.sort(
             key=lambda f: (SEVERITIES.index(f.severity), -1 if f.offset is None else f.offset)
         )
-        n_bytes = self._reader._offset + len(self._reader._tail)
+        n_bytes = n_read(self._reader)
         return Report(self._found, n, n_bytes, self._counts, self._metadata)
 
     def _add(self, block: _Block) -> None:
@@ -269,7 +267,7 @@ class _Survey:
     def _add_types(self, block: _Block) -> None:
         records = block.records
         odd: list[tuple[_Tally, int, int]] = []
-        for rtype, size, _ in records._groups:
+        for rtype, size, _ in groups(records):
             layout = layout_by_size(rtype, size, records.ts_out)
             if layout is None:
                 odd.append((self._unknown.setdefault(rtype, _Tally()), rtype, size))
@@ -319,15 +317,15 @@ class _Times:
 
     def add(self, block: _Block) -> None:
         times = index_times(block.records)
-        if any(rtype in GATEWAY for rtype, _, _ in block.records._groups):
+        if any(rtype in CONTROL for rtype, _, _ in groups(block.records)):
             # the gateway's own records say when they were sent, whatever the data's times are
-            market = ~np.isin(record_types(block.records), GATEWAY)
+            market = ~np.isin(record_types(block.records), list(CONTROL))
         else:
             market = np.ones(len(times), bool)
         defined = market & (times != UNDEF_TIMESTAMP)
         if not defined.all():
             self._undefined.add(block, market & ~defined)
-        if any(_has_event_time(rtype) for rtype, _, _ in block.records._groups):
+        if any(_has_event_time(rtype) for rtype, _, _ in groups(block.records)):
             event = event_times(block.records) == UNDEF_TIMESTAMP
             self._undefined_event.add(block, event & defined)
         self._early.add(block, defined & (times < self._start))
@@ -383,7 +381,7 @@ class _Symbols:
         self._ids: dict[int, None] = {}
         self._note: str | None = None
         self._resolver: Any = None
-        if metadata.schema is not None and not metadata._mapping_rows():
+        if metadata.schema is not None and not mapping_rows(metadata):
             self._note = "the header maps no symbols"
             return
         from dbnfast.symbology.resolver import resolver
@@ -400,7 +398,7 @@ class _Symbols:
         missing = self._resolver.codes(records) < 0
         if not missing.any():
             return
-        missing &= ~np.isin(record_types(records), GATEWAY)
+        missing &= ~np.isin(record_types(records), list(CONTROL))
         missing &= index_times(records) != UNDEF_TIMESTAMP
         self._tally.add(block, missing)
         if missing.any() and len(self._ids) < MANY:

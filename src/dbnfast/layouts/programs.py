@@ -33,7 +33,7 @@ _SYSTEM_RULES: Final = (
     (b"Warning: slow reading", b"", False, int(SystemCode.SLOW_READER_WARNING)),
     (b"Finished ", b" replay", False, int(SystemCode.REPLAY_COMPLETED)),
 )
-_CODE_RULES: Final = {RType.ERROR: ("err", _ERROR_RULES), RType.SYSTEM: ("msg", _SYSTEM_RULES)}
+CODE_RULES: Final = {RType.ERROR: ("err", _ERROR_RULES), RType.SYSTEM: ("msg", _SYSTEM_RULES)}
 
 
 def _sizes() -> SizeTable:
@@ -101,7 +101,7 @@ def program(old: Layout, new: Layout) -> Program:
             blank[field.name] = 0 if is_integer(field.format) else b""
             moves.append((field.offset, source.offset, min(field.size, source.size)))
     code = None
-    rules = _CODE_RULES.get(new.rtypes[0])
+    rules = CODE_RULES.get(new.rtypes[0])
     if rules is not None and "code" not in old.by_name:
         text = old.by_name[rules[0]]
         code = (new.by_name["code"].offset, text.offset, text.size, rules[1])

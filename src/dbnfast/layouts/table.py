@@ -54,6 +54,8 @@ from dbnfast.layouts.fields import (
 
 HEADER_SIZE: Final = 16
 MAX_RECORD_SIZE: Final = 255 * 4  # what the header's length byte can say
+# the rtypes of the gateway's own records, which are of no instrument
+CONTROL: Final = frozenset((int(RType.ERROR), int(RType.SYMBOL_MAPPING), int(RType.SYSTEM)))
 
 
 def _header(has_ts_recv: bool) -> tuple[F, ...]:

@@ -19,7 +19,7 @@ from dbnfast._util.times import DAY
 from dbnfast.codec.compression import Deflater
 from dbnfast.enums import UNDEF_TIMESTAMP, Compression
 from dbnfast.live.recovery import Mappings, Recovered, file_name, parts_of, recover
-from dbnfast.records.headers import index_times, record_sizes
+from dbnfast.records.headers import common_size, index_times, record_sizes
 from dbnfast.symbology.codes import check_records
 
 if TYPE_CHECKING:
@@ -271,8 +271,8 @@ class Recorder:
             room = FRAME
         if part.nbytes <= room:
             return len(part)
-        if part._size:
-            n = max(room, 0) // part._size
+        if common_size(part):
+            n = max(room, 0) // common_size(part)
         else:
             n = int(np.searchsorted(np.cumsum(record_sizes(part)), room, "right"))
         return n if n or file.used else 1

@@ -19,10 +19,11 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from dbnfast.codec.compression import Inflater, frame_size
 from dbnfast.codec.decoder import Decoder
+from dbnfast.codec.metadata import header_bytes
 from dbnfast.codec.reader import iter_decode
 from dbnfast.enums import RType
 from dbnfast.errors import DecodeError, DecompressionError, TruncatedError
-from dbnfast.files._repair import header_bytes
+from dbnfast.records.headers import common_size, has_rtype, only_rtype
 
 if TYPE_CHECKING:
     from dbnfast._util.atomic import PathLike
@@ -124,10 +125,10 @@ class Mappings:
         records : Records
             Of any types.
         """
-        if not any(rtype == RType.SYMBOL_MAPPING for rtype, _, _ in records._groups):
+        if not has_rtype(records, RType.SYMBOL_MAPPING):
             return
         for run in records.runs():
-            if run._rtype == RType.SYMBOL_MAPPING:
+            if only_rtype(run) == RType.SYMBOL_MAPPING:
                 for key, raw in _mappings_in(run):
                     self._records.pop(key, None)
                     self._records[key] = raw
@@ -148,7 +149,7 @@ class Mappings:
         """
         n = 0
         for run in records.runs():
-            if run._rtype != RType.SYMBOL_MAPPING:
+            if only_rtype(run) != RType.SYMBOL_MAPPING:
                 break
             for key, raw in _mappings_in(run):
                 if self._records.get(key) != raw:
@@ -173,7 +174,7 @@ class Mappings:
 
 def _mappings_in(run: Records) -> Iterator[tuple[tuple[int, bytes], bytes]]:
     array: Any = run.array()
-    data, size = run.data, run._size
+    data, size = run.data, common_size(run)
     keys = zip(array["instrument_id"].tolist(), array["stype_in_symbol"].tolist(), strict=True)
     for number, key in enumerate(keys):
         yield key, bytes(data[number * size : (number + 1) * size])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbnfast.layouts.dtypes import rtype_key
-from dbnfast.records.headers import index_times
+from dbnfast.records.headers import groups, index_times
 
 if TYPE_CHECKING:
     from dbnfast.enums import RType
@@ -100,7 +100,7 @@ class Counts:
         if new is not records:
             self.duplicates += len(records) - len(new)
         by_rtype = self._by_rtype
-        for rtype, _, n in new._groups:
+        for rtype, _, n in groups(new):
             by_rtype[rtype] = by_rtype.get(rtype, 0) + n
         if market:
             self._last = records, time.time_ns()

@@ -1,4 +1,9 @@
-"""The headers of records as columns: times, ids, types and sizes."""
+"""
+What the other packages may know of Records beyond the public interface.
+
+Their kinds and places, the headers as columns (times, ids, types and sizes), and how Records are
+made of blocks. Nothing outside of `dbnfast.records` looks at the run behind them.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +12,250 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast._core.merge import columns
+from dbnfast._core.run import survey_run
+from dbnfast._util.buffers import sealed
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.records.parallel import survey
+from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
-    from dbnfast.records.records import Records
+    from collections.abc import Iterator
+
+    from dbnfast.codec.metadata import Metadata
+    from dbnfast.enums import RType, Schema
+    from dbnfast.layouts.dtypes import Bytes
+    from dbnfast.layouts.fields import Layout
+    from dbnfast.records.messages import Record
+    from dbnfast.records.records import Group
 
     Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 
-
 TS_EVENT_AT: Final = np.full(256, 8, np.uint16)  # the same in every record
-
-
 TS_EVENT_AT.flags.writeable = False
+
+
+def groups(records: Records) -> tuple[Group, ...]:
+    """
+    Give the kinds of records.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    tuple of (rtype, size, n)
+        Of each kind the size in bytes, ts_out included, and how many there are; by rtype and size.
+    """
+    return records._groups
+
+
+def has_rtype(records: Records, rtype: int) -> bool:
+    """
+    Tell whether there are records of a type.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+    rtype : int
+        The type.
+
+    Returns
+    -------
+    bool
+    """
+    return any(own == rtype for own, _, _ in records._groups)
+
+
+def common_size(records: Records) -> int:
+    """
+    Give the size that all records have.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    int
+        Bytes, ts_out included; 0 where the records are of several kinds, or there are none.
+    """
+    return records._size
+
+
+def only_rtype(records: Records) -> int:
+    """
+    Give the rtype of records that are all of one kind.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    int
+        -1 where they are of several kinds, or there are none.
+    """
+    return records._rtype
+
+
+def selected_rtypes(records: Records, schema: Schema | RType | str) -> frozenset[int]:
+    """
+    Find the rtypes that a schema selects of records.
+
+    Parameters
+    ----------
+    records : Records
+        Whose metadata may say what schema they are of.
+    schema : Schema, RType or str
+        As `Records.array` takes it.
+
+    Returns
+    -------
+    frozenset of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such schema, or tbbo is asked of mbp-1 data or the reverse.
+    """
+    return records._selection(schema)[0]
+
+
+def start_of(records: Records) -> int:
+    """
+    Tell where in the buffer that they share the first of the records begins.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    return records._start
+
+
+def offset_of(records: Records, position: int) -> int:
+    """
+    Tell where a record begins.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+    position : int
+        The record's, from 0; their number for the end.
+
+    Returns
+    -------
+    int
+        Bytes behind the beginning of the first.
+    """
+    return position * records._size if records._size else records._offset_of(position)
+
+
+def kind_of(record: Record) -> tuple[Layout | None, bool]:
+    """
+    Tell what a record object is.
+
+    Parameters
+    ----------
+    record : Record
+        The object.
+
+    Returns
+    -------
+    layout, ts_out
+        The layout, None for a record of an unknown type, and whether it ends in a ts_out.
+    """
+    return record._layout, record._stamped
+
+
+def of_block(
+    block: Bytes | bytes, stop: int, version: int, ts_out: bool, metadata: Metadata | None
+) -> Records:
+    """
+    Make Records of a block that nobody writes to any more.
+
+    Parameters
+    ----------
+    block : ndarray of uint8 or bytes
+        Whole records; sealed here.
+    stop : int
+        Where they end.
+    version : int
+        The DBN version.
+    ts_out : bool
+        Whether every record ends in a ts_out.
+    metadata : Metadata or None
+        The header that goes with them.
+
+    Returns
+    -------
+    Records
+    """
+    owner = block if isinstance(block, bytes) else sealed(block)
+    return survey(Records, owner, 0, stop, version, ts_out, metadata)[0]
+
+
+def restated(records: Records, version: int, metadata: Metadata | None) -> Records:
+    """
+    See the same bytes as of another version, or with another header.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+    version : int
+        The DBN version.
+    metadata : Metadata or None
+        The header that goes with them.
+
+    Returns
+    -------
+    Records
+        Not a copy.
+    """
+    return records._make(records._owner, records._start, records.nbytes, version, metadata)
+
+
+def pieces(records: Records, max_bytes: int) -> Iterator[Records]:
+    """
+    Cut records into pieces, without a copy.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+    max_bytes : int
+        The most bytes of a piece; no less than the longest record.
+
+    Yields
+    ------
+    Records
+    """
+    if records.nbytes <= max_bytes:
+        if len(records):
+            yield records
+        return
+    at, end = records._start, records._start + records.nbytes
+    while at < end:
+        piece, _ = survey_run(
+            Records, records._owner, at, min(at + max_bytes, end), SIZES, records.version,
+            records.ts_out, records.metadata,
+        )  # fmt: skip
+        if not len(piece):  # checked once already, so somebody wrote to it: there is no way on
+            raise ValueError(f"the records' buffer was changed, at byte {at}")
+        yield piece
+        at += piece.nbytes
 
 
 def _column(records: Records, ts_at: Numbers, which: int, kind: type) -> Numbers:

@@ -10,13 +10,20 @@ from dbnfast._core.scan import span
 from dbnfast._util.times import as_datetime64
 from dbnfast.codec.compression import zstd
 from dbnfast.codec.merge import joined_metadata, merged
+from dbnfast.codec.metadata import n_mappings
 from dbnfast.codec.options import check_max_bytes
 from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.deal import dealt
 from dbnfast.records.filters import Filter
-from dbnfast.records.headers import index_times, instrument_ids, publisher_ids, record_types
+from dbnfast.records.headers import (
+    index_times,
+    instrument_ids,
+    publisher_ids,
+    record_types,
+    restated,
+)
 from dbnfast.records.records import Records, empty_records
 from dbnfast.store.sources import FileSource
 from dbnfast.symbology.map import SymbolMap, resolved
@@ -309,10 +316,7 @@ class StoreData:
 
     def _upgraded(self, blocks: Iterable[Records]) -> Iterator[Records]:
         for block in blocks:
-            newest = block.upgrade(DBN_VERSION)
-            yield newest._make(
-                newest._owner, newest._start, newest.nbytes, DBN_VERSION, self._metadata
-            )
+            yield restated(block.upgrade(DBN_VERSION), DBN_VERSION, self._metadata)
 
     def _current(self, blocks: Iterable[Records]) -> Iterator[Records]:
         # mixed data is of version 3, as record objects are; other data of the header's, so that
@@ -462,7 +466,7 @@ class StoreData:
 
     def _known_map(self, mapping_records: Iterable[Records]) -> SymbolMap:
         made = SymbolMap()
-        if self._metadata._n_mappings:
+        if n_mappings(self._metadata):
             made.insert_metadata(self._metadata)
         for block in mapping_records:
             made.insert_symbol_mapping_msg(block)
@@ -479,3 +483,36 @@ class StoreData:
         if self.schema is not None:
             return Resolver(known, live=False)  # without mappings, nothing has a symbol
         return Resolver(known, live=True, text=text)
+
+
+def sources_of(store: StoreData) -> list[Source]:
+    """
+    Give the sources of a store.
+
+    Parameters
+    ----------
+    store : StoreData
+        The store.
+
+    Returns
+    -------
+    list of Source
+        By the start that they state; not to be changed.
+    """
+    return store._sources
+
+
+def is_filtered(store: StoreData) -> bool:
+    """
+    Tell whether a store gives a part of its sources' records.
+
+    Parameters
+    ----------
+    store : StoreData
+        The store.
+
+    Returns
+    -------
+    bool
+    """
+    return bool(store._wanted)

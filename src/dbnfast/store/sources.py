@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from dbnfast._core.run import Owner, survey_run
+from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
 from dbnfast.codec.damage import warn_truncated
@@ -20,7 +20,7 @@ from dbnfast.codec.reader import RecordReader, iter_decode
 from dbnfast.codec.scan import scan
 from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
-from dbnfast.layouts.programs import SIZES
+from dbnfast.records.headers import pieces
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -263,37 +263,6 @@ class MemorySource(Source):
                 yield from pieces(error.good, max_bytes)
             raise
         yield from pieces(records, max_bytes)
-
-
-def pieces(records: Records, max_bytes: int) -> Iterator[Records]:
-    """
-    Cut records into blocks, without a copy.
-
-    Parameters
-    ----------
-    records : Records
-        Of any types.
-    max_bytes : int
-        The most bytes of a block.
-
-    Yields
-    ------
-    Records
-    """
-    if records.nbytes <= max_bytes:
-        if len(records):
-            yield records
-        return
-    at, end = records._start, records._start + records.nbytes
-    while at < end:
-        piece, _ = survey_run(
-            Records, records._owner, at, min(at + max_bytes, end), SIZES, records.version,
-            records.ts_out, records.metadata,
-        )  # fmt: skip
-        if not len(piece):  # checked once already, so somebody wrote to it: there is no way on
-            raise ValueError(f"the records' buffer was changed, at byte {at}")
-        yield piece
-        at += piece.nbytes
 
 
 class _View(io.RawIOBase):

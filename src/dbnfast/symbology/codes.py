@@ -9,6 +9,7 @@ import numpy as np
 
 from dbnfast._core.symbols import SymbolTable, lookup_records, lookup_stream
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.records.headers import common_size, groups, only_rtype
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def wanted_of(
     table = np.full(256, rtypes is None, np.uint8)
     if rtypes:
         table[list(rtypes)] = 1
-    n = sum(n for rtype, _, n in records._groups if table[rtype])
+    n = sum(n for rtype, _, n in groups(records) if table[rtype])
     return table, np.empty(n, np.int32)
 
 
@@ -182,9 +183,9 @@ def codes_of_table(table: SymbolTable, records: Records, rtypes: frozenset[int] 
         In the stream's order.
     """
     wanted, out = wanted_of(records, rtypes)
-    if len(out) and records._size:
-        ts_at = int(INDEX_TS_AT[records._rtype])
-        lookup_records(table, records.data, records._size, ts_at, out)
+    if len(out) and common_size(records):
+        ts_at = int(INDEX_TS_AT[only_rtype(records)])
+        lookup_records(table, records.data, common_size(records), ts_at, out)
     elif len(out):
         lookup_stream(table, records.data, SIZES, records.ts_out, wanted, INDEX_TS_AT, out)
     return out

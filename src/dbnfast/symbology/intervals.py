@@ -12,6 +12,7 @@ import numpy as np
 
 from dbnfast._core.symbols import SymbolTable, decimals
 from dbnfast._util.times import DAY
+from dbnfast.codec.metadata import header_of, mapping_rows
 from dbnfast.enums import UNDEF_TIMESTAMP, SType
 
 if TYPE_CHECKING:
@@ -86,10 +87,11 @@ def columns_of(metadata: Metadata) -> Columns:
     -------
     Columns
     """
-    if metadata._header is not None:
-        raw_symbols, rows, starts, ends, symbols = metadata._header.intervals()
+    header = header_of(metadata)
+    if header is not None:
+        raw_symbols, rows, starts, ends, symbols = header.intervals()
         return Columns(raw_symbols, np.array(rows, np.int64), _days(starts), _days(ends), symbols)
-    named = metadata._mapping_rows()
+    named = mapping_rows(metadata)
     flat = [(row, *interval) for row, (_, rows) in enumerate(named) for interval in rows]
     return _columns([raw for raw, _ in named], flat)
 

@@ -14,6 +14,7 @@ from dbnfast._core.symbols import SymbolTable, lookup
 from dbnfast._util.times import DAY, as_stamps, moment
 from dbnfast.codec.metadata import Metadata
 from dbnfast.enums import UNDEF_TIMESTAMP, RType, SType
+from dbnfast.records.headers import selected_rtypes
 from dbnfast.records.records import Records
 from dbnfast.symbology.codes import (
     Numbers,
@@ -377,7 +378,7 @@ class SymbolMap:
             `records` is not Records, or there is no such schema.
         """
         check_records(records)
-        rtypes = None if schema is None else records._selection(schema)[0]
+        rtypes = None if schema is None else selected_rtypes(records, schema)
         return codes_of_table(self._built(), records, rtypes)
 
     def _insert(self, forward: bool, columns: Columns) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from dbnfast._core.symbols import LiveMap, lookup, track
 from dbnfast._util.times import DAY
+from dbnfast.codec.metadata import mapping_rows
 from dbnfast.enums import RType, SType
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
-from dbnfast.records.headers import record_types
+from dbnfast.records.headers import has_rtype, record_types
 from dbnfast.symbology.codes import (
     Numbers,
     check_records,
@@ -72,6 +73,11 @@ class Resolver:
         return self._numbers.symbols
 
     @property
+    def codes_by_symbol(self) -> dict[str, int]:
+        """The codes, by symbol; always the same dict, not to be changed."""
+        return self._numbers.codes
+
+    @property
     def grows(self) -> bool:
         """Whether the stream may bring symbols that are not known yet."""
         return self._live is not None
@@ -118,7 +124,7 @@ class Resolver:
         if self._live is None:
             return codes_of_table(self._table, records, rtypes)
         symbols: list[str | None] = []
-        if any(rtype == RType.SYMBOL_MAPPING for rtype, _, _ in records._groups):
+        if has_rtype(records, RType.SYMBOL_MAPPING):
             symbols = mapping_symbols(records.array(RType.SYMBOL_MAPPING), self._text)
         wanted, out = wanted_of(records, rtypes)
         track(
@@ -279,7 +285,7 @@ def with_mappings(metadata: Metadata, blocks: Iterable[Records]) -> Metadata:
     """
     changes: dict[int, list[tuple[int, str]]] = {}
     for block in blocks:
-        if not any(rtype == RType.SYMBOL_MAPPING for rtype, _, _ in block._groups):
+        if not has_rtype(block, RType.SYMBOL_MAPPING):
             continue
         array = block.array(RType.SYMBOL_MAPPING)
         symbols = mapping_symbols(array, text=False)
@@ -292,7 +298,7 @@ def with_mappings(metadata: Metadata, blocks: Iterable[Records]) -> Metadata:
         return metadata
     named = set(map(str, changes))
     rows: dict[str, list[tuple[datetime.date, datetime.date, str]]] = {}
-    for raw, intervals in metadata._mapping_rows():
+    for raw, intervals in mapping_rows(metadata):
         rows[raw] = [own for own in intervals if own[2] not in named]
     for id_, known in changes.items():
         for (first, symbol), (last, _) in pairwise([*known, (LAST, "")]):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast._util.extras import require
+from dbnfast.codec.metadata import n_mappings
 from dbnfast.enums import PriceType
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, TIMESTAMP, Field
 from dbnfast.symbology.resolver import resolver as make_resolver
@@ -296,7 +297,7 @@ def records_stream(records: Records, requested_schema: object = None) -> object:
     named = metadata is not None and metadata.schema is not None
     options = ArrowOptions(map_symbols=named)
     # without mappings nothing has a symbol, whatever the symbologies
-    known = named and metadata is not None and metadata._n_mappings
+    known = named and metadata is not None and n_mappings(metadata)
     source = make_resolver(metadata) if known else None
     stream = reader([records], options=options, resolver=source)
     capsule: object = stream.__arrow_c_stream__(requested_schema)

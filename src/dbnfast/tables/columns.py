@@ -28,6 +28,7 @@ from dbnfast.errors import MixedRecordsError
 from dbnfast.layouts.dtypes import layout_of_dtype, rtype_key
 from dbnfast.layouts.fields import Field
 from dbnfast.layouts.table import HEADER_DTYPE, layout_by_size
+from dbnfast.records.headers import groups, selected_rtypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,8 +145,8 @@ class Alike:
         ValueError
             Older blocks have another layout.
         """
-        rtypes = None if schema is None else records._selection(schema)[0]
-        for rtype, size, n in records._groups:
+        rtypes = None if schema is None else selected_rtypes(records, schema)
+        for rtype, size, n in groups(records):
             if rtypes is not None and rtype not in rtypes:
                 continue
             key = rtype_key(rtype)

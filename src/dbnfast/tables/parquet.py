@@ -12,6 +12,7 @@ from dbnfast._util.atomic import naming, native
 from dbnfast._util.extras import require
 from dbnfast.enums import PriceType, RType
 from dbnfast.layouts.fields import ENUM, FLAGS, INT, PRICE, TIMESTAMP
+from dbnfast.records.headers import groups
 from dbnfast.tables.arrow import ArrowOptions, Batches
 from dbnfast.tables.columns import Rows, rows_of
 from dbnfast.tables.options import FrameOptions
@@ -101,7 +102,7 @@ def write_parquet(
                     waiting = pool.submit(writer.write, batch)
                     continue
                 # without a schema there is one type alone, or no batch could be made
-                only = RType(records._groups[0][0]) if schema is None else schema
+                only = RType(groups(records)[0][0]) if schema is None else schema
                 writer.open(rows_of(records[:0], only), batch)
                 waiting = pool.submit(writer.write, batch)
                 writer.describe(records[:0], only)

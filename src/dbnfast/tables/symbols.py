@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dbnfast.records.headers import selected_rtypes
 from dbnfast.tables.columns import spread
 
 if TYPE_CHECKING:
@@ -90,5 +91,5 @@ def labels_of(
     if resolver is None:
         n = len(records) if schema is None else len(records.array(schema))
         return Labels(np.full(n, -1, np.int32), [])
-    rtypes = None if schema is None else records._selection(schema)[0]
+    rtypes = None if schema is None else selected_rtypes(records, schema)
     return Labels(resolver.codes(records, rtypes), resolver.symbols)

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from dbnfast._core import parse
-from dbnfast._core.run import survey_run
-from dbnfast._util.buffers import sealed
 from dbnfast.codec.metadata import Metadata
 from dbnfast.enums import DBN_VERSION, RType
 from dbnfast.errors import InvalidRecordError
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
-from dbnfast.layouts.programs import _CODE_RULES, SIZES
+from dbnfast.layouts.programs import CODE_RULES
 from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
+from dbnfast.records.headers import of_block
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -276,12 +275,12 @@ def implies_codes(layout: Layout) -> bool:
     -------
     bool
     """
-    return layout.rtypes[0] in _CODE_RULES and "code" in layout.by_name
+    return layout.rtypes[0] in CODE_RULES and "code" in layout.by_name
 
 
 def _implied_codes(part: Part, latin: bool) -> list[Any]:
     # what old error and system records said in words only
-    name, rules = _CODE_RULES[part.layout.rtypes[0]]
+    name, rules = CODE_RULES[part.layout.rtypes[0]]
     texts = part.columns.get(name, [None] * part.n)
     codes = list(part.columns.get("code", [None] * part.n))
     for row, (code, text) in enumerate(zip(codes, texts, strict=True)):
@@ -488,8 +487,4 @@ def make_records(blocks: list[Bytes], target: Target) -> Records:
     # a block that is part of another one is copied: nothing writable stays behind what is sealed
     alone = len(blocks) == 1 and blocks[0].base is None
     block = blocks[0] if alone else np.concatenate([np.empty(0, np.uint8), *blocks])
-    records, _ = survey_run(
-        Records, sealed(block), 0, len(block), SIZES, target.version, bool(target.ts_out),
-        target.metadata,
-    )  # fmt: skip
-    return records
+    return of_block(block, len(block), target.version, bool(target.ts_out), target.metadata)

@@ -20,6 +20,7 @@ from dbnfast.enums import DBN_VERSION
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import SIZES
 from dbnfast.layouts.table import layout_by_size, layout_for
+from dbnfast.records.headers import groups, offset_of, selected_rtypes
 from dbnfast.records.records import Records, empty_records
 from dbnfast.text.programs import TextOptions, columns, csv_text, json_text, text_program
 
@@ -161,7 +162,7 @@ def write_csv(
         schema = None if said is None else said.schema
         if schema is None:
             raise ValueError("the records have no schema of their own; CSV needs one: name it")
-    rtypes, _ = first._selection(schema)
+    rtypes = selected_rtypes(first, schema)
     layout = layout_for(as_rtype(schema)[1], first.version)
     assert layout is not None  # every RType has a layout in every version
     header = columns(layout, first.ts_out, options.map_symbols)
@@ -294,13 +295,13 @@ class _Format:
         routes = list(self._routes(records))
         if not routes:
             return
-        n, size, data = len(records), records._size, records.data
+        n, data = len(records), records.data
         plan = TextPlan(routes)
         step = max(1, PIECE * n // records.nbytes)
         start = 0
         for first in range(0, n, step):
             last = min(first + step, n)
-            end = last * size if size else records._offset_of(last)
+            end = offset_of(records, last)
             yield _Piece(
                 data, start, end, first, last - first, records.ts_out, plan, self._symbols, codes
             )
@@ -322,7 +323,7 @@ class _Format:
         return codes
 
     def _fits(self, records: Records) -> bool:
-        for rtype, size, _ in records._groups:
+        for rtype, size, _ in groups(records):
             layout = layout_by_size(rtype, size, records.ts_out)
             if self._rtypes is None or rtype not in self._rtypes or layout is None:
                 continue
@@ -332,7 +333,7 @@ class _Format:
 
     def _routes(self, records: Records) -> Iterator[tuple[int, TextProgram]]:
         ts_out = records.ts_out
-        for rtype, size, _ in records._groups:
+        for rtype, size, _ in groups(records):
             layout = layout_by_size(rtype, size, ts_out)
             if layout is None or (self._rtypes is not None and rtype not in self._rtypes):
                 continue

@@ -9,9 +9,11 @@ import numpy as np
 from dbnfast.cli.format import format_time, printable
 from dbnfast.cli.terminal import explain, put, put_heading, put_json
 from dbnfast.codec import compression
+from dbnfast.codec.reader import n_read
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import DbnError
 from dbnfast.layouts.dtypes import rtype_key
+from dbnfast.records.headers import groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +69,7 @@ class _Tally:
             self._add(records)
 
     def _add(self, records: Records) -> None:
-        for rtype, size, n in records._groups:
+        for rtype, size, n in groups(records):
             sizes = self.n.setdefault(rtype, {})
             sizes[size] = sizes.get(size, 0) + n
         for key, array in records.split().items():
@@ -134,7 +136,7 @@ def survey(opened: Opened) -> dict[str, Any]:
         "format": form,
         "compression": "none" if kind == "none" else "zstd",
         "file_bytes": opened.source.n_bytes,
-        "stream_bytes": reader._offset + len(reader._tail),
+        "stream_bytes": n_read(reader),
         **header,
         "records": sum(entry["count"] for entry in types.values()),
         "types": types,

@@ -8,13 +8,13 @@ from os.path import exists, isdir
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
+from dbnfast._util.atomic import is_same_file
 from dbnfast.cli.commands.convert import SUFFIXES
 from dbnfast.cli.outputs import STDOUT, Progress, blame, output, plural
 from dbnfast.cli.terminal import STDIN, talk
 from dbnfast.codec.encode import Encoder
 from dbnfast.codec.merge import joined_metadata, merged
 from dbnfast.errors import DbnError
-from dbnfast.files._repair import is_same_file
 from dbnfast.store.sources import paths_of
 
 if TYPE_CHECKING:

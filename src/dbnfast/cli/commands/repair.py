@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dbnfast.cli.outputs import NAME_OF_STDOUT, STDOUT, Progress, blame, output, plural
 from dbnfast.cli.terminal import talk
 from dbnfast.errors import DbnError
-from dbnfast.files._repair import repair
+from dbnfast.files import repair
 
 if TYPE_CHECKING:
     from dbnfast.cli.terminal import Input

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dbnfast.cli.outputs import STDOUT, Progress, blame, plural
 from dbnfast.cli.terminal import put, talk
 from dbnfast.codec.compression import detect
 from dbnfast.errors import DbnError
-from dbnfast.files._split import BLOCK, mapping_records, split_records
+from dbnfast.files import mapping_records, split_records
 
 if TYPE_CHECKING:
     from dbnfast.cli.terminal import Input
-    from dbnfast.files._split import By
+    from dbnfast.files import By
+
+BLOCK: Final = 16 << 20
 
 
 def run(source: Input, folder: str, *, by: By, zstd: bool | None, force: bool) -> int:

@@ -12,9 +12,9 @@ from dbnfast.cli.outputs import Progress, plural
 from dbnfast.cli.terminal import explain, put, put_heading, put_json, put_table
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import DbnError
-from dbnfast.files._verify import GATEWAY
 from dbnfast.layouts.dtypes import rtype_key
-from dbnfast.records.headers import index_times, instrument_ids, record_types
+from dbnfast.layouts.table import CONTROL
+from dbnfast.records.headers import groups, index_times, instrument_ids, record_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +159,7 @@ class _Tally:
         self._n_gaps = 0
 
     def add(self, records: Records) -> None:
-        for rtype, size, n in records._groups:
+        for rtype, size, n in groups(records):
             entry = self._types.setdefault(rtype, [0, 0])
             entry[0] += n
             entry[1] += n * size
@@ -188,9 +188,9 @@ class _Tally:
             return
         self._first = min(self._first, int(times[known].min()))
         self._last = max(int(times[known].max()), 0 if self._last is None else self._last)
-        if any(rtype in GATEWAY for rtype, _, _ in records._groups):
+        if any(rtype in CONTROL for rtype, _, _ in groups(records)):
             # these say when they were sent, which in a replay is behind all data
-            known &= ~np.isin(record_types(records), GATEWAY)
+            known &= ~np.isin(record_types(records), list(CONTROL))
         self._add_gaps(times[known])
 
     def _add_gaps(self, times: Numbers) -> None:

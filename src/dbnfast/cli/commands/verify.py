@@ -8,11 +8,11 @@ from dbnfast.cli.format import printable
 from dbnfast.cli.outputs import Progress, plural
 from dbnfast.cli.terminal import explain, put, put_heading, put_json, put_table
 from dbnfast.errors import DbnError
-from dbnfast.files._verify import SEVERITIES, verify
+from dbnfast.files import SEVERITIES, verify
 
 if TYPE_CHECKING:
     from dbnfast.cli.terminal import Input
-    from dbnfast.files._verify import Report
+    from dbnfast.files import Report
 
 
 def run(inputs: list[Input], *, symbols: bool, strict: bool, as_json: bool) -> int:

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbnfast._core.run import survey_run
-from dbnfast._util.buffers import sealed
 from dbnfast.codec.merge import merged
 from dbnfast.enums import SCHEMA_RTYPES, RType, Schema
 from dbnfast.layouts.dtypes import rtype_key
-from dbnfast.layouts.programs import SIZES
 from dbnfast.layouts.table import layout_by_size
 from dbnfast.records.filters import rtypes_of
-from dbnfast.records.headers import record_sizes, record_types
+from dbnfast.records.headers import (
+    common_size,
+    groups,
+    of_block,
+    record_sizes,
+    record_types,
+    restated,
+)
 from dbnfast.records.records import Records
+from dbnfast.store.data import is_filtered, sources_of
 from dbnfast.store.store import Store, read
 
 if TYPE_CHECKING:
@@ -61,9 +66,9 @@ def load(source: Any, version: int) -> tuple[Records, Kinds | None, Lanes]:
         records, kinds, schemas = source, None, {_own(source)}
     else:
         store = source if isinstance(source, Store) else read(source)
-        schemas = {part.metadata.schema for part in store._sources}
+        schemas = {part.metadata.schema for part in sources_of(store)}
         kinds = None
-        if schemas >= _AMBIGUOUS and not store._wanted:
+        if schemas >= _AMBIGUOUS and not is_filtered(store):
             records, kinds = _labelled(store)
         else:
             records = store.records()
@@ -96,18 +101,18 @@ def _lanes(records: Records, kinds: Kinds | None, schemas: set[Schema | None]) -
 def _labelled(store: Store) -> tuple[Records, Kinds]:
     # tbbo and mbp-1 have one rtype: while their files are merged, tbbo has one of its own
     readers = []
-    for source in store._sources:
+    for source in sources_of(store):
         records = source.records().upgrade()
         if source.metadata.schema == Schema.TBBO:
             block = np.frombuffer(records.data, np.uint8).copy()
             block[_starts(records) + 1] = int(RType.TBBO)
-            records = records._make(sealed(block), 0, len(block), 3, store.metadata)
+            records = of_block(block, len(block), 3, records.ts_out, store.metadata)
         readers.append([records])
     joined = Records.concat(merged(readers, store.metadata))
     kinds = record_types(joined)
     block = np.frombuffer(joined.data, np.uint8).copy()
     block[_starts(joined)[kinds == RType.TBBO] + 1] = int(RType.MBP_1)
-    return joined._make(sealed(block), 0, len(block), 3, store.metadata), kinds
+    return of_block(block, len(block), 3, joined.ts_out, store.metadata), kinds
 
 
 def _starts(records: Records) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -121,8 +126,8 @@ def _plain(records: Records) -> Records:
         return records
     sizes = record_sizes(records) - 8
     block: Bytes
-    if records._size:
-        rows = np.frombuffer(records.data, np.uint8).reshape(-1, records._size)
+    if common_size(records):
+        rows = np.frombuffer(records.data, np.uint8).reshape(-1, common_size(records))
         block = np.ascontiguousarray(rows[:, :-8]).reshape(-1)
     else:
         words = np.frombuffer(records.data, "<u4")
@@ -131,22 +136,20 @@ def _plain(records: Records) -> Records:
         kept[ends - 1] = kept[ends - 2] = False
         block = words[kept].view(np.uint8)
     block[np.cumsum(sizes) - sizes] -= 2  # words of a header's length
-    made, metadata = sealed(block), records.metadata
+    metadata = records.metadata
     metadata = None if metadata is None else metadata.replace(ts_out=False)
-    plain, _ = survey_run(Records, made, 0, len(made), SIZES, records.version, False, metadata)
-    return plain
+    return of_block(block, len(block), records.version, False, metadata)
 
 
 def _in_version(records: Records, version: int, lanes: Lanes) -> Records:
     if records.version <= version:
         return records.upgrade(version)
     wanted = frozenset().union(*lanes.values()) if lanes else frozenset()
-    for rtype, size, _ in records._groups:
+    for rtype, size, _ in groups(records):
         layout = layout_by_size(rtype, size, False)
         if rtype in wanted and layout is not None and version not in layout.versions:
             raise ValueError(
                 f"version {version} cannot give the source's {rtype_key(rtype)} records: they "
                 f"are of version {records.version}"
             )
-    owner, start = records._owner, records._start
-    return records._make(owner, start, records.nbytes, version, None)
+    return restated(records, version, None)

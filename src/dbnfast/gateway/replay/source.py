@@ -19,6 +19,7 @@ from dbnfast.gateway.replay.chunks import STAMP, Chunk, Frames, Want, cut
 from dbnfast.gateway.replay.load import load
 from dbnfast.gateway.replay.symbols import Symbols
 from dbnfast.layouts.table import MAX_RECORD_SIZE
+from dbnfast.records.headers import groups
 
 if TYPE_CHECKING:
     from dbnfast.enums import Schema
@@ -86,7 +87,7 @@ class Source:
     @property
     def stampable(self) -> bool:
         """Whether there is room for a ts_out in every record."""
-        longest = max((size for _, size, _ in self.records._groups), default=0)
+        longest = max((size for _, size, _ in groups(self.records)), default=0)
         return longest + STAMP <= MAX_RECORD_SIZE
 
     @property

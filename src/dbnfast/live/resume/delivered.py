@@ -9,8 +9,8 @@ import numpy as np
 
 from dbnfast._core.multiset import Bag, Counts
 from dbnfast._core.resume import Clock, peaks, since
-from dbnfast._util.buffers import sealed
 from dbnfast.layouts.programs import FILTER_TS_AT, SIZES, SNAPSHOT_AT, SNAPSHOT_BITS
+from dbnfast.records.headers import groups, of_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,7 +146,7 @@ class Kept:
         if self._like is not None and self._small:
             raw = b"".join(self._small)
             like = self._like
-            made = like._make(raw, 0, len(raw), like.version, like.metadata)
+            made = of_block(raw, len(raw), like.version, like.ts_out, like.metadata)
             self._batches.append(_Batch(made, tuple(self._small_tops.items())))
         self._small, self._small_tops, self._n_small, self._like = [], {}, 0, None
 
@@ -238,7 +238,7 @@ class Kept:
             records = _part(records, out, self._bag.sift(records, out))
             if not self._bag.left:
                 self._bag = None
-        rtypes = {rtype for rtype, _, _ in records._groups}
+        rtypes = {rtype for rtype, _, _ in groups(records)}
         for rtype in rtypes & (self._hashed | self._counts.keys()):
             counts = self._counts_of(rtype)
             if counts.left:
@@ -293,8 +293,8 @@ def _part(records: Records, out: np.ndarray[tuple[int], np.dtype[np.uint8]], n: 
     # the records whose bytes were written to `out`
     if n < 0:
         return records
-    block = sealed(out[:n].copy() if n < len(out) // 2 else out[:n])
-    return records._make(block, 0, n, records.version, records.metadata)
+    block = out[:n].copy() if n < len(out) // 2 else out[:n]
+    return of_block(block, n, records.version, records.ts_out, records.metadata)
 
 
 def _cut(records: Records, least: Times) -> Records:

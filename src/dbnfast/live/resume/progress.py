@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dbnfast.enums import RType, Schema
-from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
+from dbnfast.layouts.table import CONTROL, LAYOUTS_BY_RTYPE
 from dbnfast.live.resume.delivered import PASSED, TIMED, Kept, highest
 from dbnfast.live.resume.lanes import NONE_YET, SLOW_RTYPES, Lane, State, lane_rtype
 from dbnfast.live.resume.snapshots import snapshot_records, without_known
-from dbnfast.live.wire.control import CONTROL, Ack, Heard, heard_in, named_in
+from dbnfast.live.wire.control import Ack, Heard, heard_in, named_in
+from dbnfast.records.headers import groups, has_rtype
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -153,10 +154,10 @@ class Progress:
             anything else is done here.
         """
         plain = self._plain
-        for rtype, _, _ in records._groups:
+        for rtype, _, _ in groups(records):
             if rtype not in plain:
                 return False
-        return bool(records._groups)
+        return bool(groups(records))
 
     def push(self, records: Records) -> Records:
         """
@@ -462,7 +463,7 @@ class Progress:
             elif rtype not in CONTROL and rtype in LAYOUTS_BY_RTYPE and state & TIMED:
                 self._stray = max(self._stray, top)
         taken = self._kept.sift(records) if slow or self._kept.expecting else records
-        if self._in_shots and any(rtype == _MBO for rtype, _, _ in taken._groups):
+        if self._in_shots and has_rtype(taken, _MBO):
             taken = without_known(taken, self._shots)
         self._keep(taken, found if taken is records else highest(taken))
         return taken

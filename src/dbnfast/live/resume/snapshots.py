@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbnfast.enums import F_LAST, F_SNAPSHOT, UNDEF_TIMESTAMP, RType
-from dbnfast.records.headers import record_sizes, record_types
+from dbnfast.records.headers import of_block, record_sizes, record_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -143,4 +143,4 @@ def without_known(records: Records, shots: Mapping[int, int]) -> Records:
         data[end - size : end]
         for size, end in zip(sizes[wanted].tolist(), ends[wanted].tolist(), strict=True)
     )
-    return records._make(raw, 0, len(raw), records.version, records.metadata)
+    return of_block(raw, len(raw), records.version, records.ts_out, records.metadata)

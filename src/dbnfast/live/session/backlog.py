@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dbnfast.enums import RType
+from dbnfast.layouts.table import CONTROL
 from dbnfast.live.events import Skipped
 from dbnfast.records.deal import dealt
-from dbnfast.records.headers import instrument_ids, record_types
+from dbnfast.records.headers import groups, instrument_ids, record_types
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ DROP_OLDEST: Final = "drop_oldest"
 LATEST: Final = "latest"
 POLICIES: Final = (BLOCK, DROP_OLDEST, LATEST)
 # what tells of the session itself is never dropped
-KEPT: Final = frozenset((RType.ERROR, RType.SYMBOL_MAPPING, RType.SYSTEM))
 
 
 class Backlog:
@@ -152,7 +152,7 @@ class Backlog:
             found, places = np.unique(keys[::-1], return_index=True)
             wanted = np.zeros(len(records), bool)
             wanted[len(records) - 1 - places[~np.isin(found, seen)]] = True
-            wanted |= np.isin(record_types(records), list(KEPT))
+            wanted |= np.isin(record_types(records), list(CONTROL))
             seen = np.union1d(seen, found)
             old, new = _dealt(records, wanted)
             if new is not None:
@@ -199,9 +199,9 @@ def _joined(items: list[Records | Event]) -> list[Records | Event]:
 
 def _parted(records: Records) -> tuple[Records | None, Records | None]:
     # the records of the session itself, and the others
-    if not any(rtype in KEPT for rtype, _, _ in records._groups):
+    if not any(rtype in CONTROL for rtype, _, _ in groups(records)):
         return None, records
-    rest, control = _dealt(records, np.isin(record_types(records), list(KEPT)))
+    rest, control = _dealt(records, np.isin(record_types(records), list(CONTROL)))
     return control, rest
 
 

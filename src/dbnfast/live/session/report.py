@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
 from dbnfast.errors import GatewayError
+from dbnfast.layouts.table import CONTROL
 from dbnfast.live.events import Gap, Reconnected
 from dbnfast.live.resume.plan import lost
-from dbnfast.live.wire.control import CONTROL
 
 GAPS: Final = 10_000  # gaps that are kept: a night's, however often connections break
 

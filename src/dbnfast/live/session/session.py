@@ -23,6 +23,7 @@ from dbnfast.errors import (
     LiveError,
     SessionClosed,
 )
+from dbnfast.layouts.table import CONTROL
 from dbnfast.live.events import Disconnected, ErrorEvent
 from dbnfast.live.log import log
 from dbnfast.live.resume.plan import Progress, Reach, resume
@@ -30,7 +31,6 @@ from dbnfast.live.session.backlog import Backlog
 from dbnfast.live.session.report import Report
 from dbnfast.live.stats import Counts
 from dbnfast.live.wire.control import (
-    CONTROL,
     ENDING,
     FATAL,
     HARMLESS,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import numpy as np
 
 from dbnfast.enums import UNDEF_TIMESTAMP, ErrorCode, RType, Schema, SystemCode
-from dbnfast.records.headers import event_times, record_types
+from dbnfast.layouts.table import CONTROL
+from dbnfast.records.headers import event_times, groups, record_types
 from dbnfast.records.messages import ErrorMsg, SymbolMappingMsg, SystemMsg
 from dbnfast.symbology.codes import texts_of
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from dbnfast.records.records import Records
 
-CONTROL: Final = frozenset({int(RType.ERROR), int(RType.SYMBOL_MAPPING), int(RType.SYSTEM)})
 # what is said of who connects, whatever was asked for
 OF_THE_KEY: Final = frozenset(
     (
@@ -63,7 +63,7 @@ def kinds_in(records: Records) -> tuple[bool, bool]:
         Whether records of the gateway's own are in it, and whether others.
     """
     control = market = False
-    for rtype, _, _ in records._groups:
+    for rtype, _, _ in groups(records):
         if rtype in CONTROL:
             control = True
         else:
