@@ -595,7 +595,10 @@ def test_ends_without_reconnecting() -> None:
         pytest.raises(RemoteProtocolError, match="greeting"),
     ):
         subscribed(peer)
-    with Peer(lambda talk: None) as peer, pytest.raises(ConnectError, match=r"no session .* closed"):
+    with (
+        Peer(lambda talk: None) as peer,
+        pytest.raises(ConnectError, match=r"no session .* closed"),
+    ):
         subscribed(peer)
     with (
         Peer(serving(BODY, bytes(16))) as peer,

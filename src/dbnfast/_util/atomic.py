@@ -9,11 +9,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from dbnfast._util.buffers import write_all
 
-PathLike = str | os.PathLike[str]
+if TYPE_CHECKING:
+    from dbnfast._typing import PathLike
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+    from dbnfast._typing import Bytes
 
 
 def as_bytes(buffer: Buffer) -> memoryview:

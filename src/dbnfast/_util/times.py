@@ -12,7 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    Column = np.ndarray[tuple[int], np.dtype[Any]]
+    from dbnfast._typing import Column
+
     Time = int | np.datetime64 | datetime.date  # datetime and pandas.Timestamp are dates too
 
 UNDEFINED: Final = 2**64 - 1

@@ -25,7 +25,7 @@ from dbnfast.records.headers import (
 from dbnfast.symbology.resolver import Ahead, resolver
 
 if TYPE_CHECKING:
-    from dbnfast.codec.merge import Numbers
+    from dbnfast._typing import Column
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
 
@@ -259,7 +259,7 @@ class Wanted:
             for symbol in sorted(self._awaited - set(self._resolver.symbols)):
                 talk(f"warning: no record maps the symbol {symbol}")
 
-    def _hits(self, block: Records) -> Numbers:
+    def _hits(self, block: Records) -> Column:
         options = self._options
         hits = np.ones(len(block), bool)
         if options.schema is not None:
@@ -280,11 +280,11 @@ class Wanted:
             hits &= np.isin(codes, wanted)
         return hits
 
-    def _counted(self, block: Records, hits: Numbers) -> Numbers:
+    def _counted(self, block: Records, hits: Column) -> Column:
         # mapping records that are only kept do not count for the limit
         return hits & (record_types(block) != RType.SYMBOL_MAPPING) if self._keep else hits
 
-    def _first(self, block: Records, hits: Numbers, left: int) -> Numbers:
+    def _first(self, block: Records, hits: Column, left: int) -> Column:
         return np.cumsum(self._counted(block, hits)) <= left
 
 

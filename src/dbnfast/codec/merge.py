@@ -17,9 +17,8 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from dbnfast.layouts.dtypes import Bytes
+    from dbnfast._typing import Bytes
 
-    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
     Rows = dict[str, list[Any]]
 
 

@@ -12,13 +12,14 @@ from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
 from dbnfast.records.headers import groups
 
 if TYPE_CHECKING:
+    from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
 
 OnTruncated = Literal["warn", "raise", "ignore"]
 
 
-def open_raw(path: str | os.PathLike[str]) -> io.FileIO:
+def open_raw(path: PathLike) -> io.FileIO:
     """
     Open a file for reading, unbuffered.
 

@@ -39,11 +39,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from dbnfast._typing import PathLike, Schemas
     from dbnfast._util.times import Time
     from dbnfast.codec.options import OnTruncated
-    from dbnfast.records.filters import Schemas, Selected
+    from dbnfast.records.filters import Selected
 
-    Source = str | os.PathLike[str] | IO[bytes]
+    Source = PathLike | IO[bytes]
 
 READ_SIZE: Final = 256 << 10  # of compressed input
 MAX_DBZ_HEADER: Final = 64 << 20

@@ -32,9 +32,9 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from dbnfast._typing import Array, Bytes
     from dbnfast.codec.options import OnTruncated
     from dbnfast.errors import DecompressionError
-    from dbnfast.layouts.dtypes import Array, Bytes
 
 
 def scan(

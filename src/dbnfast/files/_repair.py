@@ -17,7 +17,7 @@ from dbnfast.errors import DecodeError
 from dbnfast.records.headers import record_sizes
 
 if TYPE_CHECKING:
-    from dbnfast._util.atomic import PathLike
+    from dbnfast._typing import PathLike
     from dbnfast.codec.reader import Source
     from dbnfast.records.records import Records
 

@@ -28,8 +28,7 @@ from dbnfast.records.records import Records
 from dbnfast.symbology.resolver import is_live, resolver, with_mappings
 
 if TYPE_CHECKING:
-    from dbnfast._util.atomic import PathLike
-    from dbnfast.codec.merge import Numbers
+    from dbnfast._typing import Column, PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.options import OnTruncated
     from dbnfast.codec.reader import Source
@@ -315,7 +314,7 @@ class _Parts:
                 part.temporary.unlink()
 
 
-def _groups(records: Records, keys: Numbers) -> Keyed:
+def _groups(records: Records, keys: Column) -> Keyed:
     # each key with its records, in the order in which they first come
     values, ranks = ranked(keys)
     parts = dealt(records, ranks, len(values))

@@ -32,7 +32,7 @@ from dbnfast.records.headers import (
 )
 
 if TYPE_CHECKING:
-    from dbnfast.codec.merge import Numbers
+    from dbnfast._typing import Column
     from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.reader import Source
     from dbnfast.records.records import Records
@@ -180,7 +180,7 @@ class _Tally:
         self.offset: int | None = None
         self.record_index: int | None = None
 
-    def add(self, block: _Block, wrong: Numbers) -> None:
+    def add(self, block: _Block, wrong: Column) -> None:
         # `wrong` has a bool for each record of the block
         n = int(np.count_nonzero(wrong))
         if n and not self.count:
@@ -333,7 +333,7 @@ class _Times:
             self._late.add(block, defined & (times >= self._end))
         self._add_steps(block, times, defined)
 
-    def _add_steps(self, block: _Block, times: Numbers, defined: Numbers) -> None:
+    def _add_steps(self, block: _Block, times: Column, defined: Column) -> None:
         places = np.flatnonzero(defined)
         if not len(places):
             return

@@ -12,7 +12,8 @@ from dbnfast.layouts.dtypes import empty
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbnfast.layouts.dtypes import Array
+    from dbnfast._typing import Array
+
 
 V1_TEXT: Final = 63  # bytes of a text, its NUL not counted
 V1_SYMBOL: Final = 21

@@ -12,9 +12,8 @@ from dbnfast.text.write import write_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbnfast._typing import Piece
     from dbnfast.gateway.requests import AuthRequest
-
-    Block = bytes | memoryview
 
 
 class Form:
@@ -37,7 +36,7 @@ class Form:
         if request.compression == Compression.ZSTD:
             self._frame = zstd().ZstdCompressor(level=1)
 
-    def __call__(self, blocks: Sequence[Block]) -> list[Block]:
+    def __call__(self, blocks: Sequence[Piece]) -> list[Piece]:
         """
         Give what is to be sent.
 
@@ -59,7 +58,7 @@ class Form:
         made.append(self._frame.flush(self._frame.FLUSH_BLOCK))
         return [block for block in made if block]
 
-    def _lines(self, block: Block) -> bytes:
+    def _lines(self, block: Piece) -> bytes:
         request, out = self._request, _Lines()
         records = scan(
             block, has_metadata=False, input_version=self._version, ts_out=request.ts_out

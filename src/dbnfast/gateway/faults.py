@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 from dbnfast.enums import ErrorCode
 
 if TYPE_CHECKING:
-    Block = bytes | memoryview
+    from dbnfast._typing import Piece
 
 EVERY: Final = None  # as a connection's number
 MAX_CODE: Final = 255  # of an error record
@@ -318,7 +318,7 @@ class Outlet:
         """When the delay at work ends, in seconds of the clock; None without one."""
         return self._until
 
-    def pull(self, now: float, blocks: Iterable[Block] = ()) -> list[memoryview]:
+    def pull(self, now: float, blocks: Iterable[Piece] = ()) -> list[memoryview]:
         """
         Let bytes leave.
 

@@ -16,9 +16,9 @@ from dbnfast.gateway.session import GatewaySession
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbnfast._typing import Piece
     from dbnfast.gateway.service import Service
 
-    Block = bytes | memoryview
 
 LOG: Final = logging.getLogger(__name__)
 RECEIVE: Final = 64 << 10  # bytes read at a time
@@ -37,7 +37,7 @@ class _Connection:
     def __init__(self, sock: socket.socket, session: GatewaySession) -> None:
         self.sock = sock
         self.session = session
-        self.waiting: deque[Block] = deque()
+        self.waiting: deque[Piece] = deque()
         self.due = 0.0  # when the session is to be asked again, in seconds of its clock
         self.full = False  # the socket takes nothing now
         self.events = 0

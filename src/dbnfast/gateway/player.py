@@ -19,13 +19,13 @@ from dbnfast.gateway.replay.stream import Stream, Wish
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dbnfast._typing import Piece
     from dbnfast.enums import Schema
     from dbnfast.gateway.faults import Fault
     from dbnfast.gateway.replay.stream import Taken
     from dbnfast.gateway.requests import AuthRequest, Request
     from dbnfast.gateway.service import Service
 
-    Block = bytes | memoryview
 
 MAPPINGS: Final = 4096  # records of a block
 CROWD: Final = 256  # answers that wait, before the client is heard again
@@ -59,7 +59,7 @@ class Player:
         self._n_acks += any(isinstance(fault, DoubleAck) for fault in faults)
         between = [fault for fault in faults if isinstance(fault, Between)]
         self._between = deque(sorted(between, key=lambda fault: fault.after_bytes))
-        self._queue: deque[Iterator[Block]] = deque()
+        self._queue: deque[Iterator[Piece]] = deque()
         self._snapshots: deque[Snapshot] = deque()
         self._replaying: list[Schema] = []
         self._live = Stream(self._source, 0, request.ts_out)
@@ -185,7 +185,7 @@ class Player:
     def _times(self) -> tuple[int, int]:
         return self._ns, self._timeline.ts_out(self._now, self._ns)
 
-    def _header(self, start: int) -> Iterator[Block]:
+    def _header(self, start: int) -> Iterator[Piece]:
         request = self._request
         if request.encoding == "dbn":
             yield Metadata(
@@ -195,35 +195,35 @@ class Player:
                 version=self._source.version,
             ).encode()
 
-    def _system(self, code: SystemCode, text: str) -> Iterator[Block]:
+    def _system(self, code: SystemCode, text: str) -> Iterator[Piece]:
         yield self._notices.system(code, text, *self._times())
 
-    def _error(self, code: ErrorCode | int, text: str, is_last: bool = True) -> Iterator[Block]:
+    def _error(self, code: ErrorCode | int, text: str, is_last: bool = True) -> Iterator[Piece]:
         # a client's mistake may have put a key where it does not belong, and errors are kept
         text = self._service.hide(text)
         yield self._notices.error(code, text, is_last, *self._times())
 
-    def _unresolved(self, symbols: list[str]) -> Iterator[Block]:
+    def _unresolved(self, symbols: list[str]) -> Iterator[Piece]:
         for n, symbol in enumerate(symbols, 1):
             text = f"Failed to resolve symbol {symbol}"
             code = ErrorCode.SYMBOL_RESOLUTION_FAILED
             yield from self._error(code, text, n == len(symbols))
 
-    def _mappings(self, stype_in: SType, pairs: list[tuple[str, int]]) -> Iterator[Block]:
+    def _mappings(self, stype_in: SType, pairs: list[tuple[str, int]]) -> Iterator[Piece]:
         for at in range(0, len(pairs), MAPPINGS):
             symbols, ids = zip(*pairs[at : at + MAPPINGS], strict=True)
             names = self._source.symbols.names(ids, self._ns)
             out = [str(id_) if name is None else name for id_, name in zip(ids, names, strict=True)]
             yield self._notices.mappings(stype_in, ids, symbols, out, *self._times())
 
-    def _all_mappings(self) -> Iterator[Block]:
+    def _all_mappings(self) -> Iterator[Piece]:
         known = sorted(self._source.symbols.known)
         for at in range(0, len(known), MAPPINGS):
             ids = known[at : at + MAPPINGS]
             names = [name or "" for name in self._source.symbols.names(ids, self._ns)]
             yield self._notices.mappings(SType.RAW_SYMBOL, ids, names, names, *self._times())
 
-    def _book(self, snapshot: Snapshot) -> Iterator[Block]:
+    def _book(self, snapshot: Snapshot) -> Iterator[Piece]:
         for array in snapshot.blocks(self._ns):
             raw = np.frombuffer(array.tobytes(), np.uint8)
             if self._request.ts_out:
@@ -237,7 +237,7 @@ class Player:
 
     # the stream
 
-    def blocks(self, now: float, max_bytes: int, n_sent: int) -> list[Block]:
+    def blocks(self, now: float, max_bytes: int, n_sent: int) -> list[Piece]:
         """
         Make what is to be sent now.
 
@@ -258,7 +258,7 @@ class Player:
         self._now, self._more = now, False
         if self._timeline.paced:
             self._ns = max(self._ns, self._timeline.ns(now))
-        out: list[Block] = []
+        out: list[Piece] = []
         made = 0
         while made < max_bytes and not self.ended:
             room = max_bytes - made
@@ -287,7 +287,7 @@ class Player:
         else:
             self._queue.appendleft(self._error(fault.code, fault.text))
 
-    def _next(self, max_bytes: int) -> Block | None:
+    def _next(self, max_bytes: int) -> Piece | None:
         while True:
             while self._queue:
                 block = next(self._queue[0], None)
@@ -307,7 +307,7 @@ class Player:
             if block is not None or not self._queue:
                 return self._heartbeat() if block is None else block
 
-    def _records(self, max_bytes: int) -> Block | None:
+    def _records(self, max_bytes: int) -> Piece | None:
         limit = len(self._source)
         if self._timeline.paced:
             limit = self._timeline.position(self._ns, behind=True)
@@ -335,7 +335,7 @@ class Player:
         if self._service.closes and limit >= len(self._source) and not self._queue:
             self.ended = "the source ended"
 
-    def _block(self, taken: Taken) -> Block:
+    def _block(self, taken: Taken) -> Piece:
         frames, first, last = taken
         if not self._timeline.paced:
             reached = frames.last_time(last)
@@ -343,7 +343,7 @@ class Player:
                 self._ns = max(self._ns, reached)
         return frames.block(first, last, self._times()[1] if self._request.ts_out else 0)
 
-    def _heartbeat(self) -> Block | None:
+    def _heartbeat(self) -> Piece | None:
         if self._now - self._last_sent < self._request.heartbeat_s or self.ended or self._more:
             return None
         self._last_sent = self._now

@@ -47,9 +47,9 @@ from dbnfast.live.wire.lines import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbnfast._typing import Piece
     from dbnfast.gateway.service import Service
 
-    Block = bytes | memoryview
 
 LSG_VERSION: Final = "0.9.4"
 MAX_AUTH_LINE: Final = 8 << 10  # bytes from a peer that nobody knows yet
@@ -139,7 +139,7 @@ class GatewaySession:
         """Whether bytes should be read: not while answers to earlier ones wait to be sent."""
         return not self.closed and (self._player is None or not self._player.crowded)
 
-    def receive_data(self, data: Block) -> None:
+    def receive_data(self, data: Piece) -> None:
         """
         Take bytes from the client.
 
@@ -265,7 +265,7 @@ class GatewaySession:
         elif self._fatal is None:
             self._fatal = code, text
 
-    def data_to_send(self, now: float | None = None) -> list[Block]:
+    def data_to_send(self, now: float | None = None) -> list[Piece]:
         """
         Make the next bytes for the client.
 
@@ -299,9 +299,9 @@ class GatewaySession:
         byte, self._held = self._held[:1], self._held[1:]
         return byte
 
-    def _made(self, now: float) -> list[Block]:
+    def _made(self, now: float) -> list[Piece]:
         if self._text:
-            out: list[Block] = list(self._text)
+            out: list[Piece] = list(self._text)
             self._text.clear()
             return out
         if self.state == State.AUTH and now >= self._deadline and not self._ending:

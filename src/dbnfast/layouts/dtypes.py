@@ -11,10 +11,9 @@ from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
 from dbnfast.layouts.table import LAYOUTS, LAYOUTS_BY_RTYPE, layout_for, layout_for_schema
 
 if TYPE_CHECKING:
+    from dbnfast._typing import Array
     from dbnfast.layouts.fields import Layout
 
-    Array = np.ndarray[tuple[int], np.dtype[np.void]]
-    Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 _RTYPES: Final[dict[int, RType]] = {int(rtype): rtype for rtype in RType}
 _LAYOUT_BY_DTYPE: Final[dict[np.dtype[np.void], tuple[Layout, bool]]] = {

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from dbnfast.codec.metadata import Metadata
     from dbnfast.enums import ErrorCode, RType, Schema
+    from dbnfast.records.records import Records
 
 
 @dataclass(frozen=True)
@@ -188,3 +189,6 @@ class ErrorEvent:
 
 
 Event = Gap | Disconnected | Reconnected | Skipped | MarketState | ErrorEvent
+
+if TYPE_CHECKING:
+    Items = list[Records | Event]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from dbnfast._util.atomic import PathLike
+    from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
 

@@ -26,7 +26,7 @@ from dbnfast.errors import DecodeError, DecompressionError, TruncatedError
 from dbnfast.records.headers import common_size, has_rtype, only_rtype
 
 if TYPE_CHECKING:
-    from dbnfast._util.atomic import PathLike
+    from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
 

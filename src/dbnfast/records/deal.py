@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +13,11 @@ from dbnfast.layouts.programs import SIZES
 from dbnfast.records.headers import record_sizes
 
 if TYPE_CHECKING:
+    from dbnfast._typing import Column
     from dbnfast.records.records import Records
 
-    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 
-
-def ranked(keys: Numbers) -> tuple[Numbers, Numbers]:
+def ranked(keys: Column) -> tuple[Column, Column]:
     """
     Find the values that occur, and number them.
 
@@ -47,7 +46,7 @@ def ranked(keys: Numbers) -> tuple[Numbers, Numbers]:
     return np.flatnonzero(there) + low, table[places]
 
 
-def dealt(records: Records, groups: Numbers, n_groups: int) -> list[Records]:
+def dealt(records: Records, groups: Column, n_groups: int) -> list[Records]:
     """
     Deal records out to groups.
 

@@ -14,15 +14,11 @@ from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
+    from dbnfast._typing import Bytes, Column, Hits, Ids, Schemas
     from dbnfast._util.times import Time
 
-    Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
-    Hits = np.ndarray[tuple[int], np.dtype[np.bool_]]
-    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
-    Ids = np.ndarray[tuple[int], np.dtype[np.uint32]]
-    Schemas = Schema | RType | str | Sequence[Schema | RType | str]
 
 PASSES_ANYHOW: Final = 2  # the number is the core's
 _SHARED: Final = (Schema.TBBO, Schema.MBP_1)
@@ -178,7 +174,7 @@ class Filter:
             )
         )
 
-    def passes(self, rtypes: Numbers, ids: Numbers, publishers: Numbers, times: Numbers) -> Hits:
+    def passes(self, rtypes: Column, ids: Column, publishers: Column, times: Column) -> Hits:
         """
         Tell which records pass, where nothing is to pass `also`.
 

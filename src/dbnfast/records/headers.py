@@ -7,7 +7,7 @@ made of blocks. Nothing outside of `dbnfast.records` looks at the run behind the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,14 +21,13 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dbnfast._typing import Bytes, Column
     from dbnfast.codec.metadata import Metadata
     from dbnfast.enums import RType, Schema
-    from dbnfast.layouts.dtypes import Bytes
     from dbnfast.layouts.fields import Layout
     from dbnfast.records.messages import Record
     from dbnfast.records.records import Group
 
-    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 
 TS_EVENT_AT: Final = np.full(256, 8, np.uint16)  # the same in every record
 TS_EVENT_AT.flags.writeable = False
@@ -258,15 +257,15 @@ def pieces(records: Records, max_bytes: int) -> Iterator[Records]:
         at += piece.nbytes
 
 
-def _column(records: Records, ts_at: Numbers, which: int, kind: type) -> Numbers:
-    out: Numbers = np.empty(len(records), kind)
-    wanted: list[Numbers | None] = [None] * 5
+def _column(records: Records, ts_at: Column, which: int, kind: type) -> Column:
+    out: Column = np.empty(len(records), kind)
+    wanted: list[Column | None] = [None] * 5
     wanted[which] = out
     columns(records.data, len(out), SIZES, records.ts_out, ts_at, *wanted)
     return out
 
 
-def index_times(records: Records) -> Numbers:
+def index_times(records: Records) -> Column:
     """
     Give the records' index timestamps.
 
@@ -283,7 +282,7 @@ def index_times(records: Records) -> Numbers:
     return _column(records, INDEX_TS_AT, 0, np.uint64)
 
 
-def event_times(records: Records) -> Numbers:
+def event_times(records: Records) -> Column:
     """
     Give the records' event timestamps.
 
@@ -300,7 +299,7 @@ def event_times(records: Records) -> Numbers:
     return _column(records, TS_EVENT_AT, 0, np.uint64)
 
 
-def instrument_ids(records: Records) -> Numbers:
+def instrument_ids(records: Records) -> Column:
     """
     Give the records' instrument ids.
 
@@ -317,7 +316,7 @@ def instrument_ids(records: Records) -> Numbers:
     return _column(records, TS_EVENT_AT, 1, np.uint32)
 
 
-def publisher_ids(records: Records) -> Numbers:
+def publisher_ids(records: Records) -> Column:
     """
     Give the records' publisher ids.
 
@@ -334,7 +333,7 @@ def publisher_ids(records: Records) -> Numbers:
     return _column(records, TS_EVENT_AT, 2, np.uint16)
 
 
-def record_types(records: Records) -> Numbers:
+def record_types(records: Records) -> Column:
     """
     Give the records' rtypes.
 
@@ -353,7 +352,7 @@ def record_types(records: Records) -> Numbers:
     return _column(records, TS_EVENT_AT, 3, np.uint8)
 
 
-def record_sizes(records: Records) -> Numbers:
+def record_sizes(records: Records) -> Column:
     """
     Give the records' sizes.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbnfast._core.copy import Program
-    from dbnfast.layouts.dtypes import Bytes
+    from dbnfast._typing import Bytes
 
     Route = tuple[int, int, int, int, Program | None]
 

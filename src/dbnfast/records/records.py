@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Self
 
+    from dbnfast._typing import Array, Bytes
     from dbnfast._util.times import Time
     from dbnfast.codec.metadata import Metadata
-    from dbnfast.layouts.dtypes import Array, Bytes
     from dbnfast.layouts.fields import Layout
     from dbnfast.records.messages import Record
     from dbnfast.records.parallel import Route

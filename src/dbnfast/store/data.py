@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Self, TextIO
 
+    from dbnfast._typing import Schemas
     from dbnfast._util.times import Time
     from dbnfast.codec.metadata import MappingIntervalDict, Metadata
-    from dbnfast.records.filters import Schemas
     from dbnfast.records.messages import Record
     from dbnfast.store.sources import Source
 

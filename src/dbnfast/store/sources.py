@@ -26,6 +26,7 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.options import OnTruncated
 
@@ -337,7 +338,7 @@ def _of_path(path: Path, on_truncated: OnTruncated) -> Source:
     return FileSource(path, on_truncated)
 
 
-def paths_of(source: str | os.PathLike[str]) -> Sequence[Path]:
+def paths_of(source: PathLike) -> Sequence[Path]:
     """
     Find the files that a path means.
 

@@ -31,15 +31,13 @@ from dbnfast.text.write import write_csv, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from os import PathLike
 
+    from dbnfast._typing import Array, PathLike, SchemaLike
     from dbnfast.codec.options import OnTruncated
-    from dbnfast.layouts.dtypes import Array
     from dbnfast.records.records import Records
     from dbnfast.symbology.resolver import Ahead, Resolver
 
-    Target = str | PathLike[str] | IO[bytes]
-    SchemaLike = Schema | RType | str
+    Target = PathLike | IO[bytes]
 
 COUNT_AT_MOST: Final = 256 << 20  # bytes of a store whose records its repr counts
 SHOWN_SYMBOLS: Final = 5
@@ -92,7 +90,7 @@ class Store(StoreData):
     __module__ = "dbnfast"  # where users find it
 
     @classmethod
-    def from_file(cls, path: PathLike[str] | str) -> Store:
+    def from_file(cls, path: PathLike) -> Store:
         """
         Read a file.
 

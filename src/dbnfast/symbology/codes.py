@@ -15,7 +15,8 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
+    from dbnfast._typing import Codes
+
 
 LEFT: Final = -2  # of a mapping record that says nothing: what was mapped before still is
 

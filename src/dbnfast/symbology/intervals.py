@@ -16,9 +16,9 @@ from dbnfast.codec.metadata import header_of, mapping_rows
 from dbnfast.enums import UNDEF_TIMESTAMP, SType
 
 if TYPE_CHECKING:
+    from dbnfast._typing import Column
     from dbnfast.codec.metadata import Metadata
 
-    Column = np.ndarray[tuple[int], np.dtype[Any]]
     Rows = tuple[Column, Column, Column, Column]  # ids, begins, ends, codes
 
 LAST_DAY: Final = (2**64 - 1) // DAY  # since 1970; a timestamp reaches no midnight behind it

@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    Column = np.ndarray[tuple[int], np.dtype[Any]]
-    Rows = tuple[Column, Column, Column, Column]  # ids, begins, ends, codes
-    Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
+    from dbnfast._typing import Codes, Column
+    from dbnfast.symbology.intervals import Rows
 
 
 _RESOLVE_KEYS: Final = (

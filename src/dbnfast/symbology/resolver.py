@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,11 +27,9 @@ from dbnfast.symbology.map import SymbolMap
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dbnfast._typing import Codes, Column
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
-
-    Column = np.ndarray[tuple[int], np.dtype[Any]]
-    Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 
 EPOCH: Final = datetime.date(1970, 1, 1)

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Self
 
+    from dbnfast._typing import Array, Codes
     from dbnfast.enums import RType, Schema
-    from dbnfast.layouts.dtypes import Array
     from dbnfast.symbology.resolver import Resolver
-    from dbnfast.tables.columns import Ints
 
 
 def check_count(count: int) -> int:
@@ -52,7 +51,7 @@ def chunks(
     schema: Schema | RType | str | None,
     count: int,
     resolver: Resolver | None = None,
-) -> Iterator[tuple[Records, Ints | None]]:
+) -> Iterator[tuple[Records, Codes | None]]:
     """
     Cut a stream into a given number of records of one type.
 
@@ -73,7 +72,7 @@ def chunks(
         Records of that type alone, a view where they lie together, and the codes of their
         symbols; None without a resolver.
     """
-    parts: list[tuple[Records, Ints | None]] = []
+    parts: list[tuple[Records, Codes | None]] = []
     n = 0
     alike = Alike()
     for block in blocks:
@@ -93,7 +92,7 @@ def chunks(
         yield _joined(parts)
 
 
-def _joined(parts: list[tuple[Records, Ints | None]]) -> tuple[Records, Ints | None]:
+def _joined(parts: list[tuple[Records, Codes | None]]) -> tuple[Records, Codes | None]:
     if len(parts) == 1:
         return parts[0]
     codes = [codes for _, codes in parts if codes is not None]

@@ -33,14 +33,11 @@ from dbnfast.records.headers import groups, selected_rtypes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dbnfast._typing import Bytes, Codes, Column, Offsets
     from dbnfast.enums import RType, Schema
     from dbnfast.layouts.fields import Layout
     from dbnfast.records.records import Records
 
-    Ints = np.ndarray[tuple[int], np.dtype[np.int32]]
-    Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
-    Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
-    Column = np.ndarray[tuple[int], np.dtype[Any]]
 
 # how the core makes a column; the numbers are its own
 MOVE: Final = 0
@@ -342,7 +339,7 @@ def char_texts(column: Bytes, seen: Bytes, steps: Offsets | None = None) -> Text
     return label_texts(column.astype(np.int32), labels)
 
 
-def label_texts(codes: Ints, labels: Sequence[str]) -> Texts:
+def label_texts(codes: Codes, labels: Sequence[str]) -> Texts:
     """
     Make text of a column of codes.
 

@@ -13,10 +13,10 @@ from dbnfast.tables.columns import spread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbnfast._typing import Codes, Column
     from dbnfast.enums import RType, Schema
     from dbnfast.records.records import Records
     from dbnfast.symbology.resolver import Resolver
-    from dbnfast.tables.columns import Column, Ints
 
 SYMBOL: Final = "symbol"  # the name of the column
 NAT: Final = -(2**63)  # what numpy has for no time
@@ -35,7 +35,7 @@ class Labels:
         The symbols, each once.
     """
 
-    codes: Ints
+    codes: Codes
     labels: Sequence[str]
 
 

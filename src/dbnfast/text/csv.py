@@ -30,12 +30,12 @@ from dbnfast.text.parse import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dbnfast._typing import Bytes
     from dbnfast.codec.metadata import Metadata
     from dbnfast.enums import RType, Schema
-    from dbnfast.layouts.dtypes import Bytes
     from dbnfast.layouts.fields import Layout
     from dbnfast.records.records import Records
-    from dbnfast.text.input import Source
+    from dbnfast.text.input import TextInput
 
 _KNOWN: Final = {field.name for layout in LAYOUTS for field in layout.ordered} | {"ts_out"}
 
@@ -253,7 +253,7 @@ def _numbered(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
 
 
 def iter_csv(
-    source: Source,
+    source: TextInput,
     *,
     max_bytes: int = 16 << 20,
     schema: Schema | RType | str | None = None,
@@ -291,7 +291,7 @@ def iter_csv(
 
 
 def from_csv(
-    source: Source,
+    source: TextInput,
     *,
     schema: Schema | RType | str | None = None,
     metadata: Metadata | None = None,

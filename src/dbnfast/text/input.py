@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from dbnfast.layouts.dtypes import Bytes
+    from dbnfast._typing import Bytes, PathLike
     from dbnfast.records.records import Records
     from dbnfast.text.parse import TextParser
 
-    Source = str | os.PathLike[str] | Buffer | IO[bytes] | IO[str]
+    TextInput = PathLike | Buffer | IO[bytes] | IO[str]
 
 PIECE: Final = 128 << 10  # text that is read at a time: what is made of it stays in the cache
 MAX_LINE: Final = 16 << 20
@@ -62,7 +62,7 @@ class TextSource:
         The most bytes to read at a time.
     """
 
-    def __init__(self, source: Source, piece_size: int) -> None:
+    def __init__(self, source: TextInput, piece_size: int) -> None:
         self._piece_size = piece_size
         self._owns = isinstance(source, str | os.PathLike)
         self._file: Any = source
@@ -204,7 +204,7 @@ class TextReader:
         About how much text goes into one step; None for all of it.
     """
 
-    def __init__(self, source: Source, parser: TextParser, max_bytes: int | None) -> None:
+    def __init__(self, source: TextInput, parser: TextParser, max_bytes: int | None) -> None:
         if max_bytes is not None and as_int("max_bytes", max_bytes) < 1:
             raise ValueError(f"max_bytes is {max_bytes}, expected 1 or more")
         self._parser = parser

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbnfast.enums import RType, Schema
     from dbnfast.layouts.fields import Layout
     from dbnfast.records.records import Records
-    from dbnfast.text.input import Source
+    from dbnfast.text.input import TextInput
     from dbnfast.text.parse import Family
 
 # What the vendor writes for unusual characters, and JSON has no word for.
@@ -272,7 +272,7 @@ class JsonLines:
 
 
 def iter_json(
-    source: Source,
+    source: TextInput,
     *,
     max_bytes: int = 16 << 20,
     metadata: Metadata | None = None,
@@ -310,7 +310,7 @@ def iter_json(
 
 
 def from_json(
-    source: Source,
+    source: TextInput,
     *,
     metadata: Metadata | None = None,
     schema: Schema | RType | str | None = None,

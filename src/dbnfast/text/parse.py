@@ -22,8 +22,8 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbnfast._typing import Bytes
     from dbnfast.enums import Schema
-    from dbnfast.layouts.dtypes import Bytes
 
     Family = tuple[Layout, ...]  # the layouts that one rtype has had
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,11 +27,10 @@ from dbnfast.text.programs import TextOptions, columns, csv_text, json_text, tex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from dbnfast._typing import Bytes, Codes
     from dbnfast.codec.metadata import Metadata
     from dbnfast.enums import RType, Schema
-    from dbnfast.layouts.dtypes import Bytes
 
-    Codes = np.ndarray[Any, np.dtype[np.int32]]
     Result = tuple[int, int, int, int, int]
 
 BATCH: Final = 16 << 20  # bytes of records that get their symbol codes at once

@@ -19,8 +19,8 @@ from dbnfast.records.headers import groups, index_times, instrument_ids, record_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbnfast._typing import Column
     from dbnfast.cli.terminal import Input
-    from dbnfast.codec.merge import Numbers
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
 
@@ -171,7 +171,7 @@ class _Tally:
             self._add_symbols(records, ids)
         self._add_times(records)
 
-    def _add_symbols(self, records: Records, ids: Numbers) -> None:
+    def _add_symbols(self, records: Records, ids: Column) -> None:
         # the last symbol of each instrument
         codes = self._resolver.codes(records)
         pairs = np.flatnonzero((np.diff(ids) != 0) | (np.diff(codes) != 0))
@@ -193,7 +193,7 @@ class _Tally:
             known &= ~np.isin(record_types(records), list(CONTROL))
         self._add_gaps(times[known])
 
-    def _add_gaps(self, times: Numbers) -> None:
+    def _add_gaps(self, times: Column) -> None:
         if not len(times):
             return
         # a stream that goes back in time has no gap where it only returns

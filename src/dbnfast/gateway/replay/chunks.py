@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -13,10 +13,10 @@ from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.headers import instrument_ids, record_sizes, record_types
 
 if TYPE_CHECKING:
+    from dbnfast._typing import Column
     from dbnfast.enums import Schema
     from dbnfast.records.records import Records
 
-    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 
 STAMP: Final = 8  # bytes of a ts_out
 OVERHEAD: Final = 1024  # bytes of what is there beside the arrays
@@ -64,7 +64,7 @@ class Chunk:
         Their rtypes, where the records do not say them.
     """
 
-    def __init__(self, first: int, records: Records, kinds: Numbers | None) -> None:
+    def __init__(self, first: int, records: Records, kinds: Column | None) -> None:
         self.first = first
         self.records = records
         self._kinds = kinds
@@ -75,26 +75,26 @@ class Chunk:
         return self.first + len(self.records)
 
     @cached_property
-    def rtypes(self) -> Numbers:
+    def rtypes(self) -> Column:
         """The rtype of each record, tbbo as such where that is known."""
         return record_types(self.records) if self._kinds is None else self._kinds
 
     @cached_property
-    def ids(self) -> Numbers:
+    def ids(self) -> Column:
         """The instrument of each record."""
         return instrument_ids(self.records)
 
     @cached_property
-    def times(self) -> Numbers:
+    def times(self) -> Column:
         """The filter time of each record, ns since 1970-01-01 UTC."""
-        out: Numbers = np.empty(len(self.records), np.uint64)
+        out: Column = np.empty(len(self.records), np.uint64)
         columns(
             self.records.data, len(out), SIZES, False, FILTER_TS_AT, out, None, None, None, None
         )
         return out
 
     @cached_property
-    def ends(self) -> Numbers:
+    def ends(self) -> Column:
         """Where each record ends in the chunk's bytes."""
         return np.cumsum(record_sizes(self.records))
 
@@ -131,8 +131,8 @@ class Frames:
         data: memoryview,
         n: int,
         size: int,
-        ends: Numbers | None,
-        positions: Numbers | None,
+        ends: Column | None,
+        positions: Column | None,
         n_owned: int,
         stamped: bool,
     ) -> None:
@@ -264,7 +264,7 @@ class Frames:
         return int.from_bytes(self.data[at : at + 8], "little")
 
 
-def cut(chunk: Chunk, mask: Numbers | None, ts_out: bool) -> Frames:
+def cut(chunk: Chunk, mask: Column | None, ts_out: bool) -> Frames:
     """
     Cut frames of a chunk.
 
@@ -310,8 +310,8 @@ def cut(chunk: Chunk, mask: Numbers | None, ts_out: bool) -> Frames:
 
 
 def _stretched(
-    data: memoryview, n: int, size: int, ends: Numbers | None
-) -> tuple[memoryview, int, Numbers | None]:
+    data: memoryview, n: int, size: int, ends: Column | None
+) -> tuple[memoryview, int, Column | None]:
     # the same records with room for a ts_out, which their headers count
     extra = STAMP // 4
     if ends is None:

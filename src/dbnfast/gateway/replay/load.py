@@ -24,7 +24,7 @@ from dbnfast.store.data import is_filtered, sources_of
 from dbnfast.store.store import Store, read
 
 if TYPE_CHECKING:
-    from dbnfast.layouts.dtypes import Bytes
+    from dbnfast._typing import Bytes
 
     Kinds = np.ndarray[tuple[int], np.dtype[np.uint8]]
     Lanes = dict[Schema, frozenset[int]]

@@ -22,9 +22,9 @@ from dbnfast.layouts.table import MAX_RECORD_SIZE
 from dbnfast.records.headers import groups
 
 if TYPE_CHECKING:
+    from dbnfast._typing import Column
     from dbnfast.enums import Schema
 
-    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 
 CHUNK_BYTES: Final = 4 << 20
 CACHE_BYTES: Final = 128 << 20  # of frames
@@ -203,10 +203,10 @@ class Source:
                 self._n_cached -= self._frames.popitem(last=False)[1].cost
         return made
 
-    def _mask(self, number: int, wants: frozenset[Want]) -> Numbers | None:
+    def _mask(self, number: int, wants: frozenset[Want]) -> Column | None:
         # which records are wanted; None for all
         chunk = self.chunk(number)
-        mask: Numbers = np.zeros(len(chunk.records), bool)
+        mask: Column = np.zeros(len(chunk.records), bool)
         for want in wants:
             hits = self._wanted(chunk, want)
             if hits is None:
@@ -214,7 +214,7 @@ class Source:
             mask |= hits
         return None if mask.all() else mask
 
-    def _wanted(self, chunk: Chunk, want: Want) -> Numbers | None:
+    def _wanted(self, chunk: Chunk, want: Want) -> Column | None:
         # what one wants; None for all
         if want.schema not in self.lanes:
             return np.zeros(len(chunk.records), bool)
@@ -232,7 +232,7 @@ class Source:
             hits = hit if hits is None else hits & hit
         return hits
 
-    def _of_schema(self, chunk: Chunk, schema: Schema) -> Numbers | None:
+    def _of_schema(self, chunk: Chunk, schema: Schema) -> Column | None:
         # which records are of a schema; None for all
         rtypes = self.lanes[schema]
         if self._kinds is None and chunk.records._size and chunk.records._rtype in rtypes:

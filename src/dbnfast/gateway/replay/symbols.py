@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
 
-    Ids = frozenset[int]
+    IdSet = frozenset[int]
 
 _CONTINUOUS: Final = re.compile(r".+\.[A-Z]\.\d+")
 _PARENT: Final = re.compile(r"(.+)\.([A-Z]+)")
@@ -116,7 +116,7 @@ class Symbols:
         """The instruments that have a symbol."""
         return frozenset(self._names)
 
-    def resolve(self, stype: SType, symbol: str, ids: Iterable[int] = ()) -> Ids:
+    def resolve(self, stype: SType, symbol: str, ids: Iterable[int] = ()) -> IdSet:
         """
         Find the instruments of a symbol.
 
@@ -144,7 +144,7 @@ class Symbols:
             return frozenset(self._named.get(key, ()) if _CONTINUOUS.fullmatch(key) else ())
         return self._of_parent(key) if stype == SType.PARENT else frozenset()
 
-    def _of_parent(self, key: str) -> Ids:
+    def _of_parent(self, key: str) -> IdSet:
         match = _PARENT.fullmatch(key)
         if match is None:
             return frozenset()

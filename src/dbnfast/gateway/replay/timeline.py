@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from dbnfast.enums import UNDEF_TIMESTAMP
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbnfast._typing import Column
     from dbnfast.gateway.replay.source import Source
 
-    Numbers = np.ndarray[tuple[int], np.dtype[Any]]
     Clock = Callable[[], float]
 
 MAX: Final = "max"
@@ -84,8 +84,8 @@ class Timeline:
         self._wall = clock is None
         self._began: float | None = None
         self._first = source.first_time
-        self._lasts: Numbers = np.empty(0, np.uint64)
-        self._sends: tuple[int, Numbers] | None = None
+        self._lasts: Column = np.empty(0, np.uint64)
+        self._sends: tuple[int, Column] | None = None
         if self.paced:
             self._survey()
 
@@ -161,7 +161,7 @@ class Timeline:
             return time.time_ns()
         return self.ns(now) if self.paced else ns
 
-    def sends(self, number: int) -> Numbers:
+    def sends(self, number: int) -> Column:
         """
         Give the times at which a chunk's records are sent.
 
@@ -180,7 +180,7 @@ class Timeline:
             return kept[1]
         times = _known(self._source.chunk(number).times)
         before = self._lasts[number - 1] if number else np.uint64(0)
-        made: Numbers = np.maximum.accumulate(np.maximum(times, before))
+        made: Column = np.maximum.accumulate(np.maximum(times, before))
         self._sends = number, made
         return made
 
@@ -225,6 +225,6 @@ class Timeline:
         return int(self.sends(number)[position - self._source.chunk(number).first])
 
 
-def _known(times: Numbers) -> Numbers:
+def _known(times: Column) -> Column:
     # what has no time is sent with what is before it
     return np.where(times == UNDEF_TIMESTAMP, np.uint64(0), times)

@@ -13,12 +13,10 @@ from dbnfast.live.session.session import SPACING
 from dbnfast.live.sync.pump import CONNECT_TIMEOUT, no_connection
 
 if TYPE_CHECKING:
-    from dbnfast.live.events import Event
+    from dbnfast.live.events import Items
     from dbnfast.live.session.session import Session
     from dbnfast.live.sinks import Sinks
-    from dbnfast.records.records import Records
 
-    Items = list[Records | Event]
 
 AGAIN: Final = 0.05  # s: how much later silence is looked at once more
 

@@ -15,10 +15,10 @@ from dbnfast.records.headers import groups, of_block
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dbnfast._typing import Times
     from dbnfast.records.records import Records
 
     Peaks = tuple[tuple[int, int, int], ...]
-    Times = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
 CLOCK: Final = Clock(SIZES, FILTER_TS_AT, SNAPSHOT_AT, SNAPSHOT_BITS)
 NEVER: Final = 2**64 - 1  # the undefined time, and a lowest time that none reaches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +12,8 @@ from dbnfast.records.headers import of_block, record_sizes, record_types
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dbnfast._typing import Column
     from dbnfast.records.records import Records
-
-    Column = np.ndarray[tuple[int], np.dtype[Any]]
 
 
 class Snapshot:

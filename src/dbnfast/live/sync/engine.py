@@ -22,12 +22,10 @@ from dbnfast.live.sync.pump import BUSY_POLL, Pump
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dbnfast.live.events import Event
+    from dbnfast.live.events import Items
     from dbnfast.live.session.session import Session
     from dbnfast.live.wire.requests import Subscription
-    from dbnfast.records.records import Records
 
-    Items = list[Records | Event]
 
 PAUSE: Final = 0.5  # s: how long the reader waits for room at a time
 
