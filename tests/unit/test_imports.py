@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
     ("errors", "enums", "publishers", "version"),
     ("_core",),
-    ("_util",),
+    ("_typing", "_util"),
     ("layouts",),
     ("reference",),
     ("records",),
@@ -126,7 +128,130 @@ def test_importing_the_package_imports_no_optional_library() -> None:
     assert loaded & optional == set()
 
 
-def test_every_public_name_is_there() -> None:
+# the house: who may reach what
+
+STANDARD = {
+    "_replace",
+    "_asdict",
+    "_fields",
+    "_value_",
+    "_getframe",
+}  # public in spite of their names
+# what a package builds on the compiled core with is its own
+COMPILED = {"records": ("run", "record")}
+
+
+def package_of(module: str) -> str:
+    return ([*module.split("."), ""])[1]
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in STANDARD
+
+
+class _Names(ast.NodeVisitor):
+    """The private names that a module makes, and those that it reaches for."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.made: set[str] = set()
+        self.reached: list[tuple[int, str]] = []
+        self.imported: list[tuple[int, str]] = []
+
+    def visit_FunctionDef(
+        self, node: ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef
+    ) -> None:
+        self.made.add(node.name)
+        self.generic_visit(node)
+
+    visit_AsyncFunctionDef = visit_ClassDef = visit_FunctionDef
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store):
+            self.made.add(node.id)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        if own and isinstance(node.ctx, ast.Store):
+            self.made.add(node.attr)
+        elif not own and is_private(node.attr):
+            self.reached.append((node.lineno, node.attr))
+        self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        module = node.module or ""
+        if package_of(module) in ("", self.package) or not module.startswith("dbnfast"):
+            return
+        inner = module.split(".")[2:]
+        for alias in node.names:
+            if any(map(is_private, [*inner, alias.name])):
+                self.imported.append((node.lineno, f"{module}.{alias.name}"))
+
+
+def names_of(path: Path) -> _Names:
+    found = _Names(module_name(path))
+    found.visit(ast.parse(path.read_text()))
+    return found
+
+
+PACKAGES = sorted({module_name(path) for path in MODULES})
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_package_reaches_into_the_private_names_of_another(package: str) -> None:
+    mine = {path: names_of(path) for path in MODULES if module_name(path) == package}
+    made = {name for names in mine.values() for name in names.made}
+    for compiled in COMPILED.get(package, ()):
+        stub = (ROOT / "_core" / f"{compiled}.pyi").read_text()
+        made.update(names for names in re.findall(r"\b_\w+", stub))
+    for path, names in mine.items():
+        where = path.relative_to(ROOT)
+        assert not names.imported, f"{where}: {names.imported}"
+        reached = [(line, name) for line, name in names.reached if name not in made]
+        assert not reached, f"{where}: {reached}"
+
+
+def test_the_house_has_few_layers_and_each_is_a_folder_or_a_public_file() -> None:
+    assert len(LAYERS) <= 15
+    there = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.suffix in ("", ".py")}
+    assert there - {"__pycache__", "__init__", "data"} == set(LEVEL)
+
+
+def test_every_public_name_is_there_and_hidden_by_no_module() -> None:
     assert sorted(set(dbnfast.__all__)) == sorted(dbnfast.__all__)
     for name in dbnfast.__all__:
         assert getattr(dbnfast, name) is not None
+    # in a process of its own, since this one has imported some of them already
+    code = """
+import importlib, pkgutil, dbnfast
+before = {name: getattr(dbnfast, name) for name in dbnfast.__all__}
+for found in pkgutil.walk_packages(dbnfast.__path__, "dbnfast."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+assert len(before) > 100
+for name, value in before.items():
+    assert getattr(dbnfast, name) is value, name
+for face in ("files", "gateway", "live", "text"):
+    package = getattr(dbnfast, face)
+    for name in package.__all__:
+        assert type(getattr(package, name)).__name__ != "module", (face, name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_classes_say_where_they_are_imported_from() -> None:
+    for name in dbnfast.__all__:
+        value = getattr(dbnfast, name)
+        if isinstance(value, type):
+            assert value.__module__ in {
+                "dbnfast", "dbnfast.enums", "dbnfast.errors", "dbnfast.publishers",
+            }, name  # fmt: skip
+            assert getattr(sys.modules[value.__module__], value.__name__) is value
+    for face in ("dbnfast.files", "dbnfast.gateway", "dbnfast.live", "dbnfast.text"):
+        package = importlib.import_module(face)
+        for name in package.__all__:
+            value = getattr(package, name)
+            assert getattr(sys.modules[value.__module__], name) is value
+            if isinstance(value, type) and face != "dbnfast.gateway":
+                assert value.__module__ in ("dbnfast", face), name
