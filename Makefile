@@ -92,7 +92,7 @@ bench-report: $(VENV)/.test
 	$(BIN)/python benchmarks/report.py $(REPORT)
 
 # What a search finds becomes an @example of its test.
-SEARCH ?= tests/property tests/unit/test_passes.py tests/unit/test_merging.py
+SEARCH ?= tests/property tests/unit/records/test_parallel.py tests/unit/records/test_merging.py
 
 search: $(VENV)/.test
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -q $(SEARCH) -n 2 -p no:cacheprovider
@@ -139,7 +139,7 @@ lint-tables: $(VENV)/.lint
 	$(BIN)/python docs/generate.py --check
 
 lint-hints: $(VENV)/.lint
-	$(BIN)/python tests/hints.py
+	$(BIN)/python .ci/hints.py
 
 lint-fixtures: $(VENV)/.lint
 	$(BIN)/python fixtures/generate.py --check
@@ -176,10 +176,10 @@ debug: $(VENV)/.test
 
 # what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
 # code that the other tests do not, and takes long under the sanitizers
-PLAIN_ONLY = tests/net tests/unit/test_cli.py tests/unit/test_cli_files.py \
-	tests/unit/test_cli_live.py tests/unit/test_gateway_cli.py tests/unit/test_readme.py \
-	tests/unit/test_bench_report.py tests/unit/test_pages.py tests/unit/test_site.py \
-	tests/unit/test_live_hours.py tests/unit/test_live_recorder.py tests/packaging \
+PLAIN_ONLY = tests/net tests/unit/cli/test_commands.py tests/unit/cli/test_files.py \
+	tests/unit/cli/test_live.py tests/unit/cli/test_serve.py tests/documents/test_readme.py \
+	tests/documents/test_bench_report.py tests/documents/test_pages.py tests/documents/test_site.py \
+	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py tests/packaging \
 	tests/property/test_live_property.py tests/sansio/test_gateway.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
@@ -207,10 +207,10 @@ sdist: $(VENV)/.wheels
 	$(BIN)/python -m twine check --strict dist/*
 
 wheels: $(VENV)/.wheels
-	$(BIN)/python tests/packaging/wheels.py
+	$(BIN)/python .ci/wheels.py
 
 minimum: $(VENV)/.wheels
-	$(BIN)/python tests/packaging/minimum.py
+	$(BIN)/python .ci/minimum.py
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?=

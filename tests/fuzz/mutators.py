@@ -13,11 +13,10 @@ import random
 import struct
 from collections.abc import Callable, Sequence
 
-import builders
-import streams
 from dbnfast import Schema, SType, reference
 from dbnfast.codec.compression import zstd
 from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
+from helpers import builders, streams
 
 Native = Callable[[bytes], bytes]
 Mutator = Callable[[random.Random, bytes, Native], bytes]

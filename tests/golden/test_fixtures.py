@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from places import SAMPLE_NAME, golden
+from helpers.places import SAMPLE_NAME, golden
 
 dbn = pytest.importorskip("databento_dbn")
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import dbnfast
-import streams
 from dbnfast import DecodeError, Records, TruncatedWarning
-from places import golden
+from helpers import streams
+from helpers.places import golden
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dbnfast
-import streams
 from dbnfast import RType
+from helpers import streams
 
 pytest.importorskip("databento_dbn")
 

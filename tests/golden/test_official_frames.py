@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import dbnfast
-import streams
 from dbnfast.enums import SCHEMA_RTYPES
-from places import golden
+from helpers import streams
+from helpers.places import golden
 
 pd = pytest.importorskip("pandas")
 databento = pytest.importorskip("databento")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import streams
 from dbnfast import Decoder, Records, TruncatedWarning
+from helpers import streams
 
 
 class Receiver(asyncio.BufferedProtocol):

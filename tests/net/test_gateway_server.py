@@ -30,7 +30,7 @@ from dbnfast.gateway import (
     session as protocol,
 )
 from dbnfast.live.wire.auth import cram_response
-from gateways import BEGIN, KEY, Clock, header, trades
+from helpers.gateways import BEGIN, KEY, Clock, header, trades
 
 PATIENCE = 60.0
 THREAD = "dbnfast-gateway"

@@ -20,8 +20,6 @@ import numpy as np
 import pytest
 
 import dbnfast
-import peers
-import streams
 from dbnfast import (
     AuthenticationError,
     ConnectError,
@@ -45,7 +43,8 @@ from dbnfast.live import base
 from dbnfast.live.hours import MarketHours
 from dbnfast.live.session import session
 from dbnfast.live.sync import pump
-from peers import BODY, KEY, TRADES, Peer, Talk, client, serving, subscribed
+from helpers import peers, streams
+from helpers.peers import BODY, KEY, TRADES, Peer, Talk, client, serving, subscribed
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import dbnfast
-import peers
 from dbnfast import (
     AsyncLive,
     AuthenticationError,
@@ -30,7 +29,8 @@ from dbnfast import (
 from dbnfast.codec.compression import zstd
 from dbnfast.live.asyncio import driver as loop
 from dbnfast.live.session import session
-from peers import BODY, KEY, TRADES, Peer, Talk, paced, serving
+from helpers import peers
+from helpers.peers import BODY, KEY, TRADES, Peer, Talk, paced, serving
 
 pytestmark = pytest.mark.usefixtures("quick")
 Runner = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -17,7 +17,7 @@ from dbnfast import AsyncLive, Live, Reconnected, Records, RType
 from dbnfast.gateway import Cut, Delay, Eof, Gateway, OneByteWrites, Reset, Silence
 from dbnfast.live import base
 from dbnfast.live.session import session
-from gateways import BEGIN, KEY, trades
+from helpers.gateways import BEGIN, KEY, trades
 
 SECONDS = 15.0
 N = 6_000

@@ -20,12 +20,11 @@ from typing import Any
 import pytest
 
 import dbnfast
-import peers
-import streams
 from dbnfast import Live, Records
 from dbnfast.live import sinks
 from dbnfast.live.sync import pump
-from peers import BODY, KEY, TRADES, Peer, Talk, flood, paced, serving, subscribed
+from helpers import peers, streams
+from helpers.peers import BODY, KEY, TRADES, Peer, Talk, flood, paced, serving, subscribed
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -14,7 +14,7 @@ import pytest
 import dbnfast
 from dbnfast import RType, Schema, SystemCode
 from dbnfast.gateway import Cut, DoubleAck, FailAuth, Gateway, NoAck, OneByteWrites, SendError
-from gateways import BEGIN, CONTROL, KEY, OTHER_KEY, SECOND, Clock, header, trades
+from helpers.gateways import BEGIN, CONTROL, KEY, OTHER_KEY, SECOND, Clock, header, trades
 
 db = pytest.importorskip("databento")
 dbn = pytest.importorskip("databento_dbn")

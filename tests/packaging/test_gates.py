@@ -77,7 +77,7 @@ def test_hints_fail_where_cython_has_one(tmp_path: Path, source: str, wrong: str
     pytest.importorskip("Cython")
     path = tmp_path / "probe.pyx"
     path.write_text(source)
-    command = [sys.executable, str(ROOT / "tests" / "hints.py"), str(path)]
+    command = [sys.executable, str(ROOT / ".ci" / "hints.py"), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == (1 if wrong else 0), done.stdout
     assert wrong in done.stdout

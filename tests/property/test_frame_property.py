@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import builders
 import dbnfast
-import streams
 from dbnfast._util import threads
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
 from dbnfast.layouts.table import LAYOUTS
 from dbnfast.tables import columns
+from helpers import builders, streams
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")

@@ -40,7 +40,7 @@ from dbnfast.live.session.session import Session
 from dbnfast.live.wire.auth import ApiKey
 from dbnfast.live.wire.protocol import Options
 from dbnfast.live.wire.requests import Subscription, subscription
-from gateways import BEGIN, KEY, SECOND, Clock, header
+from helpers.gateways import BEGIN, KEY, SECOND, Clock, header
 
 CONTROL = (RType.ERROR, RType.SYMBOL_MAPPING, RType.SYSTEM)
 # without bars: their time is an interval before they are sent, which this gateway does not know

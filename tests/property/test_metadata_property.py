@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import builders
 import dbnfast
 from dbnfast import Metadata, reference
+from helpers import builders
 
 dbn = pytest.importorskip("databento_dbn")
 

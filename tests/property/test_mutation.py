@@ -16,10 +16,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import builders
 import dbnfast
-from builders import Stream
-from roads import (
+from helpers import builders
+from helpers.builders import Stream
+from helpers.roads import (
     by_decoder,
     by_iter_decode,
     by_reference,

@@ -10,16 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import builders
 import dbnfast
-import streams
-import texts
-from builders import Kind, Stream
 from dbnfast import reference
 from dbnfast.codec import sniff
 from dbnfast.enums import SCHEMA_RTYPES
 from dbnfast.text.csv import CsvParser, from_csv, iter_csv
 from dbnfast.text.json import JsonLines, from_json, iter_json
+from helpers import builders, streams, texts
+from helpers.builders import Kind, Stream
 
 pytest.importorskip("databento_dbn")
 pytest.importorskip("msgspec")

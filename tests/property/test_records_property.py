@@ -14,12 +14,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import builders
 import dbnfast
-from builders import Stream
 from dbnfast import reference
 from dbnfast.layouts.fields import CHAR, CSTR, RESERVED
 from dbnfast.layouts.table import LAYOUT_BY_NAME, layout_by_size
+from helpers import builders
+from helpers.builders import Stream
 
 dbn = pytest.importorskip("databento_dbn")
 

@@ -14,13 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import dbnfast
-import streams
 from dbnfast import RType, Schema, SType
 from dbnfast.enums import SCHEMA_RTYPES, SystemCode
 from dbnfast.layouts.programs import FILTER_TS_AT
 from dbnfast.live.resume import delivered as kept
 from dbnfast.live.resume.plan import Progress, Reach, lost, resume
 from dbnfast.live.wire.requests import ALL_SYMBOLS, Subscription
+from helpers import streams
 
 MS = 1_000_000
 BEGIN = 1_700_000_000 * 10**9

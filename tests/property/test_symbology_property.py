@@ -16,12 +16,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dbnfast
-import streams
 from dbnfast import Metadata
 from dbnfast._core.metadata import parse_header
 from dbnfast.enums import UNDEF_TIMESTAMP
 from dbnfast.symbology.map import SymbolMap
 from dbnfast.symbology.resolver import resolver
+from helpers import streams
 
 dbn = pytest.importorskip("databento_dbn")
 symbology = pytest.importorskip("databento.common.symbology")

@@ -16,14 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import builders
 import dbnfast
-import streams
 from dbnfast import RType
 from dbnfast.enums import SCHEMA_RTYPES, Schema
 from dbnfast.layouts.table import layout_by_size
 from dbnfast.text import write as text
 from dbnfast.text.write import write_csv, write_json
+from helpers import builders, streams
 
 dbn = pytest.importorskip("databento_dbn")
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import dbnfast
-from builders import random_pieces
 from dbnfast import ErrorCode, RType, Schema, SystemCode
 from dbnfast.codec.compression import Inflater
 from dbnfast.gateway import (
@@ -38,7 +37,8 @@ from dbnfast.gateway import (
 from dbnfast.gateway.session import BUDGET, State
 from dbnfast.live.wire.auth import cram_response
 from dbnfast.live.wire.lines import parse_line
-from gateways import (
+from helpers.builders import random_pieces
+from helpers.gateways import (
     BEGIN,
     CONTROL,
     KEY,

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-import peers
-import streams
 from dbnfast import (
     AuthenticationError,
     Compression,
@@ -26,6 +24,7 @@ from dbnfast.live.wire.auth import ApiKey
 from dbnfast.live.wire.lines import MAX_REPLY, parse_line
 from dbnfast.live.wire.protocol import Authenticated, Ended, LiveProtocol, Options, State
 from dbnfast.live.wire.requests import subscription
+from helpers import peers, streams
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-import peers
-import streams
 from dbnfast import (
     AuthenticationError,
     ConnectError,
@@ -31,6 +29,7 @@ from dbnfast.live.wire.auth import ApiKey
 from dbnfast.live.wire.lines import parse_line
 from dbnfast.live.wire.protocol import Options
 from dbnfast.live.wire.requests import subscription
+from helpers import peers, streams
 
 GREETING = b"lsg_version=0.9.4\ncram=" + peers.CHALLENGE.encode() + b"\n"
 WELCOME = b"success=1|session_id=17\n"

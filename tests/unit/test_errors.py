@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import dbnfast
-import streams
 from dbnfast import errors
+from helpers import streams
 
 TREE = {
     "DbnError": ("Exception",),

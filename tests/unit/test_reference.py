@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-import builders
 from dbnfast import errors, reference
 from dbnfast.codec.compression import inflate
 from dbnfast.enums import Schema, SType
 from dbnfast.layouts.table import LAYOUT_BY_NAME, layout_by_size
-from places import golden
+from helpers import builders
+from helpers.places import golden
 
 dbn = pytest.importorskip("databento_dbn")
 

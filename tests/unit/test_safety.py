@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import dbnfast
-import streams
 from dbnfast import Decoder, Metadata, TruncatedWarning
 from dbnfast._core.run import Owner
+from helpers import streams
 
 TRADES = dbnfast.encode(dbnfast.empty("trades", 50), Metadata("X", schema="trades"))
 LONG = streams.header() + b"".join(bytes([14]) + streams.trade(i)[1:] + bytes(8) for i in range(9))

@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import builders
 import dbnfast
-import streams
 from dbnfast import Decoder, Records, RType, reference
 from dbnfast.symbology.map import SymbolMap
+from helpers import builders, streams
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 THREADS = 6

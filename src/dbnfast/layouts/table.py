@@ -9,7 +9,7 @@ implicit padding, so a field begins where the one before it ends. The length of 
 is the table's.
 
 Source: ``docs/format.md``; names, offsets and sizes are compared with the official package
-by ``tests/unit/test_layouts.py``.
+by ``tests/unit/layouts/test_layouts.py``.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import struct
 from collections.abc import Iterator
 
 import dbnfast
-import streams
 from dbnfast.codec.compression import detect
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import pieces, unpack
 from fuzz.targets.zstd import by_module
-from roads import by_decoder, by_iter_decode, by_reference, by_scan
+from helpers import streams
+from helpers.roads import by_decoder, by_iter_decode, by_reference, by_scan
 
 mutate = mutators.dbz
 DICTIONARY = (b"DBZ\x01", b"\x51\x2a\x4d\x18", b"\x28\xb5\x2f\xfd")

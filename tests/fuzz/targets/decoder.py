@@ -17,7 +17,7 @@ from fuzz import seeds as starts
 from fuzz.inputs import Choices, pieces, unpack
 from fuzz.targets.scan import DICTIONARY as DICTIONARY
 from fuzz.targets.scan import options
-from roads import by_decoder, by_iter_decode, by_reference, in_a_stream
+from helpers.roads import by_decoder, by_iter_decode, by_reference, in_a_stream
 
 mutate = mutators.stream
 MAX_LEN = 8192

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import dbnfast
-import streams
 from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
-from roads import plain_records
+from helpers import streams
+from helpers.roads import plain_records
 
 mutate = mutators.stream
 MAX_LEN = 6000

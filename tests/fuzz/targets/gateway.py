@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import builders
-import gateways
-import peers
 from dbnfast import Compression, Decoder, Encoding
 from dbnfast.gateway import GatewaySession, Service
 from dbnfast.gateway.replay.source import Source
 from dbnfast.live.wire.auth import cram_response
 from fuzz import mutators
 from fuzz.inputs import pack, pieces, unpack
+from helpers import builders, gateways, peers
 
 MAX_LEN = 4000
 BLOCK = (1 << 20) + (64 << 10)

@@ -13,8 +13,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import peers
-import streams
 from dbnfast import (
     Compression,
     DecodeError,
@@ -34,6 +32,7 @@ from dbnfast.live.wire.requests import subscription
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pack, pieces, unpack
+from helpers import peers, streams
 
 LINES = b"lsg_version=0.9.4\ncram=" + peers.CHALLENGE.encode() + b"\nsuccess=1|session_id=17\n"
 BREAK = b"\0<a new connection>\0"  # what parts a payload into connections

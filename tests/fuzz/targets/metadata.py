@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import dbnfast
-from builders import interval_dicts
 from dbnfast import Metadata, MetadataError, TruncatedError, reference
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import unpack
+from helpers.builders import interval_dicts
 
 mutate = mutators.only_header
 DICTIONARY = (b"DBN\x01", b"DBN\x02", b"DBN\x03", b"\xff\xff\xff\xff", b"\x16\x00", b"\x47\x00")

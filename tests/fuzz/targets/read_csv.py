@@ -12,14 +12,13 @@ import io
 from collections.abc import Iterator
 
 import dbnfast
-import streams
-import texts
 from dbnfast.text.csv import from_csv, iter_csv
 from dbnfast.text.write import write_csv
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
 from fuzz.targets.read_json import check_error, is_text, lines_of, options_of, read, same_records
+from helpers import streams, texts
 
 mutate = mutators.lines
 DICTIONARY = (b"rtype,", b"ts_event,", b"price,", b"ts_out", b'""', b"\r\n", b",symbol")

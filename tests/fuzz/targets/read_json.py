@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import dbnfast
-import streams
-import texts
 from dbnfast import reference
 from dbnfast.codec.compression import detect
 from dbnfast.text.json import JsonLines, from_json, iter_json
@@ -22,6 +20,7 @@ from dbnfast.text.write import write_json
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
+from helpers import streams, texts
 
 mutate = mutators.lines
 DICTIONARY = (b'"hd":{', b'"rtype":', b'"levels":[{', b'"ts_out":', b'"publisher_id":', b"null,")

@@ -20,7 +20,7 @@ from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import unpack
 from fuzz.targets.zstd import by_module
-from roads import by_reference
+from helpers.roads import by_reference
 
 MAX_LEN = 6000
 

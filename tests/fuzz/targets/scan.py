@@ -19,7 +19,7 @@ from dbnfast.records import parallel as passes
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
-from roads import by_reference, by_scan
+from helpers.roads import by_reference, by_scan
 
 mutate = mutators.stream
 DICTIONARY = (b"DBN\x03", b"\x0c\x00", b"\x0e\xa0", b"\x14\x01", b"\xff\xff\xff\xff")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 import dbnfast
-import streams
 from dbnfast import Metadata, RType
 from dbnfast.layouts.table import layout_by_size
 from dbnfast.symbology.map import SymbolMap
@@ -22,7 +21,8 @@ from dbnfast.symbology.resolver import resolver
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pack, unpack
-from roads import plain_records
+from helpers import streams
+from helpers.roads import plain_records
 
 mutate = mutators.stream
 MAX_LEN = 6000

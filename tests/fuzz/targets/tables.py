@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import dbnfast
-import streams
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, TIMESTAMP, Field, Layout
 from dbnfast.layouts.table import layout_by_size
 from dbnfast.store.store import Store
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
-from roads import plain_records
+from helpers import streams
+from helpers.roads import plain_records
 
 mutate = mutators.stream
 DICTIONARY = (b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\x80", b"\xc3\xa9")

@@ -13,10 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import builders
 import dbnfast
-import streams
-import texts
 from dbnfast.layouts.table import layout_by_size, layout_for
 from dbnfast.text.csv import from_csv
 from dbnfast.text.json import from_json
@@ -24,7 +21,8 @@ from dbnfast.text.write import write_csv, write_json
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, unpack
-from roads import plain_records
+from helpers import builders, streams, texts
+from helpers.roads import plain_records
 
 mutate = mutators.stream
 DICTIONARY = (b"\xff" * 8, b"\xff" * 7 + b"\x7f", b'"', b"\\", b",", b"\n")

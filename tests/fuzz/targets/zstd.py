@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import dbnfast
-import streams
 from dbnfast.codec.compression import detect
 from dbnfast.codec.compression import zstd as zstd_module
 from fuzz import mutators
 from fuzz import seeds as starts
 from fuzz.inputs import Choices, pieces, unpack
-from roads import by_decoder, by_iter_decode, by_reference, by_scan, in_a_stream
+from helpers import streams
+from helpers.roads import by_decoder, by_iter_decode, by_reference, by_scan, in_a_stream
 
 mutate = mutators.compressed
 DICTIONARY = (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18", b"\x5f\x2a\x4d\x18")

@@ -2,7 +2,7 @@
 The answer to a gateway's challenge, and how much of a key may be seen.
 
 Source: ``docs/protocol.md``, checked against the official client's vectors by
-``tests/unit/test_live_auth.py``.
+``tests/unit/live/test_auth.py``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What tests share: streams, peers, gateways, roads, texts, places and documents."""

@@ -1,0 +1,483 @@
+"""Record objects: every class against the official one, and what the official ones lack."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dbnfast
+from dbnfast import Action, Record, RType, Side
+from dbnfast.layouts.table import LAYOUTS
+from dbnfast.records.messages import RECORD_CLASSES, record_table
+from helpers import streams
+
+FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
+# the official decoder raises on a record of unknown type
+UNKNOWN = ("unknown-rtype", "second-metadata")
+FILES = sorted(path.name for path in FIXTURES.glob("*.dbn") if not path.name.startswith(UNKNOWN))
+CASES = [
+    (name, policy)
+    for name in FILES
+    for policy in ("AS_IS", "UPGRADE_TO_V3")
+    # the official upgrade trusts the version in the header, which lies there
+    if policy == "AS_IS" or not name.startswith("mixed-versions")
+]
+CLASSES = [RECORD_CLASSES[layout.name] for layout in LAYOUTS]
+by_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+
+
+def official_class(name: str) -> Any:
+    dbn = pytest.importorskip("databento_dbn")
+    return getattr(dbn, name, None) or getattr(dbn.v2, name.removesuffix("V2"))
+
+
+def undefined(cls: type[Record], ts_out: bool = False) -> bytes:
+    assert cls._layout is not None
+    return cls._layout.undefined(ts_out).tobytes()
+
+
+# against the official classes
+
+
+@pytest.mark.parametrize(("name", "policy"), CASES)
+def test_every_attribute_is_the_official(name: str, policy: str) -> None:
+    pytest.importorskip("databento_dbn")
+    data = (FIXTURES / name).read_bytes()
+    theirs = streams.official(data, policy)[1:]
+    records = dbnfast.scan(data)
+    ours = list(records.objects(upgrade=policy != "AS_IS"))
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert type(mine).__name__ == type(other).__name__.removeprefix("v2.")
+        if not name.startswith("long-records"):  # theirs is the beginning alone
+            assert bytes(mine) == bytes(other)
+            streams.assert_same_record(mine, other)
+
+
+@by_class
+@pytest.mark.parametrize("seed", range(8))
+def test_random_bytes_read_as_the_official_class_reads_them(cls: type[Record], seed: int) -> None:
+    """Codes that no enumeration has among them; texts are kept ASCII."""
+    dbn = pytest.importorskip("databento_dbn")
+    assert cls._layout is not None
+    rng = random.Random(f"{cls.__name__} {seed}")
+    raw = bytearray(undefined(cls))
+    for field in cls._layout.fields[2:]:
+        if field.kind == "cstr":
+            text = bytes(rng.choices(b"AZaz09. -", k=rng.randint(0, field.size - 1)))
+            raw[field.offset : field.offset + field.size] = text.ljust(field.size, b"\0")
+        elif field.raw_byte:  # the official classes make any code one that they know
+            raw[field.offset] = ord("N" if field.name == "user_defined_instrument" else "A")
+        elif field.kind == "char":
+            raw[field.offset] = rng.choice(b"ABCFKMNRSTXYZ~")
+        elif field.kind == "timestamp":
+            struct.pack_into("<Q", raw, field.offset, rng.randrange(2**62))
+        elif field.kind == "enum":
+            assert field.enum is not None
+            code = rng.choice([int(member) for member in field.enum])  # type: ignore[call-overload]
+            raw[field.offset : field.offset + field.size] = code.to_bytes(field.size, "little")
+        else:
+            raw[field.offset : field.offset + field.size] = rng.randbytes(field.size)
+    if cls.__name__ == "StatusMsg":
+        raw[30:33] = bytes(rng.choices(b"YN~", k=3))
+    version = cls._layout.versions[-1]
+    found = streams.official(streams.header(version, None) + bytes(raw))
+    assert type(found[1]).__module__.startswith(dbn.__name__)
+    mine = Record.from_bytes(raw)
+    assert type(mine) is cls
+    streams.assert_same_record(mine, found[1])
+
+
+@by_class
+def test_class_attributes_are_the_official(cls: type[Record]) -> None:
+    theirs = official_class(cls.__name__)
+    names = {name for name in dir(theirs) if not name.startswith("__")}
+    assert names - set(dir(cls)) == set()
+    assert cls.size_hint == theirs.size_hint
+
+
+def test_names_of_shared_classes() -> None:
+    assert dbnfast.TBBOMsg is dbnfast.MBP1Msg
+    assert dbnfast.TCBBOMsg is dbnfast.CMBP1Msg
+    assert dbnfast.BBO1SMsg is dbnfast.BBO1MMsg is dbnfast.BBOMsg
+    assert dbnfast.CBBO1SMsg is dbnfast.CBBO1MMsg is dbnfast.CBBOMsg
+    assert {cls.__name__ for cls in CLASSES} == set(RECORD_CLASSES)
+    assert record_table() is record_table()
+
+
+# fields
+
+
+@by_class
+def test_undefined_values(cls: type[Record]) -> None:
+    record = Record.from_bytes(undefined(cls, ts_out=True), ts_out=True)
+    assert type(record) is cls
+    for name in cls._price_fields:
+        assert getattr(record, name) == dbnfast.UNDEF_PRICE
+        assert math.isnan(getattr(record, f"pretty_{name}"))
+    for name in (*cls._timestamp_fields, "ts_out", "ts_index"):
+        assert getattr(record, name) == dbnfast.UNDEF_TIMESTAMP
+        assert getattr(record, f"pretty_{name}") is None
+
+
+def test_pretty_values() -> None:
+    trade = dbnfast.TradeMsg(
+        price=-1_500_000_001, ts_event=1_609_113_600_246_821_748, ts_recv=0, ts_out=2**63 - 1
+    )
+    assert trade.pretty_price == -1.500000001
+    assert trade.pretty_ts_event == np.datetime64("2020-12-28T00:00:00.246821748", "ns")
+    assert trade.pretty_ts_event.dtype == "M8[ns]"
+    assert trade.pretty_ts_recv == np.datetime64(0, "ns")
+    assert trade.pretty_ts_index == trade.pretty_ts_recv
+    assert trade.pretty_ts_out == np.datetime64(2**63 - 1, "ns")
+    assert dbnfast.TradeMsg(ts_recv=2**63).pretty_ts_recv is None  # behind what datetime64 has
+
+
+@pytest.mark.parametrize("ts_out", [False, True], ids=["plain", "ts_out"])
+def test_ts_out_is_undefined_where_the_stream_has_none(ts_out: bool) -> None:
+    raw = streams.trade(3, extra=streams.stamp(3))
+    record = Record.from_bytes(raw, ts_out=ts_out)
+    assert record.ts_out == (2 * 10**18 + 3 if ts_out else 2**64 - 1)
+    assert (record.pretty_ts_out is None) is not ts_out
+    assert bytes(record) == raw
+    assert record.record_size == 56
+
+
+def test_record_size_is_an_attribute_and_a_method() -> None:
+    record = Record.from_bytes(streams.trade(0))
+    assert record.record_size == record.record_size() == 48  # type: ignore[operator]
+    assert type(record.record_size()) is int  # type: ignore[operator]
+
+
+@by_class
+def test_ts_index(cls: type[Record]) -> None:
+    record = cls(ts_event=5)
+    if "ts_recv" in cls._ordered_fields:
+        record = cls(ts_event=5, ts_recv=6)
+        assert (record.ts_index, record.pretty_ts_index) == (6, np.datetime64(6, "ns"))
+    else:
+        assert (record.ts_index, record.pretty_ts_index) == (5, np.datetime64(5, "ns"))
+
+
+@pytest.mark.parametrize(
+    ("cls", "offset", "raw", "name", "value"),
+    [
+        ("TradeMsg", 28, b"Z", "action", "Z"),
+        ("TradeMsg", 29, b"\x07", "side", "\x07"),
+        ("TradeMsg", 29, b"\xff", "side", "\xff"),
+        ("StatusMsg", 24, b"\xe8\x03", "action", 1000),
+        ("StatusMsg", 30, b"Q", "is_trading", "Q"),
+        ("StatMsg", 56, b"\x0f\x27", "stat_type", 9999),
+        ("StatMsg", 60, b"\x09", "update_action", 9),
+        ("SystemMsg", 319, b"\x63", "code", 99),
+        ("ErrorMsg", 318, b"\x63", "code", 99),
+        ("SymbolMappingMsg", 16, b"\xc8", "stype_in", 200),
+        ("InstrumentDefMsg", 487, b"?", "instrument_class", "?"),
+        ("InstrumentDefMsg", 487, b"\x00", "instrument_class", "\x00"),
+    ],
+)
+def test_unknown_codes_are_given_raw(
+    cls: str, offset: int, raw: bytes, name: str, value: Any
+) -> None:
+    data = bytearray(undefined(RECORD_CLASSES[cls]))
+    data[offset : offset + len(raw)] = raw
+    record = Record.from_bytes(data)
+    assert getattr(record, name) == value
+    assert type(getattr(record, name)) is type(value)
+    assert repr(value) in repr(record)
+
+
+def test_known_codes_are_members() -> None:
+    record = Record.from_bytes(streams.trade(0))
+    assert record.action is Action.TRADE
+    assert record.side is Side.ASK
+    assert record.rtype is RType.MBP_0
+    assert record.action == "T"
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"), [(b"Y", True), (b"N", False), (b"~", None)], ids=["yes", "no", "none"]
+)
+def test_tri_states_are_bools(raw: bytes, value: bool | None) -> None:
+    data = bytearray(undefined(dbnfast.StatusMsg))
+    data[30:33] = raw * 3
+    record = Record.from_bytes(data)
+    assert record.is_trading is value
+    assert record.is_quoting is value
+    assert record.is_short_sell_restricted is value
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"A" * 71, "A" * 71),
+        (b"AB\0CD", "AB"),
+        (b"", ""),
+        ("Ä€".encode(), "Ä€"),
+        (b"A\xffB", "A\\xffB"),
+        (b"\xe2\x82", "\\xe2\\x82"),
+    ],
+    ids=["no-nul", "nul-inside", "empty", "utf-8", "invalid", "cut-character"],
+)
+def test_texts_never_raise(raw: bytes, text: str) -> None:
+    data = bytearray(undefined(dbnfast.SymbolMappingMsg))
+    data[17 : 17 + 71] = raw.ljust(71, b"\0")
+    record = Record.from_bytes(data)
+    assert record.stype_in_symbol == text
+    assert "stype_in_symbol=" in repr(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "beat"),
+    [
+        (dbnfast.SystemMsg(code=0), True),
+        (dbnfast.SystemMsg(msg="Heartbeat", code=255), False),
+        (dbnfast.SystemMsg(code=1), False),
+        (dbnfast.SystemMsgV1(msg="Heartbeat"), True),
+        (dbnfast.SystemMsgV1(msg="Heartbeats"), False),
+        (dbnfast.TradeMsg(), False),
+        (Record.from_bytes(streams.record(0x42, 16)), False),
+    ],
+    ids=lambda value: "" if isinstance(value, bool) else type(value).__name__,
+)
+def test_is_heartbeat(record: Record, beat: bool) -> None:
+    assert record.is_heartbeat() is beat
+
+
+def test_unknown_type_has_the_header_alone() -> None:
+    raw = streams.record(0x42, 24, instrument_id=5, publisher_id=6, ts_event=7, body=b"abcdefgh")
+    record = Record.from_bytes(raw)
+    assert type(record) is Record
+    assert (record.rtype, type(record.rtype)) == (0x42, int)
+    assert (record.instrument_id, record.publisher_id, record.ts_event) == (5, 6, 7)
+    assert (record.ts_index, record.record_size) == (7, 24)
+    assert bytes(record) == raw
+    assert repr(record) == (
+        "Record(ts_event=7, pretty_ts_event='1970-01-01T00:00:00.000000007', rtype=66, "
+        "publisher_id=6, instrument_id=5)"
+    )
+    with pytest.raises(AttributeError):
+        record.price  # type: ignore[attr-defined]  # noqa: B018
+    assert pickle.loads(pickle.dumps(record)) == record
+
+
+# levels
+
+
+@pytest.mark.parametrize(
+    ("cls", "n", "pair"),
+    [
+        ("MBP1Msg", 1, "BidAskPair"),
+        ("MBP10Msg", 10, "BidAskPair"),
+        ("BBOMsg", 1, "BidAskPair"),
+        ("CMBP1Msg", 1, "ConsolidatedBidAskPair"),
+        ("CBBOMsg", 1, "ConsolidatedBidAskPair"),
+    ],
+)
+def test_levels_are_the_flat_fields(cls: str, n: int, pair: str) -> None:
+    data = bytearray(undefined(RECORD_CLASSES[cls]))
+    data[48:] = random.Random(cls).randbytes(len(data) - 48)
+    record: Any = Record.from_bytes(data)
+    levels = record.levels
+    assert len(levels) == n
+    for i, level in enumerate(levels):
+        assert type(level).__name__ == pair
+        for name in type(level)._ordered_fields:
+            assert getattr(level, name) == getattr(record, f"{name}_{i:02}")
+        assert streams.plain(level.pretty_bid_px) == streams.plain(
+            getattr(record, f"pretty_bid_px_{i:02}")
+        )
+
+
+def test_pairs() -> None:
+    pair = dbnfast.BidAskPair(bid_px=10**9, bid_sz=5)
+    assert (pair.bid_px, pair.ask_px) == (10**9, dbnfast.UNDEF_PRICE)
+    assert (pair.bid_sz, pair.ask_sz, pair.bid_ct, pair.ask_ct) == (5, 0, 0, 0)
+    assert pair.pretty_bid_px == 1.0
+    assert math.isnan(pair.pretty_ask_px)
+    assert len(bytes(pair)) == 32
+    assert pickle.loads(pickle.dumps(pair)) == pair
+    assert repr(pair) == (
+        "BidAskPair(bid_px=1000000000, pretty_bid_px='1.0', ask_px=9223372036854775807, "
+        "pretty_ask_px='nan', bid_sz=5, ask_sz=0, bid_ct=0, ask_ct=0)"
+    )
+    consolidated = dbnfast.ConsolidatedBidAskPair(bid_pb=3, ask_pb=4)
+    assert (consolidated.bid_pb, consolidated.ask_pb) == (3, 4)
+    assert pair != dbnfast.BidAskPair()
+    with pytest.raises(TypeError, match="has no field 'bid_pb'"):
+        dbnfast.BidAskPair(bid_pb=1)
+
+
+def test_levels_may_be_given_as_pairs() -> None:
+    pairs = [dbnfast.BidAskPair(bid_px=i, ask_ct=i) for i in range(10)]
+    record = dbnfast.MBP10Msg(levels=pairs, bid_px_03=77)
+    assert record.levels[4] == pairs[4]
+    assert (record.bid_px_09, record.bid_px_03) == (9, 77)
+    assert dbnfast.MBP1Msg(levels=pairs[2]).bid_px_00 == 2
+    assert dbnfast.MBP10Msg(levels=pairs[:2]).bid_px_02 == dbnfast.UNDEF_PRICE
+    with pytest.raises(ValueError, match="MBP1Msg has 1 levels, 2 were given"):
+        dbnfast.MBP1Msg(levels=pairs[:2])
+
+
+# making
+
+
+@by_class
+def test_without_arguments_all_is_undefined(cls: type[Record]) -> None:
+    assert bytes(cls()) == undefined(cls)
+    stamped = cls(ts_out=5)
+    assert bytes(stamped)[:1] == bytes([(cls.size_hint + 8) // 4])
+    assert bytes(stamped)[1:-8] == undefined(cls)[1:]
+    assert stamped.ts_out == 5
+
+
+def test_fields_are_set_by_name() -> None:
+    trade = dbnfast.TradeMsg(
+        publisher_id=1, instrument_id=103, ts_event=10**18 + 3, price=3 * 10**9, size=3,
+        action=Action.TRADE, side="A", flags=128, depth=0, ts_recv=10**18 + 1003, ts_in_delta=7,
+        sequence=3,
+    )  # fmt: skip
+    assert bytes(trade) == streams.trade(3)
+    assert trade == Record.from_bytes(streams.trade(3))
+    status = dbnfast.StatusMsg(is_trading=True, is_quoting=False, is_short_sell_restricted=None)
+    assert bytes(status)[30:33] == b"YN~"
+    bar = dbnfast.OHLCVMsg(rtype=RType.OHLCV_1D, volume=2**64 - 1)
+    assert (bar.rtype, bar.volume) == (35, 2**64 - 1)
+    mapping = dbnfast.SymbolMappingMsg(stype_in=dbnfast.SType.RAW_SYMBOL, stype_in_symbol="ESH6")
+    assert (mapping.stype_in, mapping.stype_in_symbol) == ("raw_symbol", "ESH6")
+    assert dbnfast.MBOMsg(side=b"B").side is Side.BID
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: dbnfast.TradeMsg(nothing=1), TypeError, "TradeMsg has no field 'nothing'"),
+        (lambda: dbnfast.TradeMsg(length=12), TypeError, "has no field 'length'"),
+        (lambda: dbnfast.StatusMsg(_reserved=b""), TypeError, "has no field '_reserved'"),
+        (lambda: dbnfast.TradeMsg(size=2**32), ValueError, "size is 4294967296, expected 0 to"),
+        (lambda: dbnfast.TradeMsg(size=-1), ValueError, "size is -1"),
+        (lambda: dbnfast.TradeMsg(price=2**63), ValueError, "price is"),
+        (lambda: dbnfast.TradeMsg(action="TT"), ValueError, "2 bytes; 1 fit"),
+        (lambda: dbnfast.TradeMsg(rtype=1), ValueError, r"rtype is 1, TradeMsg has \[0\]"),
+        (lambda: dbnfast.TradeMsg(price="x"), TypeError, "price is 'x', expected an int"),
+        (lambda: dbnfast.SystemMsg(msg="x" * 303), ValueError, "303 bytes; 302 fit"),
+        (lambda: Record(ts_event=1), TypeError, "Record has no layout"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_does_not_fit_is_refused(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_price_with_a_fraction_is_refused() -> None:
+    with pytest.raises((TypeError, ValueError)):
+        dbnfast.TradeMsg(price=1.5)  # 1.5 units of 1e-9, not what anybody means
+
+
+@pytest.mark.parametrize("value", [-1, 2**32, 2**70])
+def test_a_pair_refuses_what_does_not_fit_as_records_do(value: int) -> None:
+    with pytest.raises(ValueError, match="bid_sz"):
+        dbnfast.BidAskPair(bid_sz=value)
+
+
+@pytest.mark.parametrize("kind", streams.BUFFERS)
+def test_from_bytes_takes_every_kind_of_buffer(kind: str) -> None:
+    raw = streams.trade(5)
+    record = Record.from_bytes(streams.BUFFERS[kind](raw))
+    assert bytes(record) == raw
+    assert type(bytes(record)) is bytes
+
+
+def test_from_bytes_knows_the_class_and_checks_it() -> None:
+    assert type(Record.from_bytes(streams.record(0x13, 360))) is dbnfast.InstrumentDefMsgV1
+    assert type(Record.from_bytes(streams.record(0x13, 400))) is dbnfast.InstrumentDefMsgV2
+    upgraded = Record.from_bytes(streams.record(0x13, 360), upgrade=True)
+    assert type(upgraded) is dbnfast.InstrumentDefMsg
+    assert upgraded.record_size == 520
+    with pytest.raises(TypeError, match="the bytes are a TradeMsg, not a MBOMsg"):
+        dbnfast.MBOMsg.from_bytes(streams.trade(0))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\x0c", streams.trade(0)[:-1], streams.trade(0) + b"\0", bytes(15), bytes(16)],
+    ids=["empty", "byte", "cut", "longer", "cut-header", "length-0"],
+)
+def test_from_bytes_wants_one_whole_record(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="are not one record"):
+        Record.from_bytes(raw)
+
+
+def test_too_short_for_any_layout_is_a_plain_record() -> None:
+    record = Record.from_bytes(streams.record(0, 40))
+    assert type(record) is Record
+    assert record.rtype is RType.MBP_0
+
+
+def test_longer_records_keep_their_bytes() -> None:
+    raw = streams.trade(1, extra=b"\xee" * 12)
+    record = Record.from_bytes(raw)
+    assert type(record) is dbnfast.TradeMsg
+    assert (bytes(record), record.record_size, record.sequence) == (raw, 60, 1)
+
+
+# identity
+
+
+@by_class
+def test_pickle_copy_hash_and_equality(cls: type[Record]) -> None:
+    for record in (cls(instrument_id=5), cls(instrument_id=5, ts_out=9)):
+        for again in (
+            pickle.loads(pickle.dumps(record)),
+            copy.copy(record),
+            copy.deepcopy(record),
+            Record.from_bytes(bytes(record), ts_out=record._stamped),
+        ):
+            assert type(again) is cls
+            assert again == record
+            assert hash(again) == hash(record)
+            assert again.ts_out == record.ts_out
+    assert cls(instrument_id=5) != cls(instrument_id=6)
+    assert cls() != bytes(cls())
+    assert len({cls(), cls(), cls(instrument_id=1)}) == 2
+
+
+def test_equal_bytes_of_other_meaning_are_not_equal() -> None:
+    raw = streams.trade(0, extra=bytes(8))
+    assert Record.from_bytes(raw) != Record.from_bytes(raw, ts_out=True)
+
+
+@by_class
+def test_records_are_immutable(cls: type[Record]) -> None:
+    record = cls()
+    for name in (*cls._ordered_fields, "ts_out", "ts_index", "record_size", "anything"):
+        with pytest.raises(AttributeError):
+            setattr(record, name, 1)
+    with pytest.raises(AttributeError):
+        del record.ts_event
+
+
+def test_repr_shows_fields_in_text_order_with_pretty_forms() -> None:
+    assert repr(Record.from_bytes(streams.trade(1))) == (
+        "TradeMsg(ts_recv=1000000000000001001, "
+        "pretty_ts_recv='2001-09-09T01:46:40.000001001', ts_event=1000000000000000001, "
+        "pretty_ts_event='2001-09-09T01:46:40.000000001', rtype=<RType.MBP_0: 0>, "
+        "publisher_id=1, instrument_id=101, action=<Action.TRADE: 'T'>, side=<Side.ASK: 'A'>, "
+        "depth=0, price=1000000000, pretty_price='1.0', size=1, flags=128, ts_in_delta=7, "
+        "sequence=1)"
+    )
+
+
+@by_class
+def test_repr_of_undefined_values(cls: type[Record]) -> None:
+    assert repr(cls()).startswith(f"{cls.__name__}(")
+    assert "_reserved" not in repr(cls())
