@@ -52,7 +52,7 @@ CALLGRIND = """
 void begin(void) { CALLGRIND_START_INSTRUMENTATION; CALLGRIND_ZERO_STATS; }
 void end(const char *name) { CALLGRIND_DUMP_STATS_AT(name); CALLGRIND_STOP_INSTRUMENTATION; }
 """
-LIBRARIES = ("numpy", "pandas", "pyarrow", "msgspec", "cython", "backports.zstd")
+LIBRARIES = ("numpy", "pandas", "pyarrow", "msgspec", "backports.zstd")
 
 
 def environment() -> dict[str, str]:

@@ -30,7 +30,18 @@ _SAMPLED: Final = (  # early files of the one have the rtype of the other
 
 
 def own_rtypes(schema: Schema) -> frozenset[int]:
-    """Give the rtypes of records in files of a schema: its own, and what early files have."""
+    """
+    Give the rtypes of records in files of a schema: its own, and what early files have.
+
+    Parameters
+    ----------
+    schema : Schema
+        The schema of the file.
+
+    Returns
+    -------
+    frozenset of int
+    """
     found = {SCHEMA_RTYPES[schema]}
     if schema in _OHLCV:
         found.add(RType.OHLCV_DEPRECATED)  # bars from before their sizes had rtypes

@@ -25,7 +25,7 @@ class AsyncLive(LiveBase):
     """
     A live session on the running event loop, without a thread.
 
-    The parameters are those of `Live`; `loop` and `busy_poll_us` are not used.
+    The parameters are those of `Live`; ``loop`` and ``busy_poll_us`` are not used.
 
     Notes
     -----
@@ -66,7 +66,7 @@ class AsyncLive(LiveBase):
         AuthenticationError
             The gateway refused the key or the session.
         ConnectError
-            No connection can be made, unless `retry_first` has it tried again.
+            No connection can be made, unless ``retry_first`` has it tried again.
         """
         if self._driver is not None:
             self._driver.check_loop()

@@ -130,7 +130,7 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         AuthenticationError
             The gateway refused the key or the session.
         ConnectError
-            No connection can be made, unless `retry_first` has it tried again.
+            No connection can be made, unless ``retry_first`` has it tried again.
         """
         with self._asking:
             wanted = self._subscription(schema, symbols, stype_in, start, snapshot)

@@ -320,7 +320,22 @@ class Pump:
 
 
 def no_connection(host: str, port: int, failures: Sequence[tuple[str, Exception]]) -> ConnectError:
-    """Make the error that says why no address of a host could be reached, all of them named."""
+    """
+    Make the error that says why no address of a host could be reached.
+
+    Parameters
+    ----------
+    host : str
+        The host.
+    port : int
+        And the port.
+    failures : sequence of (str, Exception)
+        Every address that was tried, and why it failed.
+
+    Returns
+    -------
+    ConnectError
+    """
     whys = [
         f"{where}: {error}" if where not in ("", host) else str(error) for where, error in failures
     ]
