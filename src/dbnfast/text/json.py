@@ -194,13 +194,22 @@ class JsonParser(TextParser):
         try:
             return decode(repaired)
         except shape.errors as error:
-            said = str(error)
-        if "$" not in said:  # no field is at fault: the same words, whatever shape was tried
-            try:
-                require("msgspec", "json").json.decode(repaired)
-            except shape.errors as error:
-                said = str(error)
-        raise _Refused(f"no JSON object of a record: {said}")
+            raise _Refused(f"no JSON object of a record: {self._why(repaired, error)}") from None
+
+    def _why(self, text: bytes, error: Exception) -> str:
+        # the same words, whatever shape the line was tried with: that depends on lines before it
+        bare = self._bare
+        try:
+            require("msgspec", "json").json.decode(text)
+        except bare.errors as first:
+            if "$" not in str(first):  # no value is at fault, it is no JSON
+                return str(first)
+        try:
+            rtype = bare.rtype(bare.decoder.decode(text))
+            shape_of(self.target.family(rtype)).decoder.decode(text)
+        except (*bare.errors, ValueError) as first:
+            return str(first)
+        return str(error)
 
     def _place(self, piece: bytes, row: int) -> int:
         at = 0

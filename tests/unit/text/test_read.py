@@ -1279,3 +1279,16 @@ def test_prices_of_one_record_are_of_one_form() -> None:
     ):
         with pytest.raises(InvalidRecordError, match=r"^line 3 .* cannot be read"):
             from_csv(text)
+
+
+def test_a_line_without_sense_is_blamed_in_the_same_words_whatever_came_before() -> None:
+    # it is no JSON at its end, and before that a level is no object
+    broken = b'{"hd":{"rtype":195},"levels":[{"bid_px":"1","ask_px":"2"},"x":1}],"symbol":null}\n'
+    said = set()
+    for before in (b"", json_with(), b'{"hd":{"rtype":195},"levels":[{}]}\n'):
+        for read in (from_json, lambda text: list(iter_json(text, max_bytes=1))):
+            with pytest.raises(InvalidRecordError) as caught:
+                read(before + broken)
+            said.add(str(caught.value).partition(": ")[2])
+    assert len(said) == 1
+    assert "malformed" in said.pop()
