@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbnfast.live.session.session import Session
 
 CONNECT_TIMEOUT: Final = 10.0  # s for each address
-BLOCK: Final = 256 << 10  # bytes: what is read at once
+READ_BYTES: Final = 256 << 10  # at once
 DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
 BLOCKS: Final = bool(DONT_WAIT) and hasattr(socket, "SO_RCVTIMEO")  # else poll and recv
 SHORTEST: Final = 1e-4  # s; no time at all would be no limit
@@ -123,7 +123,7 @@ class Pump:
                 if not session.connected:
                     self._drop()
                     return
-                buffer = session.get_buffer(BLOCK)
+                buffer = session.get_buffer(READ_BYTES)
             received = self._look(sock, buffer, timeout)
             if received is None:
                 received = self._wait(sock, buffer, timeout)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dbnfast.records.records import Records
 
-BLOCK: Final = 128 << 10
+READ_BYTES: Final = 128 << 10
 MAX_LINE: Final = 1 << 20  # the longest record takes a few KiB
 PIECE: Final = 1 << 20  # what zstd makes at a time
 
@@ -59,7 +59,7 @@ class JsonStream:
         )
         self._lines = JsonLines(metadata=self.metadata)
         self._inflater = Inflater() if compression == Compression.ZSTD else None
-        self._block = memoryview(bytearray(BLOCK))
+        self._block = memoryview(bytearray(READ_BYTES))
         self._held = bytearray()  # the beginning of a line
         self._ready: list[Records] = []
         self._error: DecodeError | None = None
