@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from dbnfast._util.atomic import check_free, keep_mode, temporary, writer
+from dbnfast._util.times import DAY
 from dbnfast.codec.compression import Deflater
 from dbnfast.codec.metadata import mapping_rows, texts_of
 from dbnfast.codec.reader import iter_decode
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 BLOCK: Final = 16 << 20
 BUFFERED: Final = 64 << 20  # bytes of parts that wait to be written
 OPEN_PARTS: Final = 16  # parts that stay open, with a zstd frame of some MB each
-DAY: Final = 86_400 * 10**9  # ns
 EPOCH: Final = datetime.date(1970, 1, 1)
 NO_DAY: Final = -1
 MAX_NAME: Final = 240  # bytes of 255; the rest is for what tells equal names apart and the suffix

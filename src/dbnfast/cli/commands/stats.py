@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dbnfast._util.times import DAY
 from dbnfast.cli.format import format_time, printable
 from dbnfast.cli.outputs import Progress, plural
 from dbnfast.cli.terminal import explain, put, put_heading, put_json, put_table
@@ -34,7 +35,7 @@ UNITS: Final = {
     "s": 10**9,
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
-    "d": 86_400 * 10**9,
+    "d": DAY,
 }
 _PART: Final = re.compile(r"(\d+(?:\.\d{1,9})?)(ns|us|ms|s|m|h|d)")
 

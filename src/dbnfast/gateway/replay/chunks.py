@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from dbnfast._core.merge import columns
-from dbnfast.enums import RType
-from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.layouts.programs import FILTER_TS_AT, SIZES
 from dbnfast.records.headers import instrument_ids, record_sizes, record_types
 
 if TYPE_CHECKING:
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 
 STAMP: Final = 8  # bytes of a ts_out
 OVERHEAD: Final = 1024  # bytes of what is there beside the arrays
-
-# what replay goes by: ts_event, but ts_recv for quotes that are sampled
-FILTER_TS_AT: Final = np.full(256, 8, np.uint16)
-for _rtype in (RType.BBO_1S, RType.BBO_1M, RType.CBBO_1S, RType.CBBO_1M):
-    FILTER_TS_AT[_rtype] = INDEX_TS_AT[_rtype]
-FILTER_TS_AT.flags.writeable = False
 
 
 class Want(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dbnfast._core.resume import IdPeaks
+from dbnfast._util.times import DAY
 from dbnfast.enums import SCHEMA_RTYPES, RType, Schema, SType
 from dbnfast.live.resume.delivered import CLOCK
 from dbnfast.live.resume.snapshots import Snapshot
@@ -25,8 +26,8 @@ _BARS: Final = {
     Schema.OHLCV_1S: _SECOND,
     Schema.OHLCV_1M: 60 * _SECOND,
     Schema.OHLCV_1H: 3600 * _SECOND,
-    Schema.OHLCV_1D: 86_400 * _SECOND,
-    Schema.OHLCV_EOD: 86_400 * _SECOND,
+    Schema.OHLCV_1D: DAY,
+    Schema.OHLCV_EOD: DAY,
 }
 
 
