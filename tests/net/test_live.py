@@ -609,7 +609,7 @@ def test_ends_without_reconnecting() -> None:
 @pytest.mark.parametrize("blocks", [(), (b"header",), (b"header", BODY)])
 def test_silence(monkeypatch: pytest.MonkeyPatch, blocks: tuple[bytes, ...]) -> None:
     # time enough for records to come on a busy machine, where any are to
-    monkeypatch.setattr(session, "HEARTBEAT", 2.0 if BODY in blocks else 0.2)
+    monkeypatch.setattr(session, "HEARTBEAT_S", 2.0 if BODY in blocks else 0.2)
     monkeypatch.setattr(session, "MARGIN", 0.1)
 
     def script(talk: Talk) -> None:
@@ -627,7 +627,7 @@ def test_silence(monkeypatch: pytest.MonkeyPatch, blocks: tuple[bytes, ...]) -> 
 
 
 def test_silence_is_judged_after_the_socket_was_drained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT", 1.0)  # longer than a busy machine holds up a peer
+    monkeypatch.setattr(session, "HEARTBEAT_S", 1.0)  # longer than a busy machine holds up a peer
     monkeypatch.setattr(session, "MARGIN", 0.5)
     with Peer(serving(BODY * 20_000)) as peer:  # 48 MB: most of it waits in the kernel
         n = 0

@@ -216,7 +216,7 @@ def test_errors(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with Peer(rude) as peer, pytest.raises(SessionClosed, match="broke"):
         run(drain(peer))
-    monkeypatch.setattr(session, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(session, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(session, "MARGIN", 0.1)
     with Peer(serving(stay=True)) as peer, pytest.raises(HeartbeatTimeout):
         run(drain(peer))
@@ -254,7 +254,7 @@ def test_the_session_goes_on(run: Runner) -> None:
 
 
 def test_reading_pauses_while_nobody_takes(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT", 1.0)  # longer than a busy machine holds up a peer
+    monkeypatch.setattr(session, "HEARTBEAT_S", 1.0)  # longer than a busy machine holds up a peer
     monkeypatch.setattr(session, "MARGIN", 0.5)
 
     async def work() -> int:

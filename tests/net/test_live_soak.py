@@ -43,7 +43,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats, silence and retries in a fraction of their time."""
-    monkeypatch.setattr(base, "HEARTBEATS", (1, 1800))
+    monkeypatch.setattr(base, "MIN_HEARTBEAT_S", 1)
     monkeypatch.setattr(session, "MARGIN", 0.2)
     monkeypatch.setattr(session, "FIRST_RETRY", 0.05)
     monkeypatch.setattr(session, "MAX_RETRY", 0.2)

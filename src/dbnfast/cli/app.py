@@ -31,6 +31,7 @@ from dbnfast.cli.live_options import SessionOptions
 from dbnfast.cli.outputs import ended_by_sigterm
 from dbnfast.cli.selection import Options
 from dbnfast.cli.terminal import STDIN, Input, explain
+from dbnfast.live.wire.lines import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
 from dbnfast.version import __version__
 
 Job = Callable[[], int]
@@ -121,7 +122,9 @@ Key = Annotated[str | None, typer.Option(help="The API key; else $DATABENTO_API_
 GatewayHost = Annotated[str | None, typer.Option("--gateway", help="Else that of the dataset.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")]
 SendTimes = Annotated[bool, typer.Option("--ts-out", help="Have records end in the send time.")]
-Heartbeat = Annotated[int | None, typer.Option(min=5, max=1800, help="Seconds between them.")]
+Heartbeat = Annotated[
+    int | None, typer.Option(min=MIN_HEARTBEAT_S, max=MAX_HEARTBEAT_S, help="Seconds between them.")
+]
 Packed = Annotated[bool, typer.Option("--zstd-feed", help="Have the stream compressed.")]
 Reconnect = Annotated[bool, typer.Option("--reconnect/--no-reconnect", help="Go on for ever.")]
 Hours = Annotated[bool, typer.Option("--hours", help="Name silence of closed markets.")]

@@ -7,6 +7,7 @@ import operator
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from dbnfast._core.metadata import Header, encode_header, header_size, parse_header, set_codes
+from dbnfast._util.arguments import check_upgrade, check_version
 from dbnfast._util.buffers import as_bytes
 from dbnfast._util.times import to_ns
 from dbnfast.codec.sniff import check_begin
@@ -128,8 +129,7 @@ class Metadata:
         *,
         symbol_cstr_len: int | None = None,
     ) -> None:
-        if isinstance(version, bool) or version not in (1, 2, 3):
-            raise ValueError(f"version is {version!r}, expected 1, 2 or 3")
+        version = check_version("version", version)
         if not isinstance(dataset, str):
             raise TypeError(f"dataset is {dataset!r}, expected a str")
         own = SYMBOL_CSTR_LEN_V1 if version == 1 else SYMBOL_CSTR_LEN_V2
@@ -395,8 +395,7 @@ class Metadata:
         ValueError
             The header is newer than that.
         """
-        if to_version not in (1, 2, 3) or to_version < self.version:
-            raise ValueError(f"version {self.version} cannot become version {to_version}")
+        to_version = check_upgrade(self.version, to_version)
         if to_version == self.version:
             return self
         size = SYMBOL_CSTR_LEN_V2 if self.version == 1 else self.symbol_cstr_len

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from dbnfast._util.arguments import as_int
+from dbnfast._util.arguments import as_int, check_version
 from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
 from dbnfast.records.headers import groups
 
@@ -58,8 +58,8 @@ def check_options(
     ValueError
         One of them cannot be.
     """
-    if input_version not in (None, 1, 2, 3):
-        raise ValueError(f"input_version is {input_version!r}, expected 1, 2 or 3")
+    if input_version is not None:
+        check_version("input_version", input_version)
     if on_truncated not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_truncated is {on_truncated!r}, expected 'warn', 'raise' or 'ignore'")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from dbnfast._core import copy as core
 from dbnfast._core.metadata import header_size, parse_header
+from dbnfast._util.arguments import check_version
 from dbnfast._util.buffers import as_bytes, read_only, sealed
 from dbnfast.codec import compression, dbz
 from dbnfast.codec.damage import (
@@ -309,8 +310,7 @@ def upgrade(
     if isinstance(array_or_records, Records):
         return array_or_records.upgrade(to_version)
     layout, ts_out = layout_of_dtype(array_or_records)
-    if to_version not in (1, 2, 3) or max(layout.versions) < 1:
-        raise ValueError(f"to_version is {to_version!r}, expected 1, 2 or 3")
+    to_version = check_version("to_version", to_version)
     if min(layout.versions) > to_version:
         raise ValueError(f"{layout.name} records cannot become version {to_version}")
     target = upgraded(layout.rtypes[0], layout, to_version)

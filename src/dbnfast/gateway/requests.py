@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from dbnfast._util.times import instant
 from dbnfast.enums import Compression, Encoding, Schema, SType
-from dbnfast.live.wire.lines import printable
+from dbnfast.live.wire.lines import HEARTBEAT_S, MAX_HEARTBEAT_S, MIN_HEARTBEAT_S, printable
 from dbnfast.live.wire.requests import ALL_SYMBOLS
 
 if TYPE_CHECKING:
     from dbnfast.live.wire.lines import Fields
 
-HEARTBEAT_S: Final = 30  # where the client does not say it
-MIN_HEARTBEAT_S: Final = 5
-MAX_HEARTBEAT_S: Final = 1800
 MAX_DATASET: Final = 15  # characters: what a header holds
 MAX_SYMBOLS: Final = 2000  # of one subscription
 

@@ -6,9 +6,10 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from dbnfast._util.arguments import check_port
 from dbnfast.gateway.loop import Loop
-from dbnfast.gateway.requests import MIN_HEARTBEAT_S
 from dbnfast.gateway.service import Service
+from dbnfast.live.wire.lines import MIN_HEARTBEAT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -106,10 +107,8 @@ class Gateway:
             auth_timeout_s=auth_timeout_s,
             min_heartbeat_s=min_heartbeat_s,
         )
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
-            raise ValueError(f"port is {port!r}, expected an int from 0 to 65535")
         self._host = host
-        self._asked_port = port
+        self._asked_port = check_port(port, 0)
         self._keep_log = keep_log
         self._trace = trace
         self._log: list[tuple[int, str]] = []

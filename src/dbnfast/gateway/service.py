@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from dbnfast._util.arguments import as_int
 from dbnfast._util.times import to_seconds
 from dbnfast.gateway.faults import Faults
 from dbnfast.gateway.replay.source import Source
 from dbnfast.gateway.replay.timeline import Timeline, parse_speed
-from dbnfast.gateway.requests import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
 from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.lines import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,8 +80,7 @@ class Service:
     ) -> None:
         if at_end not in AT_END:
             raise ValueError(f"at_end is {at_end!r}, expected 'idle' or 'close'")
-        if isinstance(min_heartbeat_s, bool) or not isinstance(min_heartbeat_s, int):
-            raise TypeError(f"min_heartbeat_s is {min_heartbeat_s!r}, expected an int")
+        min_heartbeat_s = as_int("min_heartbeat_s", min_heartbeat_s)
         if not 0 < min_heartbeat_s <= MAX_HEARTBEAT_S:
             raise ValueError(
                 f"min_heartbeat_s is {min_heartbeat_s}, expected 1 to {MAX_HEARTBEAT_S}"

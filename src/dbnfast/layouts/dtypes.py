@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dbnfast._util.arguments import check_version
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
 from dbnfast.layouts.table import LAYOUTS, LAYOUTS_BY_RTYPE, layout_for, layout_for_schema
 
@@ -128,8 +129,7 @@ def schema_dtype(
     TypeError, ValueError
         There is no such schema or version.
     """
-    if version not in (1, 2, 3):
-        raise ValueError(f"version is {version!r}, expected 1, 2 or 3")
+    version = check_version("version", version)
     wanted, rtype = as_rtype(schema)
     layout = layout_for(rtype, version) if wanted is None else layout_for_schema(wanted, version)
     assert layout is not None  # every RType has a layout in every version

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import threading
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from dbnfast._util.arguments import as_int, check_port
 from dbnfast._util.times import to_seconds
 from dbnfast.enums import Compression, Encoding, ReconnectPolicy, SlowReaderBehavior
 from dbnfast.live.session.backlog import BLOCK, POLICIES, Backlog
-from dbnfast.live.session.session import HEARTBEAT, Session
+from dbnfast.live.session.session import Session
 from dbnfast.live.session.silence import Silence
 from dbnfast.live.sinks import CallbackSink, ReconnectSink, Sinks, StreamSink
 from dbnfast.live.stats import Stats
 from dbnfast.live.trace import trace_of
 from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.lines import HEARTBEAT_S, MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
 from dbnfast.live.wire.protocol import Options
 from dbnfast.live.wire.requests import subscription
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dbnfast.live.wire.requests import Subscription, SubscriptionRequest
 
 DEFAULT_PORT: Final = 13000
-HEARTBEATS: Final = (5, 1800)  # s
 LONGEST_POLL: Final = 100_000  # us
 LONGEST_OVERLAP: Final = 604_800  # s: no gateway replays more than a week
 
@@ -87,15 +86,13 @@ class LiveBase:  # numpydoc ignore=PR01
         if gateway is not None and (not isinstance(gateway, str) or not gateway.strip()):
             raise ValueError(f"gateway is {gateway!r}, expected the name of a host")
         self._gateway = gateway
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 2**16:
-            raise ValueError(f"port is {port!r}, expected an int from 1 to 65535")
-        self._port = port
+        self._port = check_port(port, 1)
         if heartbeat_interval_s is not None:
-            heartbeat_interval_s = _whole("heartbeat_interval_s", heartbeat_interval_s)
-            if not HEARTBEATS[0] <= heartbeat_interval_s <= HEARTBEATS[1]:
+            heartbeat_interval_s = as_int("heartbeat_interval_s", heartbeat_interval_s)
+            if not MIN_HEARTBEAT_S <= heartbeat_interval_s <= MAX_HEARTBEAT_S:
                 raise ValueError(
                     f"heartbeat_interval_s is {heartbeat_interval_s}, expected "
-                    f"{HEARTBEATS[0]} to {HEARTBEATS[1]} seconds"
+                    f"{MIN_HEARTBEAT_S} to {MAX_HEARTBEAT_S} seconds"
                 )
         encoding = Encoding(encoding)
         if encoding == Encoding.CSV:
@@ -107,9 +104,9 @@ class LiveBase:  # numpydoc ignore=PR01
             raise ValueError(f"overlap is {overlap!r}, expected seconds, 0 to {LONGEST_OVERLAP}")
         if on_slow not in POLICIES:
             raise ValueError(f"on_slow is {on_slow!r}, expected one of {', '.join(POLICIES)}")
-        if isinstance(max_buffer, bool) or _whole("max_buffer", max_buffer) < 1:
+        if as_int("max_buffer", max_buffer) < 1:
             raise ValueError(f"max_buffer is {max_buffer!r}, expected bytes, 1 or more")
-        poll = -1 if isinstance(busy_poll_us, bool) else _whole("busy_poll_us", busy_poll_us)
+        poll = as_int("busy_poll_us", busy_poll_us)
         if not 0 <= poll <= LONGEST_POLL:
             raise ValueError(
                 f"busy_poll_us is {busy_poll_us!r}, expected microseconds, 0 to {LONGEST_POLL}"
@@ -366,7 +363,7 @@ class LiveBase:  # numpydoc ignore=PR01
             retry_first=self._retry_first,
             overlap=self._overlap,
             backlog=Backlog(self._on_slow, self._max_buffer),
-            silence=Silence(options.heartbeat_interval_s or HEARTBEAT, hours),
+            silence=Silence(options.heartbeat_interval_s or HEARTBEAT_S, hours),
             trace=self._trace,
             progress=None if self._earlier is None else self._earlier[0],
             known=0 if self._earlier is None else self._earlier[1],
@@ -390,12 +387,6 @@ class LiveBase:  # numpydoc ignore=PR01
     @property
     def _host(self) -> str:
         return self._gateway or host_of(self.dataset)
-
-
-def _whole(name: str, value: Any) -> int:
-    with suppress(TypeError):
-        return operator.index(value)
-    raise TypeError(f"{name} is {value!r}, expected an int")
 
 
 def _checked_dataset(dataset: Any) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from dbnfast._util.arguments import as_int
 from dbnfast._util.times import DAY
 from dbnfast.codec.compression import Deflater
 from dbnfast.enums import UNDEF_TIMESTAMP, Compression
@@ -117,8 +118,7 @@ class Recorder:
         if not fsync_interval_s >= 0:
             raise ValueError(f"fsync_interval_s is {fsync_interval_s!r}, expected 0 or more")
         if rotate_bytes is not None:
-            if isinstance(rotate_bytes, bool) or not isinstance(rotate_bytes, int):
-                raise TypeError(f"rotate_bytes is {rotate_bytes!r}, expected an int or None")
+            rotate_bytes = as_int("rotate_bytes", rotate_bytes)
             if rotate_bytes <= 0:
                 raise ValueError(f"rotate_bytes is {rotate_bytes}, expected 1 or more")
         self._folder = Path(os.path.expanduser(folder))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 PASSES_ANYHOW: Final = 2  # the number is the core's
-_SHARED: Final = (Schema.TBBO, Schema.MBP_1)
+SHARED: Final = frozenset((Schema.TBBO, Schema.MBP_1))  # they have one rtype
 _OHLCV: Final = frozenset(s for s in Schema if s.startswith("ohlcv"))
 _SAMPLED: Final = (  # early files of the one have the rtype of the other
     frozenset((Schema.BBO_1S, Schema.BBO_1M)),
@@ -72,7 +72,7 @@ def rtypes_of(schema: Schema | RType | str, own: Schema | None) -> frozenset[int
         There is no such schema, or tbbo is asked of mbp-1 data or the reverse.
     """
     wanted, rtype = as_rtype(schema)
-    if wanted in _SHARED and own in _SHARED and wanted != own:
+    if wanted in SHARED and own in SHARED and wanted != own:
         raise ValueError(
             f"{wanted} was asked of {own} data; both have rtype {int(rtype)}, ask for {own}"
         )

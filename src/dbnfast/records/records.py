@@ -11,6 +11,7 @@ import numpy as np
 from dbnfast._core.record import RecordIterator
 from dbnfast._core.run import Run, add_view, part_of_run, stretch_of_run
 from dbnfast._core.scan import index, skip
+from dbnfast._util.arguments import check_upgrade
 from dbnfast._util.buffers import read_only, sealed
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
 from dbnfast.errors import MixedRecordsError
@@ -276,8 +277,7 @@ class Records(Run):
         ValueError
             The stream is newer than that.
         """
-        if to_version not in (1, 2, 3) or to_version < self._version:
-            raise ValueError(f"version {self._version} cannot become version {to_version}")
+        to_version = check_upgrade(self._version, to_version)
         metadata = None if self.metadata is None else self.metadata.upgrade(to_version)
         routes: list[Route] = []
         total, changed = 0, False

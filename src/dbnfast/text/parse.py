@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from dbnfast._core import parse
+from dbnfast._util.arguments import check_version
 from dbnfast.codec.metadata import Metadata
 from dbnfast.enums import DBN_VERSION, RType
 from dbnfast.errors import InvalidRecordError
@@ -147,8 +148,7 @@ class Target:
         version: int,
         ts_out: bool | None,
     ) -> None:
-        if version not in (1, 2, 3):
-            raise ValueError(f"version is {version!r}, expected 1, 2 or 3")
+        version = check_version("version", version)
         if metadata is not None and not isinstance(metadata, Metadata):
             raise TypeError(f"metadata is {type(metadata).__name__}, expected Metadata")
         rtype = None if schema is None else as_rtype(schema)[1]

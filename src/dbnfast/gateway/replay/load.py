@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dbnfast._util.arguments import check_version
 from dbnfast.codec.merge import merged
 from dbnfast.enums import SCHEMA_RTYPES, RType, Schema
 from dbnfast.layouts.dtypes import rtype_key
 from dbnfast.layouts.table import layout_by_size
-from dbnfast.records.filters import rtypes_of
+from dbnfast.records.filters import SHARED, rtypes_of
 from dbnfast.records.headers import (
     common_size,
     groups,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     Kinds = np.ndarray[tuple[int], np.dtype[np.uint8]]
     Lanes = dict[Schema, frozenset[int]]
-
-_AMBIGUOUS = {Schema.TBBO, Schema.MBP_1}
 
 
 def load(source: Any, version: int) -> tuple[Records, Kinds | None, Lanes]:
@@ -60,15 +59,14 @@ def load(source: Any, version: int) -> tuple[Records, Kinds | None, Lanes]:
     DecodeError, FileNotFoundError, TypeError
         As `read` raises them.
     """
-    if isinstance(version, bool) or version not in (1, 2, 3):
-        raise ValueError(f"version is {version!r}, expected 1, 2 or 3")
+    version = check_version("version", version)
     if isinstance(source, Records):
         records, kinds, schemas = source, None, {_own(source)}
     else:
         store = source if isinstance(source, Store) else read(source)
         schemas = {part.metadata.schema for part in sources_of(store)}
         kinds = None
-        if schemas >= _AMBIGUOUS and not is_filtered(store):
+        if schemas >= SHARED and not is_filtered(store):
             records, kinds = _labelled(store)
         else:
             records = store.records()

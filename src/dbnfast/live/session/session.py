@@ -40,6 +40,7 @@ from dbnfast.live.wire.control import (
     mappings_in,
     warnings_in,
 )
+from dbnfast.live.wire.lines import HEARTBEAT_S
 from dbnfast.live.wire.protocol import Authenticated, LiveProtocol, Options, State
 from dbnfast.records.records import Records
 
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from dbnfast.live.wire.requests import Subscription
 
 AUTH_TIMEOUT: Final = 30.0  # s from the connection to the gateway's reply
-HEARTBEAT: Final = 30  # s, what gateways do unasked
 MARGIN: Final = 10.0  # s of silence beyond the interval of heartbeats
 FIRST_RETRY: Final = 1.0  # s
 MAX_RETRY: Final = 60.0
@@ -434,7 +434,7 @@ class Session:
     @property
     def interval(self) -> int:
         """Seconds between heartbeats."""
-        return self.options.heartbeat_interval_s or HEARTBEAT
+        return self.options.heartbeat_interval_s or HEARTBEAT_S
 
     @property
     def silent_at(self) -> float:
