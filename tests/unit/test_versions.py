@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dbnfast
-import streams
 from dbnfast import Metadata
 from dbnfast.gateway import Gateway
+from helpers import streams
 
 PLAIN = streams.header(3) + streams.trades(2)
 OLD = streams.header(1) + streams.trades(2)

@@ -199,6 +199,7 @@ class JsonParser(TextParser):
     def _why(self, text: bytes, error: Exception) -> str:
         # the same words, whatever shape the line was tried with: that depends on lines before it
         bare = self._bare
+        wrong: tuple[type[Exception], ...] = (*bare.errors, ValueError)
         try:
             require("msgspec", "json").json.decode(text)
         except bare.errors as first:
@@ -207,7 +208,7 @@ class JsonParser(TextParser):
         try:
             rtype = bare.rtype(bare.decoder.decode(text))
             shape_of(self.target.family(rtype)).decoder.decode(text)
-        except (*bare.errors, ValueError) as first:
+        except wrong as first:
             return str(first)
         return str(error)
 

@@ -19,7 +19,7 @@ from dbnfast.gateway.replay.chunks import STAMP, Chunk, Frames, Want, cut
 from dbnfast.gateway.replay.load import load
 from dbnfast.gateway.replay.symbols import Symbols
 from dbnfast.layouts.table import MAX_RECORD_SIZE
-from dbnfast.records.headers import groups
+from dbnfast.records.headers import groups, only_rtype
 
 if TYPE_CHECKING:
     from dbnfast._typing import Column
@@ -235,7 +235,7 @@ class Source:
     def _of_schema(self, chunk: Chunk, schema: Schema) -> Column | None:
         # which records are of a schema; None for all
         rtypes = self.lanes[schema]
-        if self._kinds is None and chunk.records._size and chunk.records._rtype in rtypes:
+        if self._kinds is None and only_rtype(chunk.records) in rtypes:
             return None
         table = np.zeros(256, bool)
         table[list(rtypes)] = True
