@@ -9,7 +9,7 @@ import numpy as np
 
 from dbnfast._core.merge import columns
 from dbnfast.layouts.programs import FILTER_TS_AT, SIZES
-from dbnfast.records.headers import instrument_ids, record_sizes, record_types
+from dbnfast.records.headers import common_size, instrument_ids, record_sizes, record_types
 
 if TYPE_CHECKING:
     from dbnfast._typing import Column
@@ -280,12 +280,12 @@ def cut(chunk: Chunk, mask: Column | None, ts_out: bool) -> Frames:
     n = len(records) if positions is None else len(positions)
     if n == 0:
         return Frames(memoryview(b""), 0, 1, None, positions, 0, False)
-    size, ends = records._size, None
+    size, ends = common_size(records), None
     data = records.data
     if positions is not None and positions[-1] - positions[0] == n - 1:
         # neighbours: a part of the chunk as it is
         part = records[int(positions[0]) : int(positions[-1]) + 1]
-        data, size = part.data, part._size
+        data, size = part.data, common_size(part)
         ends = None if size else np.cumsum(record_sizes(part))
     elif mask is not None and size:
         data = memoryview(np.frombuffer(data, (np.void, size))[mask].view(np.uint8))
