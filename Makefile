@@ -176,10 +176,8 @@ debug: $(VENV)/.test
 
 # what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
 # code that the other tests do not, and takes long under the sanitizers
-PLAIN_ONLY = tests/net tests/unit/cli/test_commands.py tests/unit/cli/test_files.py \
-	tests/unit/cli/test_live.py tests/unit/cli/test_serve.py tests/documents/test_readme.py \
-	tests/documents/test_bench_report.py tests/documents/test_pages.py tests/documents/test_site.py \
-	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py tests/packaging \
+PLAIN_ONLY = tests/net tests/documents tests/packaging tests/unit/cli \
+	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py \
 	tests/property/test_live_property.py tests/sansio/test_gateway.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.places import ROOT
+
 BENCHMARKS = ROOT / "benchmarks"
 if not (BENCHMARKS / "report.py").is_file():
     pytest.skip("the benchmarks are not here", allow_module_level=True)

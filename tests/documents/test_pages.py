@@ -19,13 +19,12 @@ from helpers.documents import (
     DOCS,
     LIBRARIES,
     README,
-    ROOT,
-    SAMPLE,
     blocks,
     check_kind,
     pages,
     run_page,
 )
+from helpers.places import ROOT, SAMPLE
 
 if not README.is_file() or not DOCS.is_dir():
     pytest.skip("the documents are not here", allow_module_level=True)

@@ -12,9 +12,9 @@ import pytest
 
 import dbnfast
 from dbnfast.gateway import Gateway
-from helpers.documents import README, ROOT, SAMPLE, Block, blocks, commands, run_cli, run_python
+from helpers.documents import README, Block, blocks, commands, run_cli, run_python
+from helpers.places import FIXTURES, SAMPLE
 
-FIXTURES = ROOT / "fixtures"
 if not README.is_file() or not FIXTURES.is_dir():
     pytest.skip("the README and the golden files are not here", allow_module_level=True)
 

@@ -17,7 +17,8 @@ import pytest
 
 import dbnfast
 import dbnfast.gateway
-from helpers.documents import DOCS, README, ROOT, blocks, pages
+from helpers.documents import DOCS, README, blocks, pages
+from helpers.places import ROOT
 
 if not DOCS.is_dir():
     pytest.skip("the documents are not here", allow_module_level=True)

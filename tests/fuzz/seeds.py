@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from fuzz.inputs import pack
+from helpers.places import FIXTURES
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 FINDINGS = Path(__file__).with_name("findings")
 SAMPLES = (b"", bytes(16), bytes(range(0, 256, 7)), b"\xff" * 24)  # choosing bytes
 

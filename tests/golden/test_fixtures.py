@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from helpers.places import SAMPLE_NAME, golden
+from helpers.places import FIXTURES, SAMPLE_NAME, golden
 
 dbn = pytest.importorskip("databento_dbn")
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

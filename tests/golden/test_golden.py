@@ -13,9 +13,8 @@ import pytest
 import dbnfast
 from dbnfast import DecodeError, Records, TruncatedWarning
 from helpers import streams
-from helpers.places import golden
+from helpers.places import FIXTURES, golden
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

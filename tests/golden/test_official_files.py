@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,20 @@ import pytest
 import dbnfast
 from dbnfast import RType
 from helpers import streams
+from helpers.places import REAL
 
 pytest.importorskip("databento_dbn")
 
-FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "testdata"
-if not FOLDER.is_dir():
-    pytest.skip(f"there are no real files: {FOLDER.name} is absent", allow_module_level=True)
+if not REAL.is_dir():
+    pytest.skip(f"there are no real files: {REAL.name} is absent", allow_module_level=True)
 
-NAMES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.dbn.zst"))
-SMALL = [name for name in NAMES if (FOLDER / name).stat().st_size < 2_000]
+NAMES = sorted(str(path.relative_to(REAL)) for path in REAL.rglob("*.dbn.zst"))
+SMALL = [name for name in NAMES if (REAL / name).stat().st_size < 2_000]
 SAMPLE = 211  # of large files every so many records are compared as objects
 
 
 def read(name: str) -> bytes:
-    return (FOLDER / name).read_bytes()
+    return (REAL / name).read_bytes()
 
 
 def official(name: str, policy: str = "AS_IS") -> tuple[Any, list[Any]]:
@@ -168,5 +167,5 @@ def test_dbz_holds_the_records_of_the_dbn_file() -> None:
     assert records.metadata.schema == "trades"
     assert records.metadata.symbols == reference.metadata.symbols
     assert records.metadata.mappings == reference.metadata.mappings
-    blocks = list(dbnfast.iter_decode(FOLDER / "v1/test_data.trades.dbz"))
+    blocks = list(dbnfast.iter_decode(REAL / "v1/test_data.trades.dbz"))
     assert b"".join(block.tobytes() for block in blocks) == records.tobytes()

@@ -7,7 +7,6 @@ import io
 import json
 import struct
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,11 @@ import pytest
 import dbnfast
 from dbnfast.enums import SCHEMA_RTYPES
 from helpers import streams
-from helpers.places import golden
+from helpers.places import FIXTURES, REAL, golden
 
 pd = pytest.importorskip("pandas")
 databento = pytest.importorskip("databento")
 
-ROOT = Path(__file__).resolve().parents[2]
-FIXTURES = ROOT / "fixtures"
-REAL = ROOT.parent / "shared" / "testdata"
 
 FILES: dict[str, dict[str, Any]] = {}
 if (FIXTURES / "MANIFEST.json").is_file():

@@ -31,13 +31,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dbnfast
 from dbnfast.gateway import Gateway
+from helpers.places import ROOT, SAMPLE
 
-ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-SAMPLE = Path(dbnfast.__file__).parent / "data" / "sample.dbn.zst"
 LIBRARIES = ("pandas", "pyarrow", "polars", "duckdb", "msgspec", "typer", "rich")
 KINDS = ("python", "output", "console", "json", "text")
 DIRECTIVES = ("{toctree}", "{include}", "{eval-rst}")

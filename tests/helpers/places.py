@@ -1,4 +1,4 @@
-"""Where the golden files are, and the sample that the installed package brings."""
+"""Where the tree is, the golden and the real files, and the sample that the package brings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import dbnfast
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+TESTS = Path(__file__).resolve().parents[1]
+ROOT = TESTS.parent  # of the tree, or what lies beside the tests of an installed wheel
+FIXTURES = ROOT / "fixtures"
+REAL = ROOT.parent / "shared" / "testdata"  # not in the tree, and on few machines
 SAMPLE = Path(dbnfast.__file__).parent / "data" / "sample.dbn.zst"
 SAMPLE_NAME = "../src/dbnfast/data/sample.dbn.zst"  # in the manifest: beside `fixtures`
 

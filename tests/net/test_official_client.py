@@ -15,12 +15,11 @@ import dbnfast
 from dbnfast import RType, Schema, SystemCode
 from dbnfast.gateway import Cut, DoubleAck, FailAuth, Gateway, NoAck, OneByteWrites, SendError
 from helpers.gateways import BEGIN, CONTROL, KEY, OTHER_KEY, SECOND, Clock, header, trades
+from helpers.places import FIXTURES, REAL
 
 db = pytest.importorskip("databento")
 dbn = pytest.importorskip("databento_dbn")
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-REAL = Path(__file__).resolve().parents[3] / "shared" / "testdata"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

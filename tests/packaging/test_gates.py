@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.places import ROOT
+
 MAKEFILE = ROOT / "Makefile"
 HOOKS = ROOT / ".pre-commit-config.yaml"
 

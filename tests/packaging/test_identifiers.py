@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import product
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.places import ROOT
+
 PYTHONS = ("cp311", "cp312", "cp313", "cp314", "cp314t", "cp315", "cp315t")
 PLATFORMS = {
     "linux": (

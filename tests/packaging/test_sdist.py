@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.places import ROOT
+
 GENERATED = {
     "PKG-INFO", "setup.cfg", "src/dbnfast.egg-info/PKG-INFO", "src/dbnfast.egg-info/SOURCES.txt",
     "src/dbnfast.egg-info/dependency_links.txt", "src/dbnfast.egg-info/entry_points.txt",

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.places import ROOT
+
 FOLDER = ROOT / ".github" / "workflows"
 PATHS = sorted(FOLDER.glob("*.yml"))
 USES = re.compile(r"^\s*(?:- )?uses:\s*(.+)$", re.MULTILINE)

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,8 +49,8 @@ from helpers.gateways import (
     header,
     trades,
 )
+from helpers.places import FIXTURES
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,10 @@ from dbnfast.codec.compression import inflate
 from dbnfast.enums import Schema, SType
 from dbnfast.layouts.table import LAYOUT_BY_NAME, layout_by_size
 from helpers import builders
-from helpers.places import golden
+from helpers.places import FIXTURES, golden
 
 dbn = pytest.importorskip("databento_dbn")
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import dbnfast
-from helpers.places import SAMPLE, SAMPLE_NAME, golden
+from helpers.places import FIXTURES, REAL, ROOT, SAMPLE, SAMPLE_NAME, golden
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -28,9 +28,6 @@ from dbnfast.__main__ import main
 from dbnfast.cli.format import format_price, format_time
 from dbnfast.cli.terminal import Counted, put, put_table
 
-ROOT = Path(__file__).resolve().parents[3]
-FIXTURES = ROOT / "fixtures"
-REAL = ROOT.parent / "shared" / "testdata"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

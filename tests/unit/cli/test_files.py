@@ -19,6 +19,7 @@ import pytest
 
 import dbnfast
 from helpers import streams
+from helpers.places import FIXTURES, REAL, SAMPLE
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -29,11 +30,7 @@ from dbnfast.cli.commands.stats import format_duration, parse_duration
 from dbnfast.cli.outputs import Progress
 from dbnfast.cli.selection import parse_time
 from dbnfast.cli.terminal import Counted, Input
-from helpers.places import SAMPLE
 
-ROOT = Path(__file__).resolve().parents[3]
-FIXTURES = ROOT / "fixtures"
-REAL = ROOT.parent / "shared" / "testdata"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 

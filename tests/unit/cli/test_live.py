@@ -21,6 +21,7 @@ import pytest
 import dbnfast
 from dbnfast import Records, RType
 from helpers.gateways import CONTROL, KEY
+from helpers.places import SAMPLE
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -34,7 +35,6 @@ from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipp
 from dbnfast.live.recorder import recover
 from dbnfast.live.session import session
 
-SAMPLE = Path(dbnfast.__file__).parent / "data" / "sample.dbn.zst"
 STREAM = dbnfast.scan(SAMPLE.read_bytes())
 N_TRADES = 581  # of fixtures/MANIFEST.json
 N_TWO = 409  # of them ESH6 and CLG6

@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from helpers.gateways import KEY
+from helpers.places import FIXTURES
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -20,8 +20,6 @@ pytest.importorskip("rich")
 from dbnfast.__main__ import main
 from dbnfast.live.wire.auth import cram_response
 
-ROOT = Path(__file__).resolve().parents[3]
-FIXTURES = ROOT / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 TRADES = str(FIXTURES / "trades.v3.dbn")

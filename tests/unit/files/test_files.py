@@ -26,13 +26,10 @@ from dbnfast.files._split import split, split_records
 from dbnfast.files._verify import Report, verify
 from dbnfast.records import headers as columns_of_headers
 from helpers import builders, streams
-from helpers.places import golden
+from helpers.places import FIXTURES, REAL, golden
 
 pytest.importorskip("dbnfast.symbology")
 
-ROOT = Path(__file__).resolve().parents[3]
-FIXTURES = ROOT / "fixtures"
-REAL = ROOT.parent / "shared" / "testdata"
 DAY = 86_400 * 10**9
 MONDAY = 20_458 * DAY  # 2026-01-05
 UNDEF = 2**64 - 1

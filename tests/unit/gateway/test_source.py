@@ -20,8 +20,8 @@ from dbnfast.gateway.replay.source import Source
 from dbnfast.gateway.replay.stream import Stream, Wish
 from dbnfast.gateway.replay.timeline import Timeline, parse_speed
 from helpers.gateways import BEGIN, SECOND, Clock, header, trades
+from helpers.places import FIXTURES
 
-FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
 ALL = Schema.TRADES

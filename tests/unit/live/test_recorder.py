@@ -22,6 +22,7 @@ from dbnfast.live import recorder as module
 from dbnfast.live.recorder import Recorder, Recovered, recover
 from dbnfast.live.recovery import Mappings, parts_of
 from dbnfast.symbology.resolver import Resolver
+from helpers.places import TESTS
 from helpers.streams import frame, walk
 
 DAY = 86_400 * 10**9
@@ -680,8 +681,7 @@ while True:
 @pytest.mark.parametrize("compression", FORMS)
 @pytest.mark.parametrize("run", range(3))
 def test_killed_at_any_moment(tmp_path: Path, compression: str, run: int) -> None:
-    here = str(Path(__file__).parent)
-    paths = [here, str(Path(here).parents[1]), str(Path(dbnfast.__file__).parents[1])]
+    paths = [str(Path(__file__).parent), str(TESTS), str(Path(dbnfast.__file__).parents[1])]
     code = CHILD.format(paths=paths, folder=str(tmp_path), compression=compression)
     rng = random.Random(f"{compression} {run}")
     until = rng.randint(200, 6000)

@@ -129,8 +129,8 @@ def test_targets(monkeypatch: Any, caplog: Any) -> None:
         patch.setattr(sys, "stderr", None)
         trace.note("nobody hears")
     assert stream.getvalue().splitlines()[1:] == [f"{AT} [note] two"]
-    logger = logging.getLogger("test_live_trace")
-    with caplog.at_level(logging.DEBUG, "test_live_trace"):
+    logger = logging.getLogger("test_trace")
+    with caplog.at_level(logging.DEBUG, "test_trace"):
         Trace(logger, clock=lambda: NS).note("100 %s")
     assert [entry.getMessage() for entry in caplog.records] == [f"{AT} [note] 100 %s"]
     for wrong in (3, "trace.txt", b"", object(), None, False):

@@ -7,7 +7,6 @@ import math
 import pickle
 import random
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from dbnfast import Action, Record, RType, Side
 from dbnfast.layouts.table import LAYOUTS
 from dbnfast.records.messages import RECORD_CLASSES, record_table
 from helpers import streams
+from helpers.places import FIXTURES
 
-FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 # the official decoder raises on a record of unknown type
 UNKNOWN = ("unknown-rtype", "second-metadata")
 FILES = sorted(path.name for path in FIXTURES.glob("*.dbn") if not path.name.startswith(UNKNOWN))

@@ -23,8 +23,7 @@ from dbnfast._util import extras
 from dbnfast.store import data as store_data
 from dbnfast.store import sources
 from helpers import streams
-
-ROOT = Path(__file__).resolve().parents[3]
+from helpers.places import FIXTURES
 
 T0 = 10**18  # 2001-09-09
 ONE_MAPPING = bytes(12) + streams.mapping_list([(b"AAA", [(20010101, 20300101, b"100")])])
@@ -47,7 +46,7 @@ def file_of(times: range, number: int = 0, **header: Any) -> bytes:
 
 
 def dbz() -> bytes:
-    path = Path(__file__).parents[3] / "fixtures" / "trades.dbz"
+    path = FIXTURES / "trades.dbz"
     if not path.is_file():
         pytest.skip("the golden files are not here")
     return path.read_bytes()
@@ -898,7 +897,7 @@ def test_names_parameters_and_defaults_are_the_official_ones() -> None:
 
 
 def test_json_of_filtered_live_data_has_a_line_for_what_passes_and_its_symbol() -> None:
-    data = (ROOT / "fixtures" / "live.v3.dbn").read_bytes()
+    data = (FIXTURES / "live.v3.dbn").read_bytes()
     whole = dbnfast.read(data)
     lines = io.BytesIO()
     whole.to_json(lines, schema="trades")

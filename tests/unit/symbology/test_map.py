@@ -21,12 +21,10 @@ from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.symbology.map import SymbolMap
 from dbnfast.symbology.resolver import Resolver, resolver
 from helpers import streams
+from helpers.places import REAL
 
 DAY = 86_400 * 10**9
-FOLDER = Path(__file__).resolve().parents[3].parent / "shared" / "testdata"
-NAMES = sorted(
-    str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.dbn.zst") if path.is_file()
-)
+NAMES = sorted(str(path.relative_to(REAL)) for path in REAL.rglob("*.dbn.zst") if path.is_file())
 real_files = pytest.mark.skipif(not NAMES, reason="there are no real files: testdata is absent")
 JAN = datetime.date(1970, 1, 1)
 
@@ -1101,7 +1099,7 @@ def test_live_symbols_do_not_change_the_map(one_day: SymbolMap) -> None:
 @real_files
 @pytest.mark.parametrize("name", NAMES)
 def test_real_files_have_the_transcoders_symbols(name: str) -> None:
-    data = streams.inflate((FOLDER / name).read_bytes())
+    data = streams.inflate((REAL / name).read_bytes())
     expected = transcoded(data)
     assert resolved(data, text=True) == expected
     unmapped = ("v1/test_data.statistics.v1.dbn.zst",)  # it has no mappings
@@ -1114,7 +1112,7 @@ def test_real_files_resolve_as_the_official_map_does(name: str) -> None:
     symbology = pytest.importorskip("databento.common.symbology")
     import databento_dbn as dbn
 
-    data = (FOLDER / name).read_bytes()
+    data = (REAL / name).read_bytes()
     theirs = symbology.InstrumentMap()
     theirs.insert_metadata(
         dbn.Metadata.decode(streams.inflate(data), dbn.VersionUpgradePolicy.AS_IS)

@@ -23,15 +23,13 @@ from dbnfast.text import shapes as json_shapes
 from dbnfast.text.csv import CsvParser, from_csv, iter_csv
 from dbnfast.text.json import JsonLines, from_json, iter_json
 from helpers import streams, texts
-from helpers.places import golden
+from helpers.places import FIXTURES, REAL, golden
 
 pytest.importorskip("databento_dbn")
 pytest.importorskip("msgspec")
 
 U64_MAX = 2**64 - 1
 UNDEF_PRICE = 2**63 - 1
-FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
-REAL = Path(__file__).resolve().parents[3].parent / "shared" / "testdata"
 READERS: dict[str, Callable[..., dbnfast.Records]] = {"json": from_json, "csv": from_csv}
 ITERATORS: dict[str, Callable[..., Iterator[dbnfast.Records]]] = {
     "json": iter_json,

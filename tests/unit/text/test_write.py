@@ -26,11 +26,10 @@ from dbnfast.text import write as text
 from dbnfast.text.programs import CSV, JSON, TextOptions, text_program
 from dbnfast.text.write import write_csv, write_json
 from helpers import builders, streams
+from helpers.places import REAL, ROOT
 
 dbn = pytest.importorskip("databento_dbn")
 
-ROOT = Path(__file__).resolve().parents[3]
-REAL = ROOT.parent / "shared" / "testdata"
 OPTIONS = [
     {"pretty_px": px, "pretty_ts": ts, "map_symbols": symbols}
     for px, ts, symbols in itertools.product((False, True), repeat=3)
