@@ -79,13 +79,16 @@ class Delivered:
 def source(plan: Plan) -> bytes:
     """The file that is replayed: records in the order of the plan."""
     parts = []
+    received = 0  # when the vendor had it: records may be late, and are sent then
     for schema, instrument, at, variant in plan.records:
+        received = max(received, at)
         array = dbnfast.empty(schema, 1)
         array["instrument_id"], array["publisher_id"] = instrument, 1
         array["ts_event"] = BEGIN + at
         names = array.dtype.names or ()
         if "ts_recv" in names:
-            array["ts_recv"] = BEGIN + at
+            sampled = schema == Schema.BBO_1S  # at that time, not later
+            array["ts_recv"] = BEGIN + (at if sampled else received)
         if "action" in names and schema != Schema.DEFINITION:
             array["action"], array["side"] = b"A" if schema == Schema.MBO else b"T", b"A"
         if "flags" in names:
@@ -290,6 +293,8 @@ def plans(draw: st.DrawFn) -> Plan:
         one = (schema, draw(st.integers(1, 3)), max(0, at - back), draw(st.sampled_from((0, 1, i))))
         records += [one] * draw(st.sampled_from((1, 1, 1, 2)))
     begin = draw(st.floats(0, 30))
+    while any(abs(begin - ns / SECOND) < 0.002 for _, _, ns, _ in records):
+        begin += 0.003  # what is sent at that very moment may come or not
     ids = st.one_of(
         st.none(), st.lists(st.integers(1, 3), min_size=1, max_size=2, unique=True).map(tuple)
     )

@@ -14,7 +14,7 @@ import numpy as np
 from dbnfast._core.merge import columns
 from dbnfast._core.run import survey_run
 from dbnfast._util.buffers import sealed
-from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.layouts.programs import FILTER_TS_AT, INDEX_TS_AT, SIZES
 from dbnfast.records.parallel import survey
 from dbnfast.records.records import Records
 
@@ -280,6 +280,23 @@ def index_times(records: Records) -> Column:
         A new array: ts_recv, or ts_event where a type has none, ns since 1970-01-01 UTC.
     """
     return _column(records, INDEX_TS_AT, 0, np.uint64)
+
+
+def filter_times(records: Records) -> Column:
+    """
+    Give the times that a gateway holds the start of a replay against.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n_records,)
+        A new array: ts_event, or ts_recv of quotes sampled at intervals, ns since 1970-01-01 UTC.
+    """
+    return _column(records, FILTER_TS_AT, 0, np.uint64)
 
 
 def event_times(records: Records) -> Column:

@@ -11,9 +11,10 @@ import pytest
 import dbnfast
 from dbnfast import Records, RType, Schema
 from dbnfast.enums import SCHEMA_RTYPES, SystemCode
-from dbnfast.layouts.programs import FILTER_TS_AT
+from dbnfast.layouts.programs import FILTER_TS_AT, INDEX_TS_AT
 from dbnfast.live.resume import delivered as kept
 from dbnfast.live.resume.plan import Progress, Reach, lost, resume
+from dbnfast.live.resume.progress import Replayed
 from dbnfast.live.wire.requests import Subscription, subscription
 from helpers import streams
 
@@ -22,11 +23,15 @@ T0 = 1_700_000_000 * S  # a whole minute, not a whole hour
 RULED_OUT = 2**64 - 1
 
 
-def raw(schema: str, ts: int, *, id: int = 1, tag: int = 0, n_bytes: int = 0) -> bytes:
+def raw(
+    schema: str, ts: int, *, id: int = 1, tag: int = 0, n_bytes: int = 0, ts_recv: int = 0
+) -> bytes:
     """A record whose filter time is `ts`."""
     rtype = int(SCHEMA_RTYPES[Schema(schema)])
     size = n_bytes or dbnfast.dtype(schema).itemsize
     made = bytearray(streams.record(rtype, size, instrument_id=id, ts_event=ts))
+    at = int(INDEX_TS_AT[rtype])
+    made[at : at + 8] = struct.pack("<Q", ts_recv)
     at = int(FILTER_TS_AT[rtype])
     made[at : at + 8] = struct.pack("<Q", ts)
     made[-4:] = struct.pack("<I", tag)
@@ -99,7 +104,7 @@ class Session:
         assert not any(sub.snapshot and sub.start is not None for sub in subs)
         return ["snapshot" if sub.snapshot else sub.start for sub in subs]
 
-    def lost(self, reach: Reach = Reach.FULL) -> tuple[Schema, ...]:
+    def lost(self, reach: Reach = Reach.FULL) -> dict[Schema, int]:
         return lost(self.subs, resume(self.subs, self.progress, reach), self.progress)
 
     def reconnect(self, reach: Reach = Reach.FULL, start: int | None = None) -> None:
@@ -120,10 +125,10 @@ def sub(id: int, schema: str, symbols: Any = "A", start: int | None = None, **mo
 @pytest.mark.parametrize(
     ("schema", "own", "received", "point"),
     [
-        ("trades", None, [], T0),
+        ("trades", None, [], T0 - 2 * S),  # what is sent then has an earlier time of its own
         ("trades", T0 - 9 * S, [], T0 - 9 * S),
         ("trades", 0, [], 0),
-        ("trades", None, [T0 + 1], T0),  # nothing from before the session
+        ("trades", None, [T0 + 1], T0 + 1 - 2 * S),
         ("trades", None, [T0 + 7 * S, T0 + 6 * S], T0 + 5 * S),
         ("trades", T0 - 9 * S, [T0 - 8 * S], T0 - 9 * S),
         ("trades", 0, [T0 - 8 * S], T0 - 10 * S),
@@ -133,10 +138,15 @@ def sub(id: int, schema: str, symbols: Any = "A", start: int | None = None, **mo
         ("cbbo-1m", None, [T0 + 7 * S], T0 + 5 * S),
         ("tcbbo", None, [T0 + 7 * S], T0 + 5 * S),
         ("ohlcv-1s", None, [T0 + 7 * S], T0 + 5 * S),
-        ("ohlcv-1h", None, [], T0 - T0 % (3600 * S)),  # the bar that goes on is sent at its end
+        (
+            "ohlcv-1h",
+            None,
+            [],
+            T0 - T0 % (3600 * S) - 2 * S,
+        ),  # the bar that goes on is sent at its end
         ("ohlcv-1d", T0 - S, [], T0 - S),
-        ("definition", None, [T0 + 7 * S], T0),
-        ("statistics", None, [T0 + 7 * S], T0),
+        ("definition", None, [T0 + 7 * S], T0 - 2 * S),
+        ("statistics", None, [T0 + 7 * S], T0 - 2 * S),
         ("status", 5, [T0 + 7 * S], 5),
         ("imbalance", 0, [], 0),
     ],
@@ -149,12 +159,12 @@ def test_resume_point(schema: str, own: int | None, received: list[int], point: 
     session.progress.disconnected()
     assert session.progress.points == {Schema(schema): point}
     assert session.asks() == [point]
-    assert session.lost() == ()
+    assert session.lost() == {}
     slow = schema in ("definition", "statistics", "status", "imbalance")
     assert session.asks(Reach.RECENT) == [None if slow else point]
-    assert session.lost(Reach.RECENT) == ((schema,) if slow else ())
+    assert session.lost(Reach.RECENT) == ({schema: point} if slow else {})
     assert session.asks(Reach.NONE) == [None]
-    assert session.lost(Reach.NONE) == (schema,)
+    assert session.lost(Reach.NONE) == {schema: point}
 
 
 def test_overlap() -> None:
@@ -171,7 +181,7 @@ def test_nothing_changes_before_the_first_records() -> None:
     session.progress.disconnected()
     assert resume(subs, session.progress) == subs
     assert resume(subs, session.progress, Reach.NONE) == subs
-    assert session.lost() == ()
+    assert session.lost() == {}
     assert session.progress.points == {}
     session.progress.resumed(subs)
     session.progress.started(7)
@@ -185,7 +195,7 @@ def test_pure() -> None:
     session.progress.disconnected()
     before = [session.asks(reach) for reach in Reach]
     assert before == [session.asks(reach) for reach in Reach]
-    assert before == [[T0 + 3 * S, T0], [T0 + 3 * S, None], [None, None]]
+    assert before == [[T0 + 3 * S, T0 - 2 * S], [T0 + 3 * S, None], [None, None]]
 
 
 def test_an_unknown_subscription_stays_as_it_is() -> None:
@@ -218,13 +228,39 @@ def test_highest_and_last() -> None:
 def test_a_live_one_beside_a_replay_begins_with_the_gateways_time() -> None:
     # the start in the metadata is the lowest that was asked for
     session = Session(sub(0, "trades", start=0), sub(1, "mbp-10", "B"), start=0)
-    assert session.asks() == [0, None]
-    assert session.lost() == (Schema.MBP_10,)
-    assert session.progress.points[Schema.MBP_10] == 0
     session.push(ack(0, "trades", T0 + 4), ack(1, "mbp-10", T0 + 5))
     session.progress.disconnected()
-    assert session.asks() == [0, T0 + 4]
-    assert session.lost() == ()
+    assert session.asks() == [0, T0 + 4 - 2 * S]
+    assert session.lost() == {}
+
+
+def test_where_no_record_tells_the_gateways_time_this_sides_has_to_do() -> None:
+    subs = [sub(0, "trades", start=0), sub(1, "mbp-10", "B")]
+    session = Session(*subs, start=None)
+    session.progress.started(0, T0)
+    session.push(raw("trades", T0 - 9000 * S))
+    session.progress.disconnected()
+    assert session.asks() == [T0 - 9002 * S, T0 - 2 * S]
+    assert session.lost() == {}
+    assert session.lost(Reach.NONE) == {Schema.TRADES: T0 - 9002 * S, Schema.MBP_10: T0 - 2 * S}
+
+
+def test_what_was_asked_for_and_never_answered_may_have_begun() -> None:
+    session = Session(sub(0, "trades"))
+    session.push(raw("trades", T0 + 90 * S))
+    late = sub(1, "mbo", "B")
+    session.subs.append(late)
+    session.progress.subscribed(late, T0 + 91 * S)
+    session.progress.disconnected()
+    unsent = sub(2, "mbp-10", "B")
+    session.subs.append(unsent)
+    session.progress.subscribed(unsent)
+    assert session.asks() == [T0 + 88 * S, None, None]
+    assert session.lost() == {Schema.MBO: T0 + 89 * S}
+    session.progress.resumed(resume(session.subs, session.progress), T0 + 95 * S)
+    session.progress.started(T0 + 88 * S)
+    session.progress.disconnected()
+    assert session.lost() == {Schema.MBO: T0 + 89 * S, Schema.MBP_10: T0 + 93 * S}
 
 
 @pytest.mark.parametrize("told", ["5", ""])
@@ -235,19 +271,19 @@ def test_a_late_one_begins_with_its_acknowledgement(told: str) -> None:
     session.add(sub(5, "trades", "B"))
     session.add(sub(6, "mbo", "B", snapshot=True))
     assert session.asks() == [T0 + 88 * S, None, "snapshot"]
-    assert session.lost() == ()
+    assert session.lost() == {}
     session.push(ack(told, "trades", T0 + 95 * S), ack(99, "mbo", T0), ack("", "ohlcv-1d", T0))
     session.progress.disconnected()
-    assert session.asks() == [T0 + 88 * S, T0 + 95 * S, "snapshot"]
+    assert session.asks() == [T0 + 88 * S, T0 + 93 * S, "snapshot"]
     assert session.asks(Reach.NONE) == [None, None, "snapshot"]
-    assert session.lost(Reach.NONE) == (Schema.TRADES,)
+    assert session.lost(Reach.NONE) == {Schema.TRADES: T0 + 88 * S}
 
 
 def test_what_was_never_acknowledged_but_came_is_resumed() -> None:
     session = Session(sub(0, "trades"))
     session.add(sub(1, "mbp-1", "B"))
     session.push(raw("mbp-1", T0 + 9 * S))
-    assert session.asks() == [T0, T0 + 7 * S]
+    assert session.asks() == [T0 - 2 * S, T0 + 7 * S]
 
 
 def test_a_clock_that_is_not_that_of_the_data() -> None:
@@ -259,7 +295,19 @@ def test_a_clock_that_is_not_that_of_the_data() -> None:
     assert session.asks() == [68 * S]
     session = Session(sub(0, "trades"))
     session.push(raw("trades", T0 - S))  # it is late, not of another day
-    assert session.asks() == [T0]
+    assert session.asks() == [T0 - 2 * S]
+
+
+def test_a_clock_that_is_not_that_of_the_data_shows_after_a_reconnection_too() -> None:
+    session = Session(sub(0, "trades"))
+    for _ in range(2):  # nothing came over the first connections
+        session.push(heartbeat(T0))
+        session.reconnect()
+    days_ago = [raw("trades", T0 - 86400 * S + i) for i in range(2)]
+    assert session.push(days_ago[0]) == days_ago[:1]
+    assert session.push(days_ago[1]) == days_ago[1:]
+    session.progress.disconnected()
+    assert session.asks() == [T0 - 86402 * S + 1]
 
 
 # several subscriptions of one schema
@@ -271,11 +319,11 @@ def test_each_is_clipped_by_its_own_beginning() -> None:
         start=T0 - 9 * S,
     )  # fmt: skip
     session.push(heartbeat(T0), mapped("A", 1), mapped("B", 2))
-    assert session.asks() == [T0 - 9 * S, T0 - S, T0]
+    assert session.asks() == [T0 - 9 * S, T0 - S, T0 - 2 * S]
     session.push(raw("trades", T0 - 5 * S, id=1), raw("trades", T0 + 20 * S, id=2))
-    assert session.asks() == [T0 - 7 * S, T0 - S, T0]
+    assert session.asks() == [T0 - 7 * S, T0 - S, T0 - 2 * S]
     session.push(finished("trades"))  # from now on one time holds for both
-    assert session.asks() == [T0 + 18 * S, T0 + 18 * S, T0]
+    assert session.asks() == [T0 + 18 * S, T0 + 18 * S, T0 - 2 * S]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +393,7 @@ def test_tbbo_and_mbp_1_are_one() -> None:
     assert progress.completed() == []
     assert session.push(raw("mbp-1", T0 + 9 * S, id=2)) == []  # still matched
     session.push(finished("tbbo"))
-    assert progress.completed() == [Schema.MBP_1, Schema.TBBO]
+    assert [it.schema for it in progress.completed()] == [Schema.MBP_1, Schema.TBBO]
     assert len(session.push(raw("mbp-1", T0 + 9 * S, id=2))) == 1
 
 
@@ -355,9 +403,9 @@ def test_a_late_one_during_a_replay() -> None:
     session.add(sub(1, "trades", "B"))
     session.push(ack(0, "trades", T0), ack(1, "trades", T0), mapped("B", 2))
     session.push(raw("trades", T0 + 50 * S, id=2))
-    assert session.asks() == [T0 - 92 * S, T0]
+    assert session.asks() == [T0 - 92 * S, T0 - 2 * S]
     session.push(raw("trades", T0 - 80 * S, id=1))
-    assert session.asks() == [T0 - 82 * S, T0]
+    assert session.asks() == [T0 - 82 * S, T0 - 2 * S]
 
 
 def test_one_that_comes_while_there_is_no_connection() -> None:
@@ -366,12 +414,12 @@ def test_one_that_comes_while_there_is_no_connection() -> None:
     session.progress.disconnected()
     session.add(sub(1, "trades", "B"))
     assert session.asks() == [T0 + 7 * S, None]
-    assert session.lost() == ()
+    assert session.lost() == {}
     session.progress.resumed(resume(session.subs, session.progress))
     session.progress.started(T0 + 7 * S)
     session.push(ack(0, "trades", T0 + 20 * S), ack(1, "trades", T0 + 20 * S))
     session.progress.disconnected()
-    assert session.asks() == [T0 + 7 * S, T0 + 20 * S]
+    assert session.asks() == [T0 + 7 * S, T0 + 18 * S]
 
 
 # what is dropped
@@ -388,7 +436,7 @@ def test_each_kept_record_is_dropped_once() -> None:
     assert session.push(c, b, a, a) == [c, a]
     assert session.push(old) == [old]  # before the point: nobody asked for it
     assert session.push(b, finished("trades")) == [b, finished("trades")]
-    assert session.progress.completed() == [Schema.TRADES]
+    assert session.progress.completed() == [Replayed(Schema.TRADES, True, T0 + 3 * S, T0)]
     assert session.progress.completed() == []
     assert session.progress.replaying == frozenset()
 
@@ -405,7 +453,8 @@ def test_what_is_behind_the_end_of_a_replay_is_new() -> None:
     session.reconnect()
     assert session.push(d, d, d, d) == [d]  # three were delivered
     session.progress.disconnected()
-    assert session.progress.completed() == [Schema.TRADES, Schema.DEFINITION]
+    over = [(it.schema, it.whole) for it in session.progress.completed()]
+    assert over == [(Schema.TRADES, True), (Schema.DEFINITION, True)]
 
 
 def test_ts_out_does_not_count() -> None:
@@ -483,9 +532,10 @@ def test_after_a_gap_a_session_begins_anew() -> None:
     assert session.progress.replaying == frozenset()
     assert session.push(a, d) == [a, d]  # live ones that happen to be equal
     session.progress.disconnected()
-    assert session.asks() == [now, now, now]
+    assert session.asks() == [now - 2 * S, now - 2 * S, now - 2 * S]
     session.reconnect()
-    assert session.push(a, d, d) == [a, d]  # one d came since then; a is older than was asked for
+    old, new = raw("trades", now - S), raw("trades", now + S)
+    assert session.push(old, new, old) == [new, old]  # the second one is late
 
 
 def test_recent_replay_only() -> None:
@@ -497,7 +547,7 @@ def test_recent_replay_only() -> None:
     assert session.push(ack(0, "trades", now), ack(1, "definition", now), d, a)[2:] == [d]
     assert session.progress.replaying == {Schema.TRADES}
     session.progress.disconnected()
-    assert session.asks() == [T0 + 3 * S, now]
+    assert session.asks() == [T0 + 3 * S, now - 2 * S]
     assert session.asks(Reach.RECENT) == [T0 + 3 * S, None]
 
 
@@ -515,7 +565,7 @@ def test_points_advance_after_every_kind_of_reconnection() -> None:
     assert session.asks() == [T0 + 7 * S] * 2  # nothing came of it yet
     session.push(raw("trades", T0 + 60 * S, id=1))
     assert session.asks() == [T0 + 58 * S] * 2
-    assert session.lost() == ()
+    assert session.lost() == {}
 
 
 def test_what_was_never_acknowledged_is_resumed_again_and_again() -> None:
@@ -525,10 +575,100 @@ def test_what_was_never_acknowledged_is_resumed_again_and_again() -> None:
     session.reconnect()
     session.push(ack(0, "trades", T0 + 90 * S), ack(1, "mbp-1", T0 + 90 * S))
     session.progress.disconnected()
-    assert session.asks() == [T0, T0 + 7 * S]
+    assert session.asks() == [T0 - 2 * S, T0 + 7 * S]
+
+
+def test_of_a_replay_nothing_comes_from_before_the_beginning() -> None:
+    session = Session(sub(0, "trades"), sub(1, "mbp-1"), sub(2, "bbo-1s"))
+    came, quote = raw("trades", T0 + S), raw("mbp-1", T0 + S)
+    session.push(came)
+    session.reconnect()
+    assert session.asks() == [T0 - S, T0 - 2 * S, T0 - 2 * S]
+    before, late = raw("trades", T0 - S // 2), raw("trades", T0 - S // 2, tag=1)
+    # that the vendor received it after the beginning says that it was sent after it
+    stamped = raw("trades", T0 - S // 2, ts_recv=T0 + 5)
+    assert session.push(before, raw("mbp-1", T0 - S)) == []
+    assert session.push(before, quote, stamped, before, came, late) == [
+        quote, stamped, before, late,
+    ]  # fmt: skip
+    assert session.push(raw("bbo-1s", T0 - S), finished("bbo-1s"), raw("bbo-1s", T0 - S))[1:] == [
+        raw("bbo-1s", T0 - S)
+    ]
+
+
+def test_a_record_without_a_time_is_nobodys_to_judge() -> None:
+    session = Session(sub(0, "trades"))
+    session.push(raw("trades", T0 + 9 * S))
+    session.reconnect()
+    endless = raw("trades", RULED_OUT, ts_recv=RULED_OUT)
+    before = raw("trades", T0 + 7 * S - 1)
+    assert session.push(endless, before) == [endless]
+
+
+@pytest.mark.parametrize("schema", ["trades", "ohlcv-1s", "ohlcv-1h", "ohlcv-1d", "statistics"])
+@pytest.mark.parametrize("step", [1, 60, 86400])
+@pytest.mark.parametrize("ts_out", [0, 1])
+def test_a_gateway_that_takes_no_notice_of_starts(schema: str, step: int, ts_out: int) -> None:
+    session = Session(sub(0, schema))
+    sent = [raw(schema, T0 + i * step * S, tag=i) for i in range(6)]
+    for n, new in enumerate((4, 0, 1, 0, 1)):
+        stamp = bytes([n] * 8) if ts_out else b""
+        out = [bytes([one[0] + 2 * ts_out]) + one[1:] + stamp for one in sent[: 4 + n // 2]]
+        got = session.progress.push(batch(*out, ts_out=ts_out))
+        assert streams.walk(got.tobytes()) == out[len(out) - new :], n
+        session.reconnect()
+
+
+def test_a_replay_that_begins_too_early() -> None:
+    session = Session(sub(0, "trades"))
+    first = [raw("trades", T0 + i * S, tag=i) for i in range(10)]
+    session.push(*first)
+    session.reconnect()
+    new = raw("trades", T0 + 6 * S, tag=99)  # late
+    assert session.push(*first[2:8], new, *first[8:]) == [new]
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_gateway_that_makes_no_replay(told: bool) -> None:
+    session = Session(sub(0, "trades"), sub(1, "mbo"))
+    session.push(raw("trades", T0 + 5 * S))
+    session.reconnect()
+    now = T0 + 60 * S
+    new = raw("trades", now)
+    if told:
+        end = finished("trades", now)
+        assert session.push(end, new) == [end, new]
+    else:
+        assert session.push(new) == [new]
+    assert session.progress.completed() == [Replayed(Schema.TRADES, False, T0 + 3 * S, now)]
+    assert session.progress.replaying == {Schema.MBO}  # of that nothing was to come again
+    assert session.push(new) == [new]
 
 
 # snapshots
+
+
+@pytest.mark.parametrize("ts_recv", [0, T0 - 5, T0 + 5, RULED_OUT])
+@pytest.mark.parametrize("n_after", [0, 2])
+def test_a_gateway_that_sends_its_snapshot_anyhow(ts_recv: int, n_after: int) -> None:
+    session = Session(sub(0, "mbo", snapshot=True))
+    shot = [mbo(T0 - 99 * S + i, flags=168 if i == 3 else 40, ts_recv=ts_recv) for i in range(4)]
+    after = [mbo(T0 + 3 * S + i, ts_recv=T0 + 3 * S + i) for i in range(n_after)]
+    assert session.push(*shot, *after) == [*shot, *after]
+    for _ in range(3):
+        session.reconnect()
+        assert session.push(*shot, *after) == []
+
+
+def test_a_new_snapshot_comes_whole_whatever_it_equals() -> None:
+    session = Session(sub(0, "mbo", "A", snapshot=True), sub(1, "mbo", "B"))
+    session.push(mapped("A", 1), mapped("B", 2))
+    shot = [mbo(T0 + i, flags=40, ts_recv=T0) for i in range(3)]
+    session.push(*shot, mbo(T0 + 9 * S, id=2))  # its end is missing
+    session.reconnect()
+    assert session.asks() == ["snapshot", T0 + 7 * S]
+    end = mbo(T0 + 3, flags=168, ts_recv=T0)
+    assert session.push(*shot, end, mbo(T0 + 9 * S, id=2)) == [*shot, end]
 
 
 def test_a_whole_snapshot_is_resumed_by_replay() -> None:
@@ -538,11 +678,11 @@ def test_a_whole_snapshot_is_resumed_by_replay() -> None:
     assert session.progress.highest == {Schema.MBO: T0 + 9 * S}
     session.progress.disconnected()
     assert session.asks() == [T0 + 7 * S]
-    assert session.lost() == ()
+    assert session.lost() == {}
     assert session.asks(Reach.NONE) == ["snapshot"]
-    assert session.lost(Reach.NONE) == (Schema.MBO,)
+    assert session.lost(Reach.NONE) == {Schema.MBO: T0 + 7 * S}
     session.reconnect()
-    shot = mbo(T0, flags=168, ts_recv=T0)
+    shot = mbo(T0, flags=168, ts_recv=T0 + 20 * S)
     assert session.push(shot, mbo(T0 + 9 * S), mbo(T0 + 9 * S)) == [shot, mbo(T0 + 9 * S)]
     session.progress.disconnected()
     assert session.asks() == [T0 + 7 * S]
@@ -562,8 +702,8 @@ def test_a_snapshot_that_is_not_whole_is_asked_for_again(parts: tuple[bytes, ...
     session = Session(sub(0, "mbo", snapshot=True), sub(1, "mbo", "B"))
     session.push(ack(0, "mbo", T0), *parts)
     session.progress.disconnected()
-    assert session.asks() == ["snapshot", T0]
-    assert session.lost() == (Schema.MBO,)
+    assert session.asks() == ["snapshot", T0 - 2 * S]
+    assert session.lost() == {Schema.MBO: T0 - 2 * S}
     assert [sub.snapshot for sub in resume(session.subs, session.progress)] == [True, False]
 
 
@@ -608,7 +748,7 @@ def test_what_is_kept_is_what_a_replay_may_bring() -> None:
     for i in range(2):
         session.push(*(raw("mbp-10", T0 + i, tag=tag) for tag in range(2000)))  # looks around
     session.reconnect()
-    assert session.push(endless, raw("trades", T0 + 4), last) == [raw("trades", T0 + 4)]
+    assert session.push(last, endless, raw("trades", T0 + 4)) == [raw("trades", T0 + 4)]
 
 
 def test_what_exceeds_the_limit_is_kept_as_hashes(monkeypatch: pytest.MonkeyPatch) -> None:

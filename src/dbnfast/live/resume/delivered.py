@@ -10,6 +10,8 @@ import numpy as np
 from dbnfast._core.multiset import Bag, Counts
 from dbnfast._core.resume import Clock, peaks, since
 from dbnfast.layouts.programs import FILTER_TS_AT, SIZES, SNAPSHOT_AT, SNAPSHOT_BITS
+from dbnfast.live.resume.lead import sent_times, snapshots_in
+from dbnfast.records.deal import dealt
 from dbnfast.records.headers import groups, of_block
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     Peaks = tuple[tuple[int, int, int], ...]
 
 CLOCK: Final = Clock(SIZES, FILTER_TS_AT, SNAPSHOT_AT, SNAPSHOT_BITS)
+SHOT_CLOCK: Final = Clock(SIZES, FILTER_TS_AT, SNAPSHOT_AT, np.zeros(256, np.uint8))  # all count
 NEVER: Final = 2**64 - 1  # the undefined time, and a lowest time that none reaches
 TIMED: Final = 1  # the numbers are the core's
 UNTIMED: Final = 2
@@ -69,6 +72,8 @@ class Kept:
         self._unseen = 0  # bytes that came since the last look
         self._n_unseen = 0  # batches
         self._bag: Bag | None = None
+        self._shots: deque[_Batch] = deque()  # snapshots of the book, each with its time
+        self._shot_bag: Bag | None = None
         self._counts: dict[int, Counts] = {}
         self._spilled: dict[int, int] = {}  # the highest time among hashes, by rtype
 
@@ -83,13 +88,14 @@ class Kept:
     def nbytes(self) -> int:
         """Bytes of the records kept, and of the tables."""
         tables = sum(counts.nbytes for counts in self._counts.values())
-        return self._nbytes + tables + (0 if self._bag is None else self._bag.nbytes)
+        bags = sum(bag.nbytes for bag in (self._bag, self._shot_bag) if bag is not None)
+        return self._nbytes + tables + bags + sum(shot.records.nbytes for shot in self._shots)
 
     @property
     def expecting(self) -> bool:
         """Whether there are records that a replay has not brought again."""
-        bag = self._bag is not None and self._bag.left > 0
-        return bag or any(counts.left for counts in self._counts.values())
+        bags = self._bag is not None or self._shot_bag is not None
+        return bags or any(counts.left for counts in self._counts.values())
 
     @property
     def due(self) -> bool:
@@ -117,6 +123,8 @@ class Kept:
                 tops.append((rtype, top))
             if state & UNTIMED:
                 tops.append((rtype, NEVER))  # replays may bring them whatever their start
+            if state & PASSED:
+                self._keep_snapshot(records, rtype)
         if not tops:
             return
         n = records.nbytes
@@ -140,6 +148,12 @@ class Kept:
                 known[rtype] = top
         if self._n_small >= GATHER:
             self._gather()
+
+    def _keep_snapshot(self, records: Records, rtype: int) -> None:
+        # the book's state is no replay's, but not every gateway knows that
+        shot = dealt(records, snapshots_in(records).astype(np.int32), 2)[1]
+        top = int(sent_times(shot).max())  # the snapshot's time: its orders are older
+        self._shots.append(_Batch(shot, ((rtype, top),)))
 
     def _gather(self) -> None:
         # the small batches become one
@@ -174,6 +188,8 @@ class Kept:
                 batch = _Batch(_cut(batch.records, least), tops)
                 self._nbytes += batch.records.nbytes
             self._batches.append(batch)
+        while self._shots and not _needed(self._shots[0], points):
+            self._shots.popleft()
         for rtype, top in list(self._spilled.items()):
             if top < points.get(rtype, NEVER + 1):
                 del self._counts[rtype], self._spilled[rtype]
@@ -199,7 +215,7 @@ class Kept:
             self._counts[rtype] = Counts(CLOCK)
         return self._counts[rtype]
 
-    def begin(self, starts: Mapping[int, int]) -> None:
+    def begin(self, starts: Mapping[int, int], *, new_shots: bool) -> None:
         """
         Expect the records that replays will bring again.
 
@@ -207,6 +223,8 @@ class Kept:
         ----------
         starts : mapping of int to int
             Where the replay of each rtype begins; others have none.
+        new_shots : bool
+            Whether a snapshot of the book was asked for, which is to come whole.
         """
         self.end()
         self._gather()
@@ -218,6 +236,12 @@ class Kept:
             if rtype in starts:
                 counts.rewind()
         self._bag = bag if bag.left else None
+        if not new_shots:
+            shot_bag = Bag(SHOT_CLOCK)
+            for shot in self._shots:
+                if _needed(shot, starts):
+                    shot_bag.add(shot.records, np.zeros(256, np.uint64))
+            self._shot_bag = shot_bag if shot_bag.left else None
 
     def sift(self, records: Records) -> Records:
         """
@@ -238,6 +262,11 @@ class Kept:
             records = _part(records, out, self._bag.sift(records, out))
             if not self._bag.left:
                 self._bag = None
+        if self._shot_bag is not None:
+            out = np.empty(records.nbytes, np.uint8)
+            records = _part(records, out, self._shot_bag.sift(records, out))
+            if not self._shot_bag.left:
+                self._shot_bag = None
         rtypes = {rtype for rtype, _, _ in groups(records)}
         for rtype in rtypes & (self._hashed | self._counts.keys()):
             counts = self._counts_of(rtype)
@@ -262,6 +291,10 @@ class Kept:
             self._bag.forget(rtype)
             if not self._bag.left:
                 self._bag = None
+        if self._shot_bag is not None:
+            self._shot_bag.forget(rtype)
+            if not self._shot_bag.left:
+                self._shot_bag = None
         if rtype in self._counts:
             self._counts[rtype].forget()
 
@@ -279,7 +312,7 @@ class Kept:
 
     def end(self) -> None:
         """Expect nothing any more: the connection is gone."""
-        self._bag = None
+        self._bag = self._shot_bag = None
         for counts in self._counts.values():
             counts.forget()
 

@@ -8,17 +8,21 @@ import numpy as np
 
 from dbnfast._core.resume import IdPeaks
 from dbnfast._util.times import DAY
-from dbnfast.enums import SCHEMA_RTYPES, RType, Schema, SType
+from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, RType, Schema, SType
 from dbnfast.live.resume.delivered import CLOCK
+from dbnfast.live.resume.lead import Lead
 from dbnfast.live.resume.snapshots import Snapshot
 from dbnfast.live.wire.requests import ALL_SYMBOLS
 
 if TYPE_CHECKING:
+    from dbnfast._typing import Column
     from dbnfast.live.wire.requests import Subscription
 
 # resumed from where they began: their times are of what they state, not of when it was sent
 SLOW: Final = frozenset({Schema.DEFINITION, Schema.STATISTICS, Schema.STATUS, Schema.IMBALANCE})
 SLOW_RTYPES: Final = frozenset(int(SCHEMA_RTYPES[schema]) for schema in SLOW)
+# ns: how much a gateway's clock may be ahead of what it sends, when it says that something begins
+MARGIN: Final = 1_000_000
 NONE_YET: Final = -1  # stands for a time where nothing was received
 
 _SECOND: Final = 10**9
@@ -78,6 +82,9 @@ class State:
         Whether this connection answered.
     fresh : bool
         Whether this connection was asked for it without a start, though it had begun.
+    sent_ns : int or None
+        This side's time when a late one was sent first, ns since 1970-01-01 UTC: where nothing
+        answers it, the gateway may have begun it all the same.
     snapshot : Snapshot or None
         None where it has none.
     """
@@ -90,6 +97,7 @@ class State:
         self.high = NONE_YET
         self.acknowledged = False
         self.fresh = False
+        self.sent_ns: int | None = None
         self.snapshot = Snapshot() if sub.snapshot else None
         self.everything = sub.symbols == (ALL_SYMBOLS,)
         self.ids: set[int] = set()
@@ -111,6 +119,35 @@ class State:
         self.floor = beginning(self.sub.schema, now_ns)
         self.clocked = True
         self.fresh = False
+
+    @property
+    def begins_with_it(self) -> bool:
+        """Whether it begins when the session does, and nobody said yet when that was."""
+        return self.floor is None and not self.late
+
+    @property
+    def owed_from(self) -> int:
+        """The lowest time of a record that was sent since it began."""
+        return max(0, (self.floor or 0) - MARGIN * self.clocked)
+
+    def lowest(self, overlap_ns: int) -> int | None:
+        """
+        Find the lowest filter time of a record that is owed.
+
+        Parameters
+        ----------
+        overlap_ns : int
+            How late a record may be, in ns.
+
+        Returns
+        -------
+        int or None
+            A start that was asked for; else before the beginning, since a record that is sent
+            then has an earlier time of its own. None where it is not known to have begun.
+        """
+        if self.floor is None or not self.clocked:
+            return self.floor
+        return max(0, self.floor - overlap_ns)
 
 
 class Lane:
@@ -138,6 +175,12 @@ class Lane:
         The highest times by instrument while a replay goes on that needs them.
     doubt : int
         A first time below this says that the gateway's clock is not that of its data.
+    lead : Lead or None
+        What is left out of a replay that begins.
+    awaited : int
+        The highest time of what a replay is to bring again, as long as it brought nothing again.
+    asked : int
+        What the replay was asked to begin with.
     finished : list of Schema
         Replays of a resumed session that were reported complete, the others' still going on.
     """
@@ -150,6 +193,9 @@ class Lane:
         self.split = False
         self.times: IdPeaks | None = None
         self.doubt = NONE_YET
+        self.awaited = NONE_YET
+        self.asked = 0
+        self.lead: Lead | None = None
         self.finished: list[Schema] = []
         self._owners: dict[int, int] | None = None  # of each named instrument: NONE_YET if several
 
@@ -157,6 +203,30 @@ class Lane:
     def schemas(self) -> list[Schema]:
         """Those of the subscriptions, each once."""
         return list(dict.fromkeys(state.sub.schema for state in self.states))
+
+    @property
+    def plain(self) -> bool:
+        """Whether its records need nothing but a look."""
+        settled = self.doubt == NONE_YET and self.lead is None and self.times is None
+        return settled and not self.slow and self.awaited == NONE_YET
+
+    def kept_from(self, overlap_ns: int) -> int | None:
+        """
+        Tell from when on a replay may bring records again.
+
+        Parameters
+        ----------
+        overlap_ns : int
+            How much is asked for again, in ns.
+
+        Returns
+        -------
+        int or None
+            None where nothing is replayed; 0 as long as no record shows that the gateway's
+            clock is that of its data.
+        """
+        point = self.point(overlap_ns)
+        return point if point is None or self.high != NONE_YET else 0
 
     def add(self, state: State, replaying: bool, connected: bool) -> None:
         """
@@ -204,9 +274,56 @@ class Lane:
             self.freeze()
             self.times = IdPeaks(CLOCK)
 
+    def replay_again(self, start: int) -> None:
+        """
+        Begin the replays of a session that goes on.
+
+        Parameters
+        ----------
+        start : int
+            The lowest start that is asked for, ns since 1970-01-01 UTC.
+        """
+        floors = {state.owed_from for state in self.states}
+        floor = floors.pop() if len(floors) == 1 else self._owed_from
+        self.lead = Lead(self.rtype, start, floor, self.high != NONE_YET)
+        # what is older than a beginning may be late, and come after what is later
+        newer = self.high >= max(start, *(state.floor or 0 for state in self.states))
+        self.asked, self.awaited = start, self.high if newer else NONE_YET
+        if self.high == NONE_YET and all(state.clocked for state in self.states):
+            self.doubt = start  # nothing yet shows that the data has the gateway's clock
+        self.replay()
+
     def go_live(self) -> None:
         """End replays: one time holds for all."""
         self.split, self.times = False, None
+        self.end()
+
+    def end(self) -> None:
+        """Expect nothing of a replay any more."""
+        self.lead, self.awaited = None, NONE_YET
+
+    def skips(self, times: Column) -> bool:
+        """
+        Tell whether a gateway made no replay, as far as that shows.
+
+        Parameters
+        ----------
+        times : ndarray of uint64, shape (n,)
+            The filter times of the lane's next records.
+
+        Returns
+        -------
+        bool
+            True where they begin after all that was to come again; not of several replays, as one
+            of them may have nothing there.
+        """
+        times = times[times != UNDEF_TIMESTAMP]
+        if self.awaited == NONE_YET or not len(times):
+            return False
+        if int(times.min()) > self.awaited:
+            return len(self.states) == 1
+        self.awaited = NONE_YET
+        return False
 
     def highs(self) -> list[int]:
         """
@@ -229,6 +346,18 @@ class Lane:
                 if at != NONE_YET:
                     highs[at] = max(highs[at], top)
         return highs
+
+    def _owed_from(self, ids: Column) -> Column:
+        # since when records are owed of each of some instruments
+        each, inverse = np.unique(ids, return_inverse=True)
+        floors = [
+            min(
+                (s.owed_from for s in self.states if s.everything or id in s.ids),
+                default=0,  # of one that nobody is known to name
+            )
+            for id in each.tolist()
+        ]
+        return np.array(floors, np.uint64)[inverse]
 
     def _owned(self) -> tuple[dict[int, int], int]:
         # whose each instrument is, by its place among the subscriptions, and all others
@@ -258,13 +387,13 @@ class Lane:
         """
         points: list[int | None] = []
         for state, high in zip(self.states, self.highs(), strict=True):
-            floor = state.floor
-            if floor is None and len(self.states) == 1 and high != NONE_YET:
-                floor = 0  # nobody said so, but its records came
-            if floor is None or self.slow or high == NONE_YET:
-                points.append(floor)
+            lowest = state.lowest(overlap_ns)
+            if lowest is None and len(self.states) == 1 and high != NONE_YET:
+                lowest = 0  # nobody said so, but its records came
+            if lowest is None or self.slow or high == NONE_YET:
+                points.append(lowest)
             else:
-                points.append(max(floor, high - overlap_ns))
+                points.append(max(lowest, high - overlap_ns))
         return points
 
     def point(self, overlap_ns: int) -> int | None:
@@ -295,13 +424,13 @@ class Lane:
         Returns
         -------
         list of int or None
-            The lane's resume point, but nothing from before the subscription; None where that
-            is not known to have begun.
+            The lane's resume point, but nothing from before a subscription may have; None where
+            that is not known to have begun.
         """
         points = self.points(overlap_ns)
         lowest = min((point for point in points if point is not None), default=0)
         return [
-            None if point is None else max(lowest, state.floor or 0)
+            None if point is None else max(lowest, state.lowest(overlap_ns) or 0)
             for state, point in zip(self.states, points, strict=True)
         ]
 
@@ -317,6 +446,7 @@ class Lane:
             How much older than its beginning a subscription's record may be, in ns.
         """
         if top < self.doubt:
+            self.lead = None
             for state in self.states:
                 if state.clocked and state.floor is not None and top < state.floor - overlap_ns:
                     state.floor = max(0, top - overlap_ns)

@@ -74,9 +74,9 @@ def resume(
 
 def lost(
     subscriptions: Sequence[Subscription], resumed: Sequence[Subscription], progress: Progress
-) -> tuple[Schema, ...]:
+) -> dict[Schema, int]:
     """
-    Name the schemas of which records are missing that no replay brings.
+    Name the schemas of which records may be missing that no replay brings.
 
     Parameters
     ----------
@@ -89,12 +89,15 @@ def lost(
 
     Returns
     -------
-    tuple of Schema
-        Each once, in the order of the subscriptions: those with one that had begun, and is asked
-        for without a start.
+    dict of Schema to int
+        In the order of the subscriptions, those with one that had begun, or may have, and is
+        asked for without a start: the time since when records are missing, ns since 1970-01-01
+        UTC.
     """
     without = {sub.id for sub in resumed if sub.start is None}
-    if progress.begun:
-        without.intersection_update(progress.starts())
-        return tuple(dict.fromkeys(sub.schema for sub in subscriptions if sub.id in without))
-    return ()
+    found: dict[Schema, int] = {}
+    for sub in subscriptions:
+        since = progress.owed_since(sub) if sub.id in without else None
+        if since is not None:
+            found[sub.schema] = min(since, found.get(sub.schema, since))
+    return found

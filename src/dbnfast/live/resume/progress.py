@@ -10,7 +10,7 @@ more than the overlap, which is what the overlap is for. Older ones are lost wit
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from dbnfast.layouts.table import CONTROL, LAYOUTS_BY_RTYPE
 from dbnfast.live.resume.delivered import PASSED, TIMED, Kept, highest
 from dbnfast.live.resume.lanes import NONE_YET, SLOW_RTYPES, Lane, State, lane_rtype
 from dbnfast.live.resume.snapshots import snapshot_records, without_known
-from dbnfast.live.wire.control import Ack, Heard, heard_in, named_in
-from dbnfast.records.headers import groups, has_rtype
+from dbnfast.live.wire.control import Ack, Finished, Heard, heard_in, named_in
+from dbnfast.records.headers import filter_times, groups, has_rtype, record_types
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -31,6 +31,26 @@ if TYPE_CHECKING:
 
 OVERLAP_NS: Final = 2_000_000_000
 _MBO: Final = int(RType.MBO)
+
+
+class Replayed(NamedTuple):
+    """
+    A replay that is over.
+
+    Attributes
+    ----------
+    schema : Schema
+        Of its records.
+    whole : bool
+        Whether it brought again what was delivered last; else the gateway made none.
+    start_ns, end_ns : int
+        What it was asked to begin with, and when it was over, ns since 1970-01-01 UTC.
+    """
+
+    schema: Schema
+    whole: bool
+    start_ns: int
+    end_ns: int
 
 
 class Progress:
@@ -70,9 +90,10 @@ class Progress:
         self._plain: dict[int, Lane] = {}  # those whose batches need nothing but a look
         self._kept = Kept(SLOW_RTYPES)
         self._start_ns: int | None = None  # of the session
+        self._asked_ns = 0  # when the session was asked to begin, by this side's clock
         self._stray = NONE_YET  # the highest time of records that nobody subscribed to
         self._replaying: set[Schema] = set()
-        self._completed: list[Schema] = []
+        self._completed: list[Replayed] = []
         self._connected = True  # or about to be
         self._accepted = True  # the connection brought what only a good one brings
         self._again = False  # it is not the first one
@@ -84,7 +105,7 @@ class Progress:
         self._shots: dict[int, int] = {}  # the time of each instrument's snapshot
         self._in_shots = False  # whether a replay reaches back before snapshots
 
-    def subscribed(self, sub: Subscription) -> None:
+    def subscribed(self, sub: Subscription, sent_ns: int | None = None) -> None:
         """
         Note what the user asks for.
 
@@ -92,6 +113,8 @@ class Progress:
         ----------
         sub : Subscription
             Each one once, in their order, late ones too.
+        sent_ns : int, optional
+            This side's time, where a connection that has begun is asked for it at once.
 
         Raises
         ------
@@ -102,6 +125,7 @@ class Progress:
             raise ValueError(f"subscription {sub.id} is there already")
         late = self._start_ns is not None
         state = self._states[sub.id] = State(sub, late)
+        state.sent_ns = sent_ns
         for name in state.names:
             self._by_name.setdefault(name, []).append(state)
         rtype = lane_rtype(sub.schema)
@@ -111,7 +135,7 @@ class Progress:
         lane.add(state, late and self._replays(lane), self._connected)
         self._settle()
 
-    def started(self, start_ns: int) -> None:
+    def started(self, start_ns: int, now_ns: int | None = None) -> None:
         """
         Note that a connection's records begin.
 
@@ -119,11 +143,14 @@ class Progress:
         ----------
         start_ns : int
             The start in its metadata, ns since 1970-01-01 UTC. The first one is the session's.
+        now_ns : int, optional
+            This side's time when it asked for them; `start_ns` where it is not known.
         """
         self._opened_ns = start_ns
         if self._start_ns is not None:
             return
         self._start_ns = start_ns
+        self._asked_ns = start_ns if now_ns is None else now_ns
         self._connected = self._accepted = True
         for state in self._states.values():
             if state.sub.start is not None:
@@ -193,18 +220,22 @@ class Progress:
 
     def disconnected(self) -> None:
         """Note that the connection ended, or that there was none."""
+        if self._untold:  # no record told the gateway's time: this side's is all there is
+            self._begin([s for s in self._states.values() if s.begins_with_it], self._asked_ns)
+            self._untold = False
         for state in self._states.values():
             if state.snapshot is not None and self._start_ns is not None:
                 state.snapshot.settle(self._connected and self._accepted)
         for lane in self._lanes.values():
             lane.doubt = NONE_YET
+            lane.end()
             lane.finished.clear()
         self._kept.end()
         self._in_shots = False
         self._connected = False
         self._settle()
 
-    def resumed(self, subs: Sequence[Subscription]) -> None:
+    def resumed(self, subs: Sequence[Subscription], now_ns: int | None = None) -> None:
         """
         Note what a new connection is asked for.
 
@@ -212,6 +243,8 @@ class Progress:
         ----------
         subs : sequence of Subscription
             What `resume` gave.
+        now_ns : int, optional
+            This side's time.
 
         Raises
         ------
@@ -232,6 +265,8 @@ class Progress:
             state = self._states[sub.id]
             state.acknowledged = False
             state.fresh = sub.start is None and self._has_begun(state)
+            if state.sent_ns is None and not self._has_begun(state):
+                state.sent_ns = now_ns
             if state.snapshot is not None:
                 state.snapshot.ask(sub.snapshot)
             if sub.start is not None:
@@ -240,9 +275,11 @@ class Progress:
                 rtype = lane_rtype(sub.schema)
                 starts[rtype] = min(sub.start, starts.get(rtype, sub.start))
         self._asked = set(starts)
-        for rtype in starts:
-            self._lanes[rtype].replay()
-        self._kept.begin(starts)
+        for rtype, start in starts.items():
+            self._lanes[rtype].replay_again(start)
+        known = {rtype: self._lanes[rtype].high != NONE_YET for rtype in starts}
+        since = {rtype: start if known[rtype] else 0 for rtype, start in starts.items()}
+        self._kept.begin(since, new_shots=self._new_shots)
         self._in_shots = self._reaches_before_snapshots(starts)
         self._settle()
 
@@ -252,8 +289,6 @@ class Progress:
         points: dict[Schema, int] = {}
         for lane in self._lanes.values():
             point = lane.point(self.overlap_ns)
-            if point is None and any(self._has_begun(state) for state in lane.states):
-                point = self._start_ns
             if point is not None:
                 points.update(dict.fromkeys(lane.schemas, point))
         return MappingProxyType(points)
@@ -282,13 +317,13 @@ class Progress:
         """The schemas whose replay is not reported complete."""
         return frozenset(self._replaying)
 
-    def completed(self) -> list[Schema]:
+    def completed(self) -> list[Replayed]:
         """
-        Give the replays of resumed sessions that were reported complete since the last call.
+        Give the replays of resumed sessions that were over since the last call.
 
         Returns
         -------
-        list of Schema
+        list of Replayed
             In the order of the reports. tbbo and mbp-1 share their rtype: where both are
             replayed they come together, when both are complete.
         """
@@ -343,6 +378,32 @@ class Progress:
         snapshot = self._states[sub.id].snapshot
         return snapshot is not None and not snapshot.whole
 
+    def owed_since(self, sub: Subscription) -> int | None:
+        """
+        Tell since when records of a subscription are missing, where none are replayed.
+
+        Parameters
+        ----------
+        sub : Subscription
+            One that was subscribed to.
+
+        Returns
+        -------
+        int or None
+            The resume point of its schema, ns since 1970-01-01 UTC. Where it is not known to have
+            begun, but may have, the time at which it was asked for. None where nothing is owed.
+        """
+        state = self._states[sub.id]
+        if self._has_begun(state):
+            return self.points[sub.schema]
+        return None if state.sent_ns is None else max(0, state.sent_ns - self.overlap_ns)
+
+    @property
+    def _new_shots(self) -> bool:
+        # whether a snapshot of the book is on its way, of which all is wanted
+        shots = [state.snapshot for state in self._states.values()]
+        return any(shot is not None and shot.asked for shot in shots)
+
     def _replays(self, lane: Lane) -> bool:
         return any(state.sub.schema in self._replaying for state in lane.states)
 
@@ -355,9 +416,7 @@ class Progress:
         self._doubted.clear()
         unsettled = not self._accepted or self._kept.expecting or self._in_shots or self._untold
         self._plain = {
-            rtype: lane
-            for rtype, lane in self._lanes.items()
-            if not unsettled and not lane.slow and lane.times is None and lane.doubt == NONE_YET
+            rtype: lane for rtype, lane in self._lanes.items() if not unsettled and lane.plain
         }
 
     def _begin(self, states: Iterable[State], now_ns: int) -> None:
@@ -372,13 +431,13 @@ class Progress:
         kept = self._kept
         kept.keep(records, found, self._lanes)
         if kept.due:
-            points = {rtype: lane.point(self.overlap_ns) for rtype, lane in self._lanes.items()}
+            points = {r: lane.kept_from(self.overlap_ns) for r, lane in self._lanes.items()}
             kept.trim({rtype: point for rtype, point in points.items() if point is not None})
 
     def _push(self, records: Records, found: Peaks) -> Records:
         # a batch that needs more than a look
         rtypes = {rtype for rtype, _, _ in found}
-        ends: list[tuple[int, Schema]] = []
+        ends: list[Finished] = []
         market = any(rtype not in CONTROL and rtype in LAYOUTS_BY_RTYPE for rtype in rtypes)
         goes_on = market
         if not rtypes.isdisjoint(CONTROL):
@@ -387,14 +446,15 @@ class Progress:
             heard = heard_in(records)
             self._hear(heard)
             goes_on = goes_on or heard.goes_on
-            ends = [(place + 1, schema) for place, schema in heard.finished]
+            ends = heard.finished
         if goes_on and not self._accepted:
             self._accept()
         parts, at = [], 0
-        for end, schema in ends:
+        for place, schema, now_ns in ends:
             if schema in self._replaying:  # what is behind it is new whatever it equals
+                end = place + 1
                 parts.append((records[at:end], self._take(records[at:end])))
-                self._complete(schema)
+                self._complete(schema, now_ns)
                 at = end
         if not parts:
             taken = self._take(records, found)
@@ -414,7 +474,7 @@ class Progress:
         if self._now_ns is None and heard.now_ns is not None:
             self._now_ns = heard.now_ns
             if self._untold and self._start_ns is not None:
-                states = [s for s in self._states.values() if s.floor is None and not s.late]
+                states = [s for s in self._states.values() if s.begins_with_it]
                 self._begin(states, heard.now_ns)
                 self._untold = False
         for ack in heard.acks:
@@ -450,8 +510,10 @@ class Progress:
             self._begin(fresh, now_ns)
 
     def _take(self, records: Records, found: Peaks | None = None) -> Records:
-        if found is None:
-            found = highest(records)
+        self._look_for_skipped(records)
+        led = self._leave_out(records)
+        if found is None or led is not records:
+            records, found = led, highest(led)
         slow = False
         for rtype, top, state in found:
             lane = self._lanes.get(rtype)
@@ -468,23 +530,45 @@ class Progress:
         self._keep(taken, found if taken is records else highest(taken))
         return taken
 
+    def _leave_out(self, records: Records) -> Records:
+        # what a replay brings from before what is owed
+        for rtype in {rtype for rtype, _, _ in groups(records)}:
+            lane = self._lanes.get(rtype)
+            if lane is not None and lane.lead is not None:
+                records = lane.lead.leave_out(records, self._new_shots)
+                if lane.lead.over:
+                    lane.lead = None
+        return records
+
     def _rise(self, lane: Lane, records: Records, top: int) -> None:
         if top == NONE_YET:
             return
-        if lane.doubt != NONE_YET and not self._replays(lane):
+        if lane.doubt != NONE_YET:
             lane.check_clock(top, self.overlap_ns)
         lane.high = max(lane.high, top)
         if lane.times is not None:
             lane.times.update(records, lane.rtype)
 
-    def _complete(self, schema: Schema) -> None:
+    def _look_for_skipped(self, records: Records) -> None:
+        # a gateway may take no notice of a start, and go on with what it has now
+        for rtype in {rtype for rtype, _, _ in groups(records)}:
+            lane = self._lanes.get(rtype)
+            if lane is None or lane.awaited == NONE_YET:
+                continue
+            times = filter_times(records)[record_types(records) == rtype]
+            if lane.skips(times):
+                for schema in [s for s in lane.schemas if s in self._replaying]:
+                    self._complete(schema, int(times.max()))
+
+    def _complete(self, schema: Schema, now_ns: int) -> None:
         self._replaying.discard(schema)
         lane = self._lanes[lane_rtype(schema)]
         lane.finished.append(schema)
         if self._replays(lane):
             return  # its sibling of the same rtype is not
         if self._again:
-            self._completed += lane.finished
+            whole = lane.awaited == NONE_YET
+            self._completed += [Replayed(s, whole, lane.asked, now_ns) for s in lane.finished]
         lane.finished.clear()
         lane.go_live()
         self._kept.forget(lane.rtype)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dbnfast.codec.metadata import Metadata
     from dbnfast.live.resume.plan import Progress
+    from dbnfast.live.resume.progress import Replayed
     from dbnfast.live.session.backlog import Backlog
     from dbnfast.live.wire.requests import Subscription
     from dbnfast.records.records import Records
@@ -143,51 +144,39 @@ class Report:
         self._backlog.put(
             Reconnected(reason, attempts, silent, session_id or "", metadata, progress.last_ns)
         )
-        for schema in lost(wanted, asked, progress):
-            # late ones may be missing too: they are older than the latest received
-            start = progress.points.get(schema, progress.last_ns)
-            end = max(start, self._gateway_ns(metadata, first))
+        replayed = any(sub.start is not None for sub in asked)
+        for schema, start in lost(wanted, asked, progress).items():
+            end = max(start, self._gateway_ns(metadata, first, replayed))
             self._add(Gap(schema, start, end, False, reason))
-        self._clipped(wanted, asked, reason)
         self._open = {
-            schema: (progress.highest.get(schema, progress.last_ns), reason)
+            schema: (progress.highest.get(schema, progress.points[schema]), reason)
             for schema in progress.replaying
         }
 
-    def filled(self, schema: Schema) -> None:
+    def replayed(self, replay: Replayed) -> None:
         """
-        Tell that a replay is complete.
+        Tell that a replay is over.
 
         Parameters
         ----------
-        schema : Schema
-            What of.
+        replay : Replayed
+            Which.
         """
-        start, reason = self._open.pop(schema, (None, ""))
-        if start is not None:
-            end = self._progress.highest.get(schema, start)
-            self._add(Gap(schema, start, max(start, end), True, reason))
+        start, reason = self._open.pop(replay.schema, (None, ""))
+        if start is None:
+            return
+        end = max(start, self._progress.highest.get(replay.schema, start))
+        if not replay.whole:
+            start, end = replay.start_ns, max(replay.start_ns, replay.end_ns, end)
+            reason = f"{reason}; the gateway took no notice of the start of the replay"
+        self._add(Gap(replay.schema, start, end, replay.whole, reason))
 
-    def _gateway_ns(self, metadata: Metadata, first: Records) -> int:
-        # the gateway's time; a header's start may be that of a replay
+    def _gateway_ns(self, metadata: Metadata, first: Records, replayed: bool) -> int:
+        # the gateway's time; where anything is replayed a header's start is that of the replay
         own = first.filter([RType(rtype) for rtype in CONTROL])
         times = [record.ts_event for record in own if record.ts_event != UNDEF_TIMESTAMP]
-        return max(metadata.start, max(times, default=self._wall()))
-
-    def _clipped(
-        self, wanted: Sequence[Subscription], asked: Sequence[Subscription], reason: str
-    ) -> None:
-        # Replay does not go back behind the session's beginning, as what is before it was never
-        # wanted; but late records from there, which were, may have been on their way.
-        progress = self._progress
-        clipped: dict[Schema, tuple[int, int]] = {}
-        for own, sent in zip(wanted, asked, strict=False):
-            highest = progress.highest.get(own.schema, progress.last_ns)
-            low = max(0, highest - progress.overlap_ns)
-            if own.start is None and sent.start is not None and low < sent.start:
-                clipped[own.schema] = low, sent.start
-        for schema, (start, end) in clipped.items():
-            self._add(Gap(schema, start, end, False, reason))
+        unknown = self._wall() if replayed else metadata.start
+        return max(metadata.start, max(times, default=unknown))
 
     def _add(self, gap: Gap) -> None:
         self.n_gaps += 1

@@ -203,7 +203,8 @@ class Session:
         self._note()
         self.subscriptions.append(subscription)
         if subscription.id >= self._known:
-            self.progress.subscribed(subscription)
+            sent = self.started and self.authenticated
+            self.progress.subscribed(subscription, self._wall() if sent else None)
         if self._protocol is None or not self._is_in(self._protocol):
             return
         asked: tuple[Subscription, ...] = (subscription,)
@@ -462,7 +463,8 @@ class Session:
             else:
                 self._finished(event.error or self._failure, now)
                 return
-        if self.metadata is None and self.options.encoding == Encoding.DBN:
+        begun = protocol.state is State.STARTED  # one that comes before that changes nothing yet
+        if begun and self.metadata is None and self.options.encoding == Encoding.DBN:
             self._header(protocol.metadata, None)  # it came before any record
         self._deadline = self.silent_at if self._protocol is protocol else None
 
@@ -490,7 +492,7 @@ class Session:
         self._last_byte = self._began_at = now
         self._deadline = self.silent_at
         if self._again:
-            self.progress.resumed(self._resumed)
+            self.progress.resumed(self._resumed, self._wall())
 
     def _received(self, records: Records, now: float) -> None:
         if self._unnoted:
@@ -526,6 +528,10 @@ class Session:
         if market:
             self._fresh = False
         new = self.progress.push(records)
+        over = self.progress.completed()
+        for replay in over:
+            if not replay.whole:
+                self._report.replayed(replay)
         self.counts.received(records, new, market)
         if self._silence is not None:
             state = self._silence.received(now, market)
@@ -535,6 +541,9 @@ class Session:
             self.backlog.put(new)
         if control:
             self._tell_control(records)
+        for replay in over:
+            if replay.whole:
+                self._report.replayed(replay)
         if refusal is not None and refusal.code in ENDING:
             self._refused(refusal, now)  # not every gateway closes the connection then
 
@@ -555,7 +564,7 @@ class Session:
                 r.ts_event for r in first if r.rtype in CONTROL and r.ts_event != UNDEF_TIMESTAMP
             ]
             start = min(own, default=start)
-        self.progress.started(start)
+        self.progress.started(start, self._report.wanted_ns)
         if self.metadata is None:
             self.metadata = header
             self._report.begun(self.subscriptions, self._resumed)
@@ -577,8 +586,6 @@ class Session:
             text = self._key.hide(error.err)
             log(logging.WARNING, "the gateway reports error %s: %s", error.code, text)
             self.backlog.put(ErrorEvent(error.code, text, fatal))
-        for schema in self.progress.completed():
-            self._report.filled(schema)
         for warning in warnings_in(records):
             log(logging.WARNING, "the gateway warns: %s", warning)
 

@@ -141,10 +141,11 @@ class Ack(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A replay that is complete, and the place of the record that says so."""
+    """A replay that is complete, the place of the record that says so, and its time."""
 
     place: int
     schema: Schema
+    now_ns: int
 
 
 class Heard(NamedTuple):
@@ -197,7 +198,7 @@ def heard_in(records: Records) -> Heard:
             id = None if said["id"] is None else int(said["id"])
             heard.acks.append(Ack(id, schema, int(array["ts_event"][at])))
         else:
-            heard.finished.append(Finished(places[at], schema))
+            heard.finished.append(Finished(places[at], schema, int(array["ts_event"][at])))
     return heard._replace(goes_on=not _GOES_ON.isdisjoint(codes))
 
 

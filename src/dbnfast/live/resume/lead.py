@@ -1,0 +1,148 @@
+"""The beginning of a replay: records from before what is owed, which nobody is to have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbnfast.enums import UNDEF_TIMESTAMP
+from dbnfast.layouts.programs import SNAPSHOT_AT, SNAPSHOT_BITS
+from dbnfast.records.deal import dealt
+from dbnfast.records.headers import (
+    event_times,
+    index_times,
+    instrument_ids,
+    record_sizes,
+    record_types,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbnfast._typing import Column
+    from dbnfast.records.records import Records
+
+
+class Lead:
+    """
+    What is left out of a replay until it reaches what is owed.
+
+    A subscription that begins at some moment is owed what is sent from then on. Records that are
+    sent just after it have earlier times of their own, so that a replay of them has to begin
+    earlier, and brings some from before the subscription. A replay has the order in which records
+    were sent: those come first. Of several replays at once, with beginnings of their own, each
+    record is judged by the latest of its times.
+
+    Some gateways replay more than they are asked for, or send everything again on each connection.
+    What is older than the start was delivered before, as long as a start was found at all.
+
+    Parameters
+    ----------
+    rtype : int
+        Of the records.
+    start : int
+        What the replay was asked to begin with, ns since 1970-01-01 UTC.
+    floor : int or callable
+        Since when records are owed: one time, or what gives it for each of some instrument ids.
+    known : bool
+        Whether the start follows from records that were delivered; else what is older than it
+        shows that the gateway's clock is not that of its data.
+
+    Attributes
+    ----------
+    over : bool
+        Whether nothing more is to be left out.
+    """
+
+    def __init__(
+        self, rtype: int, start: int, floor: int | Callable[[Column], Column], known: bool
+    ) -> None:
+        self.over = False
+        self._rtype = rtype
+        self._start = start
+        self._floor = floor
+        self._known = known
+
+    def leave_out(self, records: Records, shots: bool) -> Records:
+        """
+        Leave out what comes before what is owed.
+
+        Parameters
+        ----------
+        records : Records
+            The next ones.
+        shots : bool
+            Whether a snapshot of the book was asked for, which all of is wanted.
+
+        Returns
+        -------
+        Records
+            The same object where nothing is left out, else a copy of the others.
+        """
+        own = record_types(records) == self._rtype
+        if shots:
+            own &= ~snapshots_in(records)
+        places = np.flatnonzero(own)
+        if not len(places):
+            return records
+        times = sent_times(records)[places]
+        if not self._known and times.max() < self._start:
+            self.over = True
+            return records
+        early = times > 0  # what has no time is nobody's to judge
+        if callable(self._floor):
+            floors = np.maximum(self._floor(instrument_ids(records)[places]), self._start)
+            early &= times < floors
+        else:
+            owed = times >= max(self._floor, self._start)
+            self.over = bool(owed.any())
+            if self.over:
+                early[np.argmax(owed) :] = False
+        chosen = np.ones(len(records), np.int32)
+        chosen[places[early]] = 0
+        return records if chosen.all() else dealt(records, chosen, 2)[1]
+
+
+def snapshots_in(records: Records) -> Column:
+    """
+    Find the records of snapshots of the book.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_records,)
+    """
+    types = record_types(records)
+    found = np.zeros(len(records), bool)
+    places = np.flatnonzero(SNAPSHOT_BITS[types])
+    ends = np.cumsum(record_sizes(records))
+    data = np.frombuffer(records.data, np.uint8)
+    at = ends[places] - record_sizes(records)[places] + SNAPSHOT_AT[types[places]]
+    found[places] = data[at] & SNAPSHOT_BITS[types[places]] != 0
+    return found
+
+
+def sent_times(records: Records) -> Column:
+    """
+    Give the latest of each record's own times, before which it was not sent.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n_records,)
+        ns since 1970-01-01 UTC; 0 where a record has none.
+    """
+    times = [index_times(records), event_times(records)]
+    for each in times:
+        each[each == UNDEF_TIMESTAMP] = 0
+    latest: Column = np.maximum(*times)
+    return latest
