@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from dbnfast._util.times import as_datetime64
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.layouts.dtypes import rtype_key
-from dbnfast.live.wire.auth import ApiKey
+from dbnfast.live.wire.auth import ApiKey, n_common
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -88,6 +88,7 @@ class Trace:
         self._clock = clock
         self._keys = [] if key is None else [key]
         self._warned = False
+        self._before = b""  # the last bytes shown: a key may begin in them
         self.hexdump = bool(hexdump)
 
     def sent_line(self, line: bytes) -> None:
@@ -172,10 +173,13 @@ class Trace:
         return text
 
     def _dumped(self, data: memoryview) -> list[str]:
-        begin = bytes(data[: 2 * HEX_BYTES])
+        before = self._before
+        begin = before + bytes(data[: 2 * HEX_BYTES])
+        longest = max((len(key.secret) for key in self._keys), default=1)
+        self._before = (before + bytes(data[-longest:]))[1 - longest :] if longest > 1 else b""
         for key in self._keys:
-            secret = key.secret.encode()
-            begin = begin.replace(secret, key.bucket_id.encode().rjust(len(secret), b"*"))
+            begin = _masked(begin, key)
+        begin = begin[len(before) :]
         lines = [
             f"{at:08x}: {_hex(begin[at : at + HEX_COLUMNS])}"
             for at in range(0, min(len(data), HEX_BYTES), HEX_COLUMNS)
@@ -279,6 +283,19 @@ def _summary(records: Records, n_bytes: int) -> str:
 def _name(rtype: int) -> str:
     key = rtype_key(rtype)
     return str(key) if isinstance(key, RType) else f"of rtype {key:#04x}"
+
+
+def _masked(data: bytes, key: ApiKey) -> bytes:
+    # with a star for each byte of a key, or of its beginning, that must not be seen
+    secret, own = key.secret.encode(), key.bucket_id.encode()
+    data = data.replace(secret, own.rjust(len(secret), b"*"))
+    begin = secret[: len(own) + 1]
+    at = data.find(begin)
+    while at >= 0:
+        end = at + n_common(data[at:], secret)
+        data = data[:at] + b"*" * (end - at) + data[end:]
+        at = data.find(begin, end)
+    return data
 
 
 def _hex(row: bytes) -> str:

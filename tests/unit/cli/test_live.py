@@ -20,6 +20,7 @@ import pytest
 
 import dbnfast
 from dbnfast import Records, RType
+from helpers import peers, streams
 from helpers.gateways import CONTROL, KEY
 from helpers.places import SAMPLE
 
@@ -40,6 +41,7 @@ N_TRADES = 581  # of fixtures/MANIFEST.json
 N_TWO = 409  # of them ESH6 and CLG6
 N_CONTROL = 5  # an acknowledgement and four mappings
 OTHER_KEY = "db-99999999999999999999999999999"
+WORDY_KEY = "db-qwertyuiopasdfghjklzxcvbopqrs"  # no number could be part of it
 PATIENCE = 60  # s: so that a mistake ends a test
 SCHEMAS = ("trades", "mbp-1", "mbo", "definition", "statistics", "status", "ohlcv-1s")
 signals = pytest.mark.skipif(sys.platform == "win32", reason="a signal is sent")
@@ -186,6 +188,43 @@ def test_the_table_of_nothing_is_empty(
     out, err = capsys.readouterr()
     assert out == ""
     assert "dbnfast: error symbol_resolution_failed: Failed to resolve symbol XXXX\n" in err
+
+
+@pytest.mark.parametrize("show", ["records", "json", "table"])
+@pytest.mark.parametrize("reply", [None, f"success=0|error=no {WORDY_KEY}\n".encode()])
+def test_a_key_that_the_gateway_repeats_is_not_shown(
+    show: str,
+    reply: bytes | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = WORDY_KEY
+    monkeypatch.setattr(peers, "KEY", own)
+    said = peers.system(f"hello {own}") + peers.error(f"no {own} here", 4)
+    said += peers.mapping(100, own, own) + streams.trade(0)
+
+    def script(talk: peers.Talk) -> None:
+        talk.greet(session_id=own, reply=reply)
+        talk.until_start()
+        talk.send(peers.live_header() + said)
+
+    with peers.Peer(script) as peer:
+        options = [*told(peer.port, key=own), "--show", show, "--trace", "--hexdump"]
+        assert main(["live", *options]) == (0 if reply is None else 1)
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert [own[at : at + 6] for at in range(len(own) - 5) if own[at : at + 6] in text] == []
+    assert "****opqrs" in err
+    assert ("****opqrs" in out) == (reply is None)
+
+
+def test_a_key_with_a_line_break_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABENTO_API_KEY", KEY + "\n")
+    args = ["live", "--dataset", "GLBX.MDP3", "--gateway", "127.0.0.1", "-s", "trades"]
+    assert main(args) == 2
+    assert "key ends with whitespace" in capsys.readouterr().err
 
 
 def test_nothing_is_shown(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:

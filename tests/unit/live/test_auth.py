@@ -53,6 +53,21 @@ def test_key_shows_five_letters(monkeypatch: pytest.MonkeyPatch) -> None:
         ApiKey()
 
 
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [(KEY + "\n", "ends"), (KEY + "\r\n", "ends"), (KEY + " ", "ends"), ("\t" + KEY, "begins")],
+)
+def test_a_key_with_whitespace_around_it_is_told(
+    key: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABENTO_API_KEY", key)
+    for given in (key, None):
+        with pytest.raises(ValueError, match=f"key {where} with whitespace") as caught:
+            ApiKey(given)
+        assert "db-0" not in str(caught.value)
+        assert "opqrs" not in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["", "   ", "short", "db-schlüssel-0123456789"])
 def test_key_refuses(key: str) -> None:
     with pytest.raises(ValueError) as caught:

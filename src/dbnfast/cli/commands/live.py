@@ -18,6 +18,7 @@ from dbnfast.cli.terminal import explain, put, put_table
 from dbnfast.codec.encode import Encoder
 from dbnfast.enums import DBN_VERSION, RType
 from dbnfast.errors import DbnError
+from dbnfast.live.wire.auth import ApiKey
 from dbnfast.records.records import Records, empty_records
 from dbnfast.symbology.resolver import Resolver
 from dbnfast.text.write import write_json
@@ -151,28 +152,39 @@ def _to_file(live: Live, stack: ExitStack, out: str, zstd: bool, force: bool) ->
 
 
 def _shower(live: Live, stack: ExitStack, form: str) -> Sink:
+    key = ApiKey(live.key)  # a gateway may put it into whatever text it sends
     if form == "json":
         resolver = Resolver(None, live=True, text=True)
-        target = sys.stdout.buffer
+        target = _Hiding(key)
 
         def write(records: Records) -> None:
             if len(records):
                 write_json(records, target, resolver=resolver)
-                target.flush()
+                sys.stdout.buffer.flush()
 
         return write
     if form == "table":
         table = Table(live)
         stack.callback(table.close)
         return table.add
-    return _put_lines
+
+    def put_lines(records: Records) -> None:
+        for kind, layout, row in rows(records, Style(names=True)):
+            put(key.hide(line_of(name_of(kind).ljust(14), layout, row)))
+        if len(records):
+            sys.stdout.flush()
+
+    return put_lines
 
 
-def _put_lines(records: Records) -> None:
-    for key, layout, row in rows(records, Style(names=True)):
-        put(line_of(name_of(key).ljust(14), layout, row))
-    if len(records):
-        sys.stdout.flush()
+class _Hiding:
+    # standard output, without the key
+
+    def __init__(self, key: ApiKey) -> None:
+        self._key = key
+
+    def write(self, data: memoryview) -> None:
+        sys.stdout.buffer.write(self._key.hide_bytes(bytes(data)))
 
 
 class Table:
@@ -193,6 +205,7 @@ class Table:
 
     def __init__(self, live: Live, indent: str = "") -> None:
         self._live = live
+        self._key = ApiKey(live.key)
         self._indent = indent
         self._rows: dict[int, dict[str, Any]] = {}
         self._drawn = 0.0
@@ -251,7 +264,7 @@ class Table:
         symbols = self._live.symbology_map
         return [
             [
-                str(symbols.get(id_, id_)),
+                self._key.hide(str(symbols.get(id_, id_))),
                 (format_time(row["time"]) or "").partition("T")[2][:8],
                 str(row.get("bid_sz_00", "")),
                 _price(row.get("bid_px_00")),

@@ -587,7 +587,7 @@ class Session:
             log(logging.WARNING, "the gateway reports error %s: %s", error.code, text)
             self.backlog.put(ErrorEvent(error.code, text, fatal))
         for warning in warnings_in(records):
-            log(logging.WARNING, "the gateway warns: %s", warning)
+            log(logging.WARNING, "the gateway warns: %s", self._key.hide(warning))
 
     def _tell_reconnected(self, first: Records, now: float) -> None:
         protocol = self._protocol

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BUCKET_ID_LENGTH: Final = 5  # letters of the key that the protocol itself shows
+HIDDEN: Final = "****"
 KEY_VARIABLE: Final = "DATABENTO_API_KEY"
 
 
@@ -43,7 +44,12 @@ class ApiKey:
                 raise ValueError(f"key is None and ${KEY_VARIABLE} is not set: expected an API key")
         if not isinstance(key, str):
             raise TypeError(f"key is of type {type(key).__name__}, expected a str")
-        key = key.strip()
+        if key != key.strip():
+            where = "begins" if key != key.lstrip() else "ends"
+            raise ValueError(
+                f"key {where} with whitespace, such as the line break of a file, expected none: "
+                "strip() it"
+            )
         if len(key) <= BUCKET_ID_LENGTH or not key.isascii() or not key.isprintable():
             raise ValueError(
                 f"key has {len(key)} characters, expected more than {BUCKET_ID_LENGTH}, all ASCII"
@@ -61,7 +67,7 @@ class ApiKey:
         return self._key[-BUCKET_ID_LENGTH:]
 
     def __repr__(self) -> str:
-        return f"****{self.bucket_id}"
+        return f"{HIDDEN}{self.bucket_id}"
 
     def __reduce__(self) -> tuple[type[ApiKey], tuple[str]]:
         raise TypeError("a key is not to be pickled")
@@ -78,9 +84,61 @@ class ApiKey:
         Returns
         -------
         str
-            With the last five letters of it in place of all of it.
+            With the last five letters of it in place of all of it. What was cut short, as by the
+            width of a field, goes too where more than its first five letters are left.
         """
-        return text.replace(self._key, repr(self))
+        text, *cut = text.replace(self._key, repr(self)).split(self._begin)
+        for part in cut:
+            text += HIDDEN + part[n_common(part, self._rest) :]
+        return text
+
+    def hide_bytes(self, data: bytes) -> bytes:
+        """
+        Take the key out of bytes.
+
+        Parameters
+        ----------
+        data : bytes
+            Text in whatever encoding that has ASCII in it.
+
+        Returns
+        -------
+        bytes
+            As `hide` has it.
+        """
+        if self._begin.encode() not in data:
+            return data
+        return self.hide(data.decode("latin-1")).encode("latin-1")
+
+    @property
+    def _begin(self) -> str:
+        # what can be only of this key, and of no other text
+        return self._key[: BUCKET_ID_LENGTH + 1]
+
+    @property
+    def _rest(self) -> str:
+        return self._key[BUCKET_ID_LENGTH + 1 :]
+
+
+def n_common(one: str | bytes, other: str | bytes) -> int:
+    """
+    Count how many letters two texts have in common at their beginning.
+
+    Parameters
+    ----------
+    one, other : str or bytes
+        The texts, both of one type.
+
+    Returns
+    -------
+    int
+    """
+    n = 0
+    for mine, its in zip(one, other, strict=False):
+        if mine != its:
+            break
+        n += 1
+    return n
 
 
 def cram_response(challenge: str, key: str) -> str:

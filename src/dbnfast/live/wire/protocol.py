@@ -369,6 +369,8 @@ class LiveProtocol:
         rest = lines.rest()
         self._lines = None
         if rest:
+            if self._trace is not None:
+                self._trace.received_bytes(rest)
             self._stream.feed(rest)
 
     def _greeting(self, line: bytes) -> None:
@@ -427,6 +429,8 @@ class LiveProtocol:
             try:
                 ready: list[Any] = stream.read()
             except DecodeError as error:
+                # what is wrong with a line is told with a part of it
+                error.args = tuple(self._key.hide(str(part)) for part in error.args)
                 self._end(error, events)
                 return
             if not ready:
