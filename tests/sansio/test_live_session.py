@@ -22,6 +22,7 @@ from dbnfast import (
     Records,
     Schema,
 )
+from dbnfast.live.hours import HoursState, MarketHours
 from dbnfast.live.session import report as reporting
 from dbnfast.live.session.session import Session
 from dbnfast.live.session.silence import Silence
@@ -507,6 +508,55 @@ def test_names_of_silence() -> None:
     (state,) = later(2)  # a heartbeat is overdue; at 40 s the session gives the connection up
     assert state.state == "stale"
     assert run.session.connected
+
+
+def test_each_state_has_its_end_where_the_hours_are_known() -> None:
+    asked: list[int] = []
+    begin = T0 + 20 * SECOND  # the market opens, and closes soon after
+
+    def hours(ns: int) -> HoursState | None:
+        asked.append(ns)
+        if ns < begin:
+            return HoursState(False, 0, begin)
+        return HoursState(True, begin, 2**64 - 1 if ns > T0 + 200 * SECOND else begin + 9)
+
+    wall = [T0]
+    known = MarketHours("GLBX.MDP3", calendar=hours)
+    run = Run(silence=Silence(30, known, wall=lambda: wall[0]))
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0))
+    run.take()
+
+    def later(seconds: float) -> list[Any]:
+        run.now += seconds
+        wall[0] += round(seconds * SECOND)
+        run.session.tick(run.now)
+        found = run.take()
+        return [(one.state, one.until_ns) for one in found if isinstance(one, MarketState)]
+
+    def records() -> list[Any]:
+        run.receive(trade(wall[0]))
+        found = run.take()
+        return [(one.state, one.until_ns) for one in found if isinstance(one, MarketState)]
+
+    assert later(0) == []
+    assert later(5) == [("closed", begin)]
+    assert records() == [("open", begin)]  # records come before the market opens
+    n = len(asked)
+    for _ in range(5):
+        assert records() == []
+    assert len(asked) == n  # a batch that changes nothing does not ask
+    assert later(20) == []
+    run.receive(peers.system())
+    assert later(36) == [("stale", begin + 9)]
+    assert records() == [("open", begin + 9)]
+    for _ in range(2):
+        assert later(29) == []
+        run.receive(peers.system())
+    assert later(3) == [("quiet", begin + 9)]
+    wall[0] = T0 + 201 * SECOND
+    assert records() == [("open", None)]  # nobody knows for how long
 
 
 def test_closed_markets() -> None:

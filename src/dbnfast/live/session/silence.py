@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from dbnfast.enums import UNDEF_TIMESTAMP
 from dbnfast.live.events import MarketState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dbnfast.live.hours import MarketHours
+    from dbnfast.live.hours import HoursState, MarketHours
 
 OPEN: Final = "open"
 CLOSED: Final = "closed"
@@ -75,7 +76,7 @@ class Silence:
         if market:
             self._last_market = now
             if self.state != OPEN:
-                return self._change(OPEN, None)
+                return self._change(OPEN, self._present())
         return None
 
     def look(self, now: float) -> MarketState | None:
@@ -97,22 +98,23 @@ class Silence:
             self._last_byte = now
         if self._last_market < 0:
             self._last_market = now
-        until = None
-        is_open = True
-        if self._hours is not None:
-            hours = self._hours.at(self._wall())
-            if hours is not None:  # else nobody knows
-                is_open, until = hours.open, hours.until_ns
+        hours = self._present()
         if now - self._last_byte > self._stale_after:
             state = STALE
-        elif not is_open and now - self._last_market > LOOK_EVERY:
+        elif hours is not None and not hours.open and now - self._last_market > LOOK_EVERY:
             state = CLOSED
         elif now - self._last_market > QUIET_AFTER:
             state = QUIET
         else:
             state = OPEN
-        return None if state == self.state else self._change(state, until)
+        return None if state == self.state else self._change(state, hours)
 
-    def _change(self, state: str, until_ns: int | None) -> MarketState:
+    def _present(self) -> HoursState | None:
+        # what the market's hours are now; None where nobody knows
+        return None if self._hours is None else self._hours.at(self._wall())
+
+    def _change(self, state: str, hours: HoursState | None) -> MarketState:
         self.state = state
-        return MarketState(state, self._wall(), until_ns)
+        # a stretch whose end is not known ends at what is no time
+        until = None if hours is None or hours.until_ns == UNDEF_TIMESTAMP else hours.until_ns
+        return MarketState(state, self._wall(), until)
