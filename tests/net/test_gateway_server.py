@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import math
+import re
 import socket
 import struct
 import threading
@@ -261,6 +264,35 @@ def test_trace_and_log() -> None:
     ]  # fmt: skip
     assert "client=****opqrs" in gateway.log[0][1]
     assert KEY not in repr(said) + repr(gateway.log)
+
+
+def test_a_trace_has_the_form_of_a_session_s(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    stream, logger = io.StringIO(), logging.getLogger("test_gateway_trace")
+    texts = []
+    for trace in (True, stream, logger):
+        with caplog.at_level(logging.DEBUG, logger.name):
+            gateway = Gateway(trades([0]), keys=KEY, at_end="close", trace=trace)
+            with gateway, Peer(gateway) as peer:
+                peer.start(client=f"{KEY}\x1b")
+                peer.rest()
+        texts.append(capsys.readouterr().err)
+    texts[1:] = [stream.getvalue(), "\n".join(entry.getMessage() for entry in caplog.records)]
+    for text in texts:
+        stamps, lines = zip(*(line.split(" ", 1) for line in text.splitlines()), strict=True)
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", one) for one in stamps)
+        assert lines[0] == "[send] 0 lsg_version=0.9.4"
+        assert re.fullmatch(r"\[send\] 0 cram=\w{32}", lines[1])
+        assert re.match(r"\[recv\] 0 auth=[0-9a-f]{64}-opqrs\|", lines[2])
+        assert lines[2].endswith(r"client=****opqrs\x1b")
+        assert re.fullmatch(r"\[send\] 0 success=1\|session_id=\d+", lines[3])
+        assert re.match(r"\[recv\] 0 schema=trades\|", lines[4])
+        assert re.match(r"\[recv\] 0 start_session", lines[5])
+        assert re.fullmatch(r"\[send\] 0 \d+ bytes", lines[6])
+        assert KEY not in text
+    with pytest.raises(TypeError, match="trace is 5"):
+        Gateway(trades([0]), keys=KEY, trace=5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

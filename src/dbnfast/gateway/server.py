@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.arguments import check_port
 from dbnfast.gateway.loop import Loop
 from dbnfast.gateway.service import Service
+from dbnfast.live.trace import trace_of
 from dbnfast.live.wire.lines import MIN_HEARTBEAT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    import logging
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
     from dbnfast.gateway.faults import Faults
+    from dbnfast.live.trace import TextStream
 
 BACKLOG: Final = 128
+
+Tracer = Callable[[int, str, str], object]
 
 
 class Gateway:
@@ -58,9 +64,11 @@ class Gateway:
         The shortest heartbeat interval that a client may request, in seconds.
     keep_log : bool
         Whether `log` keeps the lines that clients send.
-    trace : callable, optional
-        Called in the thread of the gateway with the number of a connection, ``"recv"`` or
-        ``"send"``, and a text, which never contains a whole key.
+    trace : bool, text stream, Logger or callable, optional
+        Where the lines and sizes of what comes and goes are written, each with the time, ``[recv]``
+        or ``[send]`` and the number of the connection; True is standard error. A callable is
+        called in the thread of the gateway with the number of a connection, ``"recv"`` or
+        ``"send"``, and a text. No text contains a whole key.
 
     Raises
     ------
@@ -93,7 +101,7 @@ class Gateway:
         auth_timeout_s: float = 30,
         min_heartbeat_s: int = MIN_HEARTBEAT_S,
         keep_log: bool = False,
-        trace: Callable[[int, str, str], object] | None = None,
+        trace: Tracer | bool | TextStream | logging.Logger | None = None,
     ) -> None:
         self._service = Service(
             source,
@@ -110,7 +118,7 @@ class Gateway:
         self._host = host
         self._asked_port = check_port(port, 0)
         self._keep_log = keep_log
-        self._trace = trace
+        self._trace = _tracer(trace)
         self._log: list[tuple[int, str]] = []
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -229,3 +237,13 @@ class Gateway:
     def __repr__(self) -> str:
         state = "stopped" if self._listener is None else f"at {self._host}:{self.port}"
         return f"<Gateway: {self._service.source.dataset or 'no dataset'}, {state}>"
+
+
+def _tracer(trace: Any) -> Tracer | None:
+    if callable(trace):
+        call: Tracer = trace
+        return call
+    lines = trace_of(trace)
+    if lines is None:
+        return None
+    return lambda number, direction, text: lines.say(direction, f"{number} {text}")

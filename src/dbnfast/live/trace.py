@@ -147,7 +147,20 @@ class Trace:
         text : str
             In words: connected, end of stream, next attempt in 1.3 s.
         """
-        self._write("note", lambda: text)
+        self.say("note", text)
+
+    def say(self, kind: str, text: str) -> None:
+        """
+        Write down a text of whatever kind.
+
+        Parameters
+        ----------
+        kind : str
+            What stands in brackets: ``"send"``, ``"recv"`` or ``"note"``.
+        text : str
+            In words.
+        """
+        self._write(kind, lambda: text)
 
     def _write(self, kind: str, words: Callable[[], str], data: Buffer | None = None) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from dbnfast.cli.format import printable
 from dbnfast.cli.outputs import plural
 from dbnfast.cli.terminal import STDIN, explain, talk
 from dbnfast.errors import DbnError
@@ -65,7 +64,7 @@ def run(
             speed=speed,
             at_end=at_end,
             faults=Faults.parse(faults),
-            trace=_trace if trace else None,
+            trace=trace,
         )
         gateway.start()
     except (DbnError, OSError) as error:
@@ -95,8 +94,3 @@ def _described(gateway: Gateway, keys: Sequence[ApiKey]) -> str:
         f"{gateway.host}:{gateway.port} serves {source.dataset or 'no dataset'}: {schemas}; "
         f"{plural(len(source), 'record')}; {', '.join(map(repr, keys))}"
     )
-
-
-def _trace(number: int, direction: str, text: str) -> None:
-    if sys.stderr is not None:
-        print(f"[{direction}] {number} {printable(text)}", file=sys.stderr, flush=True)
