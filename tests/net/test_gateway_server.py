@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import math
 import re
+import selectors
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +40,7 @@ from helpers.gateways import BEGIN, KEY, Clock, header, trades
 
 PATIENCE = 60.0
 THREAD = "dbnfast-gateway"
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
 @pytest.fixture(autouse=True)
@@ -264,6 +268,53 @@ def test_trace_and_log() -> None:
     ]  # fmt: skip
     assert "client=****opqrs" in gateway.log[0][1]
     assert KEY not in repr(said) + repr(gateway.log)
+
+
+@pytest.mark.skipif(not SOMAXCONN.exists(), reason="the longest queue is not known")
+def test_many_clients_that_connect_at_once_need_no_second_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    n = 400
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if int(SOMAXCONN.read_text()) < n or 0 <= hard < 4 * n:
+        pytest.skip("this system has no room for that many connections")
+    if 0 <= soft < 4 * n:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4 * n, hard))
+    go, run = threading.Event(), loop.Loop.run
+
+    def paused(self: loop.Loop) -> None:
+        go.wait(PATIENCE)
+        run(self)
+
+    monkeypatch.setattr(loop.Loop, "run", paused)
+    with (
+        Gateway(trades([0]), keys=KEY) as gateway,
+        contextlib.ExitStack() as stack,
+        selectors.DefaultSelector() as selector,
+    ):
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        stack.callback(go.set)
+        for _ in range(n):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            assert sock.connect_ex(("127.0.0.1", gateway.port)) in (0, errno.EINPROGRESS)
+            selector.register(sock, selectors.EVENT_WRITE)
+        end = time.monotonic() + 20
+        made = []
+        while len(made) < n:  # before the gateway has taken a single one
+            ready = selector.select(max(0.0, end - time.monotonic()))
+            assert ready, f"{len(made)} of {n} are connected"
+            for key, _ in ready:
+                made.append(key.fileobj)
+                selector.unregister(key.fileobj)
+        assert all(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 for s in made)
+        assert gateway.connections == 0
+        go.set()
+        for sock in made:
+            sock.settimeout(PATIENCE)
+            assert sock.recv(18) == b"lsg_version=0.9.4\n"
+        assert gateway.connections == n
 
 
 def test_a_trace_has_the_form_of_a_session_s(

@@ -29,6 +29,7 @@ LONGEST_S: Final = 60.0
 FINE_S: Final = 0.002  # shorter waits are slept, deaf to clients
 REST_S: Final = 0.1  # after a connection could not be taken
 MAX_CONNECTIONS: Final = 4096
+ACCEPT: Final = 64  # connections taken at a time
 
 
 class _Connection:
@@ -108,7 +109,9 @@ class Loop:
             patience = 0.0
         for key, events in self._selector.select(patience):
             if key.fileobj is self._listener:
-                self._accept()
+                for _ in range(ACCEPT):
+                    if not self._accept():
+                        break
             elif key.data is not None:
                 self._guarded(key.data, events)
         now = self._service.clock()
@@ -137,30 +140,32 @@ class Loop:
             longest = min(longest, POLL_S)
         return max(0.0, longest)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        # take a connection; whether there may be another one
         try:
             sock, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
-            return
+            return False
         except OSError:  # no descriptors are left: others may close
             self._rest()
-            return
+            return False
         if len(self._connections) >= MAX_CONNECTIONS:
             sock.close()
-            return
+            return True
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = _Connection(sock, GatewaySession(self._service, trace=self._tell))
         except OSError:  # some systems take no option of a socket that was reset
             sock.close()
-            return
+            return True
         except Exception:
             LOG.exception("a connection ends by an error as it begins")
             sock.close()
-            return
+            return True
         self._connections[sock.fileno()] = connection
         self._guarded(connection, selectors.EVENT_WRITE)
+        return True
 
     def _rest(self) -> None:
         self._selector.unregister(self._listener)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.arguments import check_port
-from dbnfast.gateway.loop import Loop
+from dbnfast.gateway.loop import MAX_CONNECTIONS, Loop
 from dbnfast.gateway.service import Service
 from dbnfast.live.trace import trace_of
 from dbnfast.live.wire.lines import MIN_HEARTBEAT_S
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from dbnfast.gateway.faults import Faults
     from dbnfast.live.trace import TextStream
 
-BACKLOG: Final = 128
+# as many as sessions: a connection for which there is no room is tried again after a second
+BACKLOG: Final = MAX_CONNECTIONS
 
 Tracer = Callable[[int, str, str], object]
 
