@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import random
@@ -14,6 +15,7 @@ import pytest
 import dbnfast
 from dbnfast import ErrorCode, RType, Schema, SystemCode
 from dbnfast.codec.compression import Inflater
+from dbnfast.codec.compression import zstd as load_zstd
 from dbnfast.gateway import (
     Cut,
     Delay,
@@ -53,6 +55,9 @@ from helpers.places import FIXTURES
 
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)
+
+
+zstd = load_zstd()
 
 
 def fixture(name: str) -> str:
@@ -398,6 +403,70 @@ def test_zstd_is_flushed_and_something_follows_the_header() -> None:
     peer.subscribe()
     inflater.push(peer.pull())
     assert len(inflater.pull(10_000)) == 320 + 176 + 2 * 48
+
+
+def blocks_of(data: bytes) -> list[int]:
+    """Where the blocks of a zstd frame without an end begin, and where the last one ends."""
+    assert data[:4] == b"\x28\xb5\x2f\xfd"
+    descriptor = data[4]
+    single, has_size = descriptor >> 5 & 1, descriptor >> 6
+    at = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
+    at += (single, 2, 4, 8)[has_size]
+    found = [at]
+    while at < len(data):
+        head = int.from_bytes(data[at : at + 3], "little")
+        at += 3 + (1 if head >> 1 & 3 == 1 else head >> 3)  # one byte that is repeated, or all
+        found.append(at)
+    assert found[-1] == len(data)  # a burst ends with a block
+    return found
+
+
+def test_zstd_keeps_nothing_back_in_decoders_with_little_room() -> None:
+    # a client may read block by block, and ask its decoder once for each
+    source = fixture("mbp-1.v3.dbn")
+    some = dbnfast.read(source).to_ndarray()
+    array = np.tile(some, 1 + 300_000 // some.nbytes)
+    array["ts_event"] = array["ts_recv"] = BEGIN + np.arange(len(array))
+    file = dbnfast.encode(array, header(Schema.MBP_1, [int(some["instrument_id"][0])]))
+    plain, packed = connected(file), connected(file, auth={"compression": "zstd"})
+    for peer in (plain, packed):
+        peer.subscribe("mbp-1")
+        peer.start()
+    assert len(plain.after) > 300_000
+    data = bytes(packed.after)
+    assert len(data) < len(plain.after) / 2
+    careful, hasty = zstd.ZstdDecompressor(), zstd.ZstdDecompressor()
+    found = bytearray()
+    starts = blocks_of(data)
+    found += careful.decompress(data[: starts[0]], 60 << 10)
+    for start, end in itertools.pairwise(starts):
+        found += careful.decompress(data[start:end], 60 << 10)  # a partial record is there, too
+    assert found == plain.after
+    found.clear()
+    for byte in range(len(data)):
+        found += hasty.decompress(data[byte : byte + 1], 60 << 10)
+    assert found == plain.after
+
+
+def test_zstd_is_whole_after_each_burst() -> None:
+    clock = Clock()
+    times = [n / 10 for n in range(100)]
+    peers = [
+        connected(trades(times), auth={"compression": how}, speed=1, clock=clock)
+        for how in ("none", "zstd")
+    ]
+    for peer in peers:
+        peer.subscribe()
+        peer.send("start_session")
+    decoder, found, n_bursts = zstd.ZstdDecompressor(), bytearray(), 0
+    for _ in range(30):
+        plain, packed = (peer.take() for peer in peers)
+        found += decoder.decompress(packed)
+        assert bytes(found) == bytes(peers[0].after)
+        n_bursts += len(plain) > 0
+        clock.seconds += 0.37
+    assert n_bursts > 20
+    assert len(found) > 100 * 48
 
 
 def test_json() -> None:

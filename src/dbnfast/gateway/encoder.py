@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.codec.compression import zstd
 from dbnfast.codec.scan import scan
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from dbnfast._typing import Piece
     from dbnfast.gateway.requests import AuthRequest
+
+# Bytes that a block of zstd becomes at most. A client that asks its decoder once for each block it
+# reads, with room for 64 KiB, leaves the rest of a larger one in there until it reads more.
+BLOCK: Final = 32 << 10
 
 
 class Form:
@@ -54,8 +58,11 @@ class Form:
             blocks = [self._lines(block) for block in blocks]
         if self._frame is None:
             return list(blocks)
-        made = [self._frame.compress(block) for block in blocks]
-        made.append(self._frame.flush(self._frame.FLUSH_BLOCK))
+        data = memoryview(b"".join(blocks))
+        made = [
+            self._frame.compress(data[at : at + BLOCK], self._frame.FLUSH_BLOCK)
+            for at in range(0, len(data), BLOCK)
+        ]
         return [block for block in made if block]
 
     def _lines(self, block: Piece) -> bytes:
