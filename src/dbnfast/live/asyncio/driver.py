@@ -275,6 +275,11 @@ class Driver:
                 connection.transport.resume_reading()
                 self.session.alive(time.monotonic())
 
+    @property
+    def _tries(self) -> bool:
+        # whether an attempt to connect is under way
+        return self._connecting is not None and not self._connecting.done()
+
     def _set_timer(self) -> None:
         # one timer, which is not moved for every batch: it looks again when it fires
         session = self.session
@@ -282,13 +287,13 @@ class Driver:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._connecting is not None and not self._connecting.done():
+            if self._connecting is not None and self._tries:
                 self._connecting.cancel()
             return
         when = session.deadline
-        if not session.connected and session.retry_at is not None:
+        if not session.connected and session.retry_at is not None and not self._tries:
             when = session.retry_at if when is None else min(when, session.retry_at)
-        if when is None or (self._connecting is not None and not self._connecting.done()):
+        if when is None:
             return
         if self._timer is not None:
             if self._timer_at <= when:
@@ -302,8 +307,9 @@ class Driver:
         self._timer = None
         now, session = time.monotonic(), self.session
         if not session.connected:
-            if session.retry_at is not None and now >= session.retry_at:
+            if session.retry_at is not None and now >= session.retry_at and not self._tries:
                 self._connecting = self._loop.create_task(self._connect())
+                self._set_timer()  # an attempt may hang for long
                 return
             if session.deadline is not None and now >= session.deadline:
                 session.tick(now)  # silence has its meaning without a connection, too

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,6 +67,7 @@ class Pump:
         self._port = port
         self._lock = lock
         self._sock: socket.socket | None = None
+        self._attempt: _Attempt | None = None  # to connect, over as many steps as it takes
         self._unsent = b""
         self._waiter = _Waiter()
         self._closed = False
@@ -223,63 +225,52 @@ class Pump:
             if deadline is not None and now >= deadline:
                 self._session.tick(now)  # silence has its meaning without a connection, too
                 return
-        if at is None or at > now:
-            wait = LONGEST_WAIT if at is None else at - now
-            wait = wait if deadline is None else min(wait, deadline - now)
-            self._waiter.wait(None, False, wait if timeout is None else min(wait, timeout))
-            return
-        sock, error = self._connect()
-        now = time.monotonic()
-        with self._lock:
-            if self._session.ended or self._closed:
-                if sock is not None:
-                    sock.close()
-            elif sock is None:
-                self._session.connection_lost(error, now)
-            else:
-                self._sock, self._unsent, self._limit = sock, b"", b""
-                self._session.connection_made(now)
+        wait = LONGEST_WAIT if deadline is None else min(deadline - now, LONGEST_WAIT)
+        wait = wait if timeout is None else min(wait, timeout)
+        if self._attempt is not None:
+            self._go_on(self._attempt, wait)
+        elif at is None or at > now:
+            self._waiter.wait(None, False, wait if at is None else min(wait, at - now))
+        else:
+            self._begin()
 
-    def _connect(self) -> tuple[socket.socket | None, Exception | None]:
+    def _begin(self) -> None:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
-            return None, no_connection(self._host, self._port, [("", error)])
-        failures: list[tuple[str, Exception]] = []
-        for i, (family, kind, proto, _, address) in enumerate(found):
-            if i:
-                self._waiter.wait(None, False, SPACING)
-            if self._session.ended:
-                break
-            sock = None
-            try:
-                sock = socket.socket(family, kind, proto)
-                self._reach(sock, address)
-                return sock, None
-            except BaseException as error:
-                if sock is not None:
-                    sock.close()
-                if not isinstance(error, OSError):
-                    raise
-                failures.append((str(address[0]), error))
-        return None, no_connection(self._host, self._port, failures)
+            self._lost(no_connection(self._host, self._port, [("", error)]))
+        else:
+            self._attempt = _Attempt(found)
 
-    def _reach(self, sock: socket.socket, address: Any) -> None:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = sock.connect_ex(address)
-        if code in UNDER_WAY:
-            end = time.monotonic() + CONNECT_TIMEOUT
-            while not self._session.ended:
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"timed out after {CONNECT_TIMEOUT:.0f} s")
-                if self._waiter.wait(sock, True, left):
-                    break
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        sock.setblocking(BLOCKS)
-        if code:
-            raise OSError(code, os.strerror(code))
+    def _go_on(self, attempt: _Attempt, wait: float) -> None:
+        # One step of it, and no more: what silence means, and what waits to be taken, are others'.
+        if attempt.over:
+            self._attempt = None
+            self._lost(no_connection(self._host, self._port, attempt.failures))
+            return
+        now = time.monotonic()
+        wait = min(wait, attempt.until - now)
+        try:
+            if attempt.sock is None:
+                if wait > 0:
+                    self._waiter.wait(None, False, wait)
+                if time.monotonic() < attempt.until or not attempt.connect():
+                    return
+            elif now >= attempt.until:
+                raise TimeoutError(f"timed out after {CONNECT_TIMEOUT:.0f} s")
+            elif not self._waiter.wait(attempt.sock, True, wait):
+                return
+            sock = attempt.connected()
+        except OSError as error:
+            attempt.failed(error)
+            return
+        self._attempt = None
+        with self._lock:
+            if self._session.ended or self._closed:
+                sock.close()
+            else:
+                self._sock, self._unsent, self._limit = sock, b"", b""
+                self._session.connection_made(time.monotonic())
 
     def _wait(self, sock: socket.socket, buffer: memoryview, timeout: float | None) -> int | None:
         # everything that had arrived was read; how much came, or None for nothing yet
@@ -317,6 +308,64 @@ class Pump:
             self._unsent = b""
             if sock is not None:
                 sock.close()
+            attempt, self._attempt = self._attempt, None
+            if attempt is not None:
+                attempt.close()
+
+
+class _Attempt:
+    # The addresses of a host, which are tried one after the other.
+
+    def __init__(self, found: Sequence[Any]) -> None:
+        self.sock: socket.socket | None = None  # that is being connected
+        self.until = 0.0  # when that is given up; without one, when the next address is tried
+        self.failures: list[tuple[str, Exception]] = []
+        self._left = deque(found)
+
+    @property
+    def over(self) -> bool:
+        # whether no address is left
+        return not self._left
+
+    def connect(self) -> bool:
+        # begin with the next address; whether that is decided at once
+        family, kind, proto, _, address = self._left[0]
+        self.sock = socket.socket(family, kind, proto)
+        try:
+            self.sock.setblocking(False)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = self.sock.connect_ex(address)
+        except BaseException:  # such as an interrupt: the next step begins with it anew
+            self.close()
+            raise
+        if code in UNDER_WAY:
+            self.until = time.monotonic() + CONNECT_TIMEOUT
+            return False
+        if code:
+            raise OSError(code, os.strerror(code))
+        return True
+
+    def connected(self) -> socket.socket:
+        # give what is connected, if it is
+        assert self.sock is not None
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        self.sock.setblocking(BLOCKS)
+        sock, self.sock = self.sock, None
+        return sock
+
+    def failed(self, error: Exception) -> None:
+        # go on to the next address
+        self.close()
+        address = self._left.popleft()[4]
+        self.failures.append((str(address[0]), error))
+        self.until = time.monotonic() + SPACING
+
+    def close(self) -> None:
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            sock.close()
 
 
 def no_connection(host: str, port: int, failures: Sequence[tuple[str, Exception]]) -> ConnectError:
