@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import sys
 from typing import Any
 
 import pytest
 
+import dbnfast
 from dbnfast import (
     AuthenticationError,
     Compression,
     Encoding,
+    InvalidRecordError,
     LocalProtocolError,
     Records,
     RemoteProtocolError,
@@ -24,6 +27,7 @@ from dbnfast.live.wire.auth import ApiKey
 from dbnfast.live.wire.lines import MAX_REPLY, parse_line
 from dbnfast.live.wire.protocol import Authenticated, Ended, LiveProtocol, Options, State
 from dbnfast.live.wire.requests import subscription
+from dbnfast.text.write import write_json
 from helpers import peers, streams
 
 if sys.version_info >= (3, 14):
@@ -97,6 +101,69 @@ def test_records_in_the_same_read_as_the_reply(cut: int) -> None:
     assert isinstance(events[0], Authenticated)
     events += feed(live, STREAM[cut:])
     assert joined(events) == peers.system() + b"".join(TRADES)
+
+
+def cases() -> list[Any]:
+    """What may stand right behind the reply: session options, bytes, records, and the start."""
+    shown = io.BytesIO()
+    plain = dbnfast.scan(STREAM)
+    write_json(plain, shown, map_symbols=False)
+    lines, records = shown.getvalue(), STREAM[128:]
+    some = streams.header(3, None, ts_out=0, start=2**64 - 1)  # a start that is none
+    breaks = streams.header(3, None, ts_out=0, start=0x0A0A0A0A)  # line breaks, in the header
+    packed = {"compression": Compression.ZSTD}
+    text: dict[str, Any] = {"encoding": Encoding.JSON}
+    return [
+        pytest.param({}, STREAM, records, 1_000, id="dbn"),
+        pytest.param({}, some + records, records, 2**64 - 1, id="dbn, no start"),
+        pytest.param({}, breaks + records, records, 0x0A0A0A0A, id="dbn, line breaks"),
+        pytest.param({}, STREAM[:128], b"", 1_000, id="dbn, the header alone"),
+        pytest.param(packed, zstd.compress(STREAM), records, 1_000, id="zstd"),
+        pytest.param(
+            packed, zstd.compress(STREAM[:128]) + zstd.compress(records), records, 1_000,
+            id="zstd, a frame for the header",
+        ),
+        pytest.param(packed, STREAM, records, 1_000, id="zstd was asked for, and not sent"),
+        pytest.param(text, lines, records, 0, id="json"),
+        pytest.param(text | packed, zstd.compress(lines), records, 0, id="json, zstd"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "body", "records", "start"), cases())
+def test_a_header_behind_the_reply_is_a_header_wherever_it_is_cut(
+    options: dict[str, Any], body: bytes, records: bytes, start: int
+) -> None:
+    whole = GREETING + WELCOME + body
+    cuts: list[tuple[int, ...]] = [(at,) for at in range(len(GREETING), len(whole) + 1)]
+    cuts.append(tuple(range(len(whole))))  # every byte by itself
+    for cut in cuts:
+        live = protocol(**options)
+        events: list[Any] = []
+        for begin, end in itertools.pairwise((0, *cut, len(whole))):
+            events += feed(live, whole[begin:end])
+        live.eof_received()
+        events += live.events()
+        assert events.pop(0) == Authenticated("17", "0.9.4"), cut
+        assert events.pop() == Ended(None), cut
+        assert all(isinstance(event, Records) for event in events)
+        assert joined(events) == records, cut
+        assert live.metadata is not None
+        assert live.metadata.start == start
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_dbn_in_a_session_of_json_is_an_error(packed: bool) -> None:
+    body = zstd.compress(STREAM) if packed else STREAM
+    for cut in range(len(body)):
+        how = Compression.ZSTD if packed else Compression.NONE
+        live = protocol(encoding=Encoding.JSON, compression=how)
+        events = feed(live, GREETING + WELCOME + body[:cut]) + feed(live, body[cut:])
+        live.eof_received()
+        events += live.events()
+        assert joined(events) == b"", cut
+        assert isinstance(events[-1], Ended)
+        assert isinstance(events[-1].error, InvalidRecordError), cut
+        assert str(events[-1].error) == "DBN came, expected lines of JSON"
 
 
 def test_bytes_that_look_like_lines_are_records() -> None:

@@ -140,6 +140,9 @@ class JsonStream:
     def _push(self, data: bytes) -> None:
         if self._error is not None:
             return
+        if (self._held[:3] + data[:3])[:3] == b"DBN":  # a header, which no line break need end
+            self._error = InvalidRecordError("DBN came, expected lines of JSON")
+            return
         cut = data.rfind(b"\n") + 1
         if not cut:
             self._held += data
