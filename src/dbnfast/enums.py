@@ -10,7 +10,10 @@ Source: ``docs/format.md``, checked against the official package by ``tests/unit
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag, StrEnum
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DBN_VERSION: Final = 3
 FIXED_PRICE_SCALE: Final = 1_000_000_000
@@ -192,6 +195,8 @@ class NamedEnum(_Variants, StrEnum):
             for member in cls:
                 if wanted in map(_normal, (member.value, *member._aliases)):
                     return member
+            known = [str(member.value) for member in cls]
+            raise ValueError(f"{value!r} is not a valid {cls.__name__}{one_of(value, known)}")
         return None
 
 
@@ -263,6 +268,31 @@ class CharEnum(_Variants, StrEnum):
             No member has this character.
         """
         return cls(value)
+
+
+def one_of(wrong: str, known: Sequence[str], listed: Sequence[str] | None = None) -> str:
+    """
+    Say what a text could have been, for the end of an error.
+
+    Parameters
+    ----------
+    wrong : str
+        The text.
+    known : sequence of str
+        What is valid.
+    listed : sequence of str, optional
+        What of that is listed; None for all of it.
+
+    Returns
+    -------
+    str
+        The closest one, where one is close, and the list.
+    """
+    import difflib  # takes longer to import than errors are worth
+
+    close = difflib.get_close_matches(_normal(wrong), known, 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{hint}, expected one of {', '.join(known if listed is None else listed)}"
 
 
 def _normal(text: str) -> str:

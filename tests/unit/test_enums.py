@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,6 +86,71 @@ def test_unknown_codes_are_refused(name: str) -> None:
 def test_texts_are_read_leniently(cls: Any, text: str, member: Any) -> None:
     assert cls.from_str(text) is member
     assert cls(text) is member
+
+
+SCHEMAS = (
+    "mbo, mbp-1, mbp-10, tbbo, trades, ohlcv-1s, ohlcv-1m, ohlcv-1h, ohlcv-1d, definition, "
+    "statistics, status, imbalance, ohlcv-eod, cmbp-1, cbbo-1s, cbbo-1m, tcbbo, bbo-1s, bbo-1m"
+)
+MISSPELT = [
+    ("tades", " (did you mean 'trades'?)"),
+    ("TRADE", " (did you mean 'trades'?)"),
+    ("mbp_01", " (did you mean 'mbp-1'?)"),
+    ("ohlcv-1min", " (did you mean 'ohlcv-1m'?)"),
+    ("quotes", ""),
+    ("", ""),
+]
+
+
+def calls(wrong: str) -> dict[str, Callable[[], object]]:
+    """Every public call that takes a schema."""
+    array = dbnfast.empty("trades", 1)
+    data = dbnfast.encode(array, dbnfast.Metadata("GLBX.MDP3", 1, schema="trades"))
+    records, store = dbnfast.scan(data), dbnfast.read(data)
+    live = dbnfast.Live("db-0123456789", "127.0.0.1", 1)
+    return {
+        "dtype": lambda: dbnfast.dtype(wrong),
+        "empty": lambda: dbnfast.empty(wrong, 1),
+        "decode": lambda: dbnfast.decode(data, schema=wrong),
+        "array": lambda: records.array(wrong),
+        "Records.filter": lambda: records.filter(wrong),
+        "Store.filter": lambda: store.filter(schema=wrong),
+        "to_ndarray": lambda: store.to_ndarray(schema=wrong),
+        "to_df": lambda: store.to_df(schema=wrong),
+        "to_csv": lambda: store.to_csv(io.BytesIO(), schema=wrong),
+        "to_json": lambda: store.to_json(io.BytesIO(), schema=wrong),
+        "to_parquet": lambda: store.to_parquet("nowhere.parquet", schema=wrong),
+        "to_arrow": lambda: store.to_arrow(schema=wrong),
+        "to_polars": lambda: store.to_polars(schema=wrong),
+        "from_csv": lambda: dbnfast.from_csv(b"", schema=wrong),
+        "from_json": lambda: dbnfast.from_json(b"", schema=wrong),
+        "Metadata": lambda: dbnfast.Metadata("GLBX.MDP3", 1, schema=wrong),
+        "Live.subscribe": lambda: live.subscribe("GLBX.MDP3", wrong),
+        "AsyncLive.subscribe": lambda: asyncio.run(
+            dbnfast.AsyncLive("db-0123456789", "127.0.0.1", 1).subscribe("GLBX.MDP3", wrong)
+        ),
+    }
+
+
+@pytest.mark.parametrize("call", calls(""))
+@pytest.mark.parametrize(("wrong", "hint"), MISSPELT)
+def test_a_misspelt_schema_is_told_with_those_that_there_are(
+    wrong: str, hint: str, call: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        calls(wrong)[call]()
+    kinds = ("is not a valid Schema", "is neither a schema nor an rtype")
+    texts = [f"{wrong!r} {kind}{hint}, expected one of {SCHEMAS}" for kind in kinds]
+    assert str(caught.value) in texts
+
+
+def test_a_misspelt_text_of_another_kind_is_told_alike() -> None:
+    with pytest.raises(ValueError, match=r"'raw_symbl' .* \(did you mean 'raw_symbol'\?\), exp"):
+        SType("raw_symbl")
+    with pytest.raises(ValueError, match=r"'zst' is not a valid Compression .*'zstd'.* none, zstd"):
+        dbnfast.Compression("zst")
+    with pytest.raises(ValueError, match=r"\(did you mean 'symbol-mapping'\?\)"):
+        dbnfast.dtype("symbol-maping")
 
 
 @pytest.mark.parametrize("cls", [RType, Schema, SystemCode, TriState], ids=lambda cls: cls.__name__)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast._util.arguments import check_version
-from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema
+from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema, one_of
 from dbnfast.layouts.table import LAYOUTS, LAYOUTS_BY_RTYPE, layout_for, layout_for_schema
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbnfast.layouts.fields import Layout
 
 
+_SCHEMAS: Final[dict[str, Schema]] = {str(schema): schema for schema in Schema}
 _RTYPES: Final[dict[int, RType]] = {int(rtype): rtype for rtype in RType}
 _LAYOUT_BY_DTYPE: Final[dict[np.dtype[np.void], tuple[Layout, bool]]] = {
     layout.dtype(ts_out): (layout, ts_out) for layout in LAYOUTS for ts_out in (False, True)
@@ -65,14 +66,16 @@ def as_rtype(schema: Schema | RType | str | int) -> tuple[Schema | None, RType]:
         schema = value if isinstance(value, str) else RType(value)
         return as_rtype(schema)
     if isinstance(schema, str):
+        found = _SCHEMAS.get(schema.lower().replace("_", "-"))
+        if found is not None:
+            return found, SCHEMA_RTYPES[found]
         try:
-            found = Schema(schema)
+            return None, RType.from_str(schema)
         except ValueError:
-            try:
-                return None, RType.from_str(schema)
-            except ValueError:
-                raise ValueError(f"{schema!r} is neither a schema nor an rtype") from None
-        return found, SCHEMA_RTYPES[found]
+            known = list(dict.fromkeys([*_SCHEMAS, *map(str, RType)]))
+            raise ValueError(
+                f"{schema!r} is neither a schema nor an rtype{one_of(schema, known, [*_SCHEMAS])}"
+            ) from None
     raise TypeError(f"schema is {schema!r}, expected a Schema, its text, or an RType")
 
 

@@ -449,6 +449,18 @@ def test_wrong_calls(args: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     assert err
 
 
+@pytest.mark.parametrize("command", ["head", "convert"])
+def test_a_misspelt_schema_is_told_with_those_that_there_are(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["nowhere.csv"] if command == "convert" else []
+    assert main([command, "--schema", "tades", str(FIXTURES / "trades.v3.dbn"), *more]) == 2
+    assert capsys.readouterr().err.startswith(
+        "dbnfast: 'tades' is neither a schema nor an rtype (did you mean 'trades'?), expected one "
+        "of mbo, mbp-1, mbp-10, tbbo, trades,"
+    )
+
+
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"dbnfast {dbnfast.__version__}\n"

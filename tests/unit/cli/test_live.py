@@ -499,7 +499,8 @@ def test_no_gateway_in_all_that_time(
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (["-s", "nope"], "'nope' is not a valid Schema"),
+        (["-s", "nope"], "'nope' is not a valid Schema, expected one of mbo, mbp-1, mbp-10,"),
+        (["-s", "tades"], "'tades' is not a valid Schema (did you mean 'trades'?), expected one"),
         (["--for", "3"], "'3' is no duration"),
         (["--start", "yesterday"], "time is 'yesterday'"),
         (["-s", "mbo", "--snapshot", "--start", "0"], "snapshot=True expects start=None"),
