@@ -2,7 +2,8 @@
 When a dataset's market is open, and what its silence means.
 
 Hours come from the product calendars of pandas-market-calendars, which know time zones, daylight
-saving, daily breaks and holidays, or from the caller. They label silence; no record is ever
+saving, daily breaks and holidays, from `closings`, which knows days better, or from the caller.
+They label silence; no record is ever
 dropped for them.
 """
 
@@ -19,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from dbnfast._util.extras import require
 from dbnfast._util.times import DAY, instant, to_ns
+from dbnfast.live.closings import closings_of
 
 State = Literal["open", "closed", "quiet", "stale"]
 
@@ -214,10 +216,10 @@ class MarketHours:
         if calendar is None:
             self.names = calendars_of(dataset, symbols)
             if self.names:
-                self._at = _Calendars([_named(name) for name in self.names]).at
+                self._at = _Calendars(self.names).at
         elif isinstance(calendar, str):
             self.names = (calendar,)
-            self._at = _Calendars([_named(calendar)]).at
+            self._at = _Calendars(self.names).at
         elif callable(getattr(calendar, "schedule", None)):
             self.names = (str(getattr(calendar, "name", type(calendar).__name__)),)
             self._at = _Calendars([calendar]).at
@@ -360,8 +362,12 @@ def _named(name: str) -> Any:
 
 class _Calendars:
     # the hours of some calendars together, read in windows of days
-    def __init__(self, calendars: list[Any]) -> None:
-        self._calendars = calendars
+    def __init__(self, calendars: Iterable[Any]) -> None:
+        # names, or calendars of the user's own, whose days are as he has them
+        self._calendars = [
+            (_named(one), closings_of(one)) if isinstance(one, str) else (one, None)
+            for one in calendars
+        ]
         self._windows: dict[int, _Stretches] = {}
         self._spans: dict[int, int] = {}  # by window: how many of SPANS were tried
         self._lock = threading.Lock()
@@ -396,7 +402,7 @@ class _Calendars:
     def _pairs(self, first: int, last: int) -> list[tuple[int, int]]:
         begin, end = (EPOCH + timedelta(day) for day in (first - MARGIN, last + MARGIN))
         found = []
-        for calendar in self._calendars:
+        for calendar, closing in self._calendars:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # what the library has of others is its own
@@ -407,16 +413,24 @@ class _Calendars:
                 raise ValueError(
                     f"the calendar has no hours from {begin} to {end}: {error}"
                 ) from error
-            found += _sessions(frame)
+            found += _sessions(frame, closing)
         return found
 
 
-def _sessions(frame: Any) -> list[tuple[int, int]]:
+def _sessions(
+    frame: Any, closing: Callable[[date], int | None] | None = None
+) -> list[tuple[int, int]]:
     # open stretches of a schedule: a row is a session, which may have a break
     if not len(frame):
         return []
     opens = _column(frame, "pre" if "pre" in frame else "market_open")
     closes = _column(frame, "post" if "post" in frame else "market_close")
+    if closing is not None:
+        known = [closing(day.date()) for day in frame.index]
+        closes = [
+            close if last is None else min(close, last)
+            for close, last in zip(closes, known, strict=True)
+        ]
     found = list(zip(opens, closes, strict=True))
     if "break_start" in frame and "break_end" in frame:
         breaks = zip(_column(frame, "break_start"), _column(frame, "break_end"), strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import threading
+import warnings
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -179,6 +180,109 @@ def test_others(library: Any) -> None:
     check(MarketHours("XEEE.EOBI"), (True, "03-30 08:00", "03-30 18:00"), BERLIN)
     for dataset in ("IFEU.IMPACT", "NDEX.IMPACT", "IFUS.IMPACT"):
         check(MarketHours(dataset), (False, "03-06 18:00", "03-08 20:01"), NEW_YORK)
+
+
+# Published: "NYSE Group Announces 2025, 2026 and 2027 Holiday and Early Closings Calendar"; 9
+# January 2025 was announced by each market. By year: holidays, and days that end early.
+US: dict[int, tuple[str, str]] = {
+    2025: (
+        "01-01 01-09 01-20 02-17 04-18 05-26 06-19 07-04 09-01 11-27 12-25", "07-03 11-28 12-24",
+    ),
+    2026: ("01-01 01-19 02-16 04-03 05-25 06-19 07-03 09-07 11-26 12-25", "11-27 12-24"),
+    2027: ("01-01 01-18 02-15 03-26 05-31 06-18 07-05 09-06 11-25 12-24", "11-26"),
+}  # fmt: skip
+# Published: trading calendar of Eurex; days without trade
+EUREX = {
+    2025: "01-01 04-18 04-21 05-01 12-24 12-25 12-26 12-31",
+    2026: "01-01 04-03 04-06 05-01 12-24 12-25 12-31",
+}
+# Published: holiday calendar of CME Globex, shares' indices. The days of the US markets on which
+# these are not closed all day, and the days after Thanksgiving and before Christmas.
+GLOBEX = {
+    2026: {
+        "01-19": "12:00", "02-16": "12:00", "05-25": "12:00", "06-19": "12:00", "07-03": "12:00",
+        "09-07": "12:00", "11-26": "12:00", "11-27": "12:15", "12-24": "12:15",
+    },
+}  # fmt: skip
+
+
+def weekdays(year: int) -> list[datetime.date]:
+    first = datetime.date(year, 1, 1)
+    days = (first + datetime.timedelta(n) for n in range(365))
+    return [day for day in days if day.weekday() < 5]
+
+
+def end_of(market: MarketHours, day: datetime.date, zone: datetime.tzinfo) -> str | None:
+    """Until when a market is open that opens in the morning; None where it does not."""
+    noon = datetime.datetime.combine(day, datetime.time(11), zone)
+    state = market.at(int(noon.timestamp()) * S)
+    assert state is not None
+    if not state.open:
+        return None
+    return datetime.datetime.fromtimestamp(state.until_ns // S, zone).strftime("%H:%M")
+
+
+@pytest.mark.parametrize("year", US)
+@pytest.mark.parametrize(
+    ("dataset", "zone", "usual", "early"),
+    [
+        ("XNAS.ITCH", NEW_YORK, "20:00", "17:00"),
+        ("EQUS.MINI", NEW_YORK, "20:00", "17:00"),
+        ("OPRA.PILLAR", CHICAGO, "15:15", "12:15"),
+    ],
+)
+def test_days_of_us_shares_and_options(
+    library: Any, dataset: str, zone: ZoneInfo, usual: str, early: str, year: int
+) -> None:
+    closed, short = (set(days.split()) for days in US[year])
+    market = MarketHours(dataset)
+    named = MarketHours("X", calendar=market.names[0])
+    own = MarketHours("X", calendar=library.get_calendar(market.names[0]))  # as the library has it
+    differ = []
+    for day in weekdays(year):
+        text = day.isoformat()[5:]
+        wanted = None if text in closed else early if text in short else usual
+        assert end_of(market, day, zone) == end_of(named, day, zone) == wanted, text
+        if end_of(own, day, zone) != wanted:
+            differ.append(text)
+    # the library has all of it, or lacks the day before Christmas for options
+    assert set(differ) <= ({"12-24"} if dataset == "OPRA.PILLAR" else set())
+
+
+def test_the_day_before_christmas_of_options(library: Any) -> None:
+    check(MarketHours("OPRA.PILLAR"), (True, "12-24 08:30", "12-24 12:15"))
+    check(MarketHours("OPRA.PILLAR"), (False, "12-24 12:15", "12-28 08:30"))
+    check(MarketHours("OPRA.PILLAR"), (True, "11-27 08:30", "11-27 12:15"))
+
+
+def test_a_day_that_the_library_lacks_is_closed(library: Any) -> None:
+    # as a release does that does not know of a day of mourning
+    calendar = library.get_calendar("NYSE")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        frame = calendar.schedule("2025-01-08", "2025-01-10", tz="UTC", market_times="all")
+    assert len(frame) == 2
+    frame.loc[frame.index[0] + datetime.timedelta(1)] = frame.iloc[0] + datetime.timedelta(1)
+    assert len(hours._sessions(frame)) == 3
+    known = hours.closings_of("NYSE")
+    assert known is not None
+    assert len(hours._sessions(frame, known)) == 2
+
+
+@pytest.mark.parametrize("year", EUREX)
+def test_days_of_eurex(library: Any, year: int) -> None:
+    market = MarketHours("XEUR.EOBI")
+    found = {day.isoformat()[5:]: end_of(market, day, BERLIN) for day in weekdays(year)}
+    assert {day for day, end in found.items() if end is None} == set(EUREX[year].split())
+    assert set(found.values()) == {None, "22:00"}
+
+
+@pytest.mark.parametrize("year", GLOBEX)
+def test_days_of_globex_equities(equity: MarketHours, year: int) -> None:
+    found = {day.isoformat()[5:]: end_of(equity, day, CHICAGO) for day in weekdays(year)}
+    short = {day: end for day, end in found.items() if end not in (None, "16:00")}
+    assert short == GLOBEX[year]
+    assert {day for day, end in found.items() if end is None} == {"01-01", "04-03", "12-25"}
 
 
 @pytest.mark.parametrize("dataset", ["XCBF.PITCH", "NOBODY.KNOWS", "", "MSCI.CGIF"])
