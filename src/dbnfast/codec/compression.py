@@ -197,6 +197,30 @@ def frames(data: memoryview) -> list[Frame] | None:
     return found
 
 
+def stored_frame(data: bytes) -> bytes:
+    """
+    Make a zstd frame that has its content as it is.
+
+    Parameters
+    ----------
+    data : bytes
+        The content.
+
+    Returns
+    -------
+    bytes
+        Always as long for as many bytes, so that it can be written over by another one; without
+        a checksum.
+    """
+    # one segment, whose size has 4 bytes; then blocks, each with 3 bytes: last, raw, size
+    frame = bytearray(b"\x28\xb5\x2f\xfd\xa0" + len(data).to_bytes(4, "little"))
+    for at in range(0, max(len(data), 1), BLOCK_MAX):
+        block = data[at : at + BLOCK_MAX]
+        is_last = at + len(block) == len(data)
+        frame += (len(block) << 3 | is_last).to_bytes(3, "little") + block
+    return bytes(frame)
+
+
 class Inflater:
     """
     Compressed pieces in, plain pieces out, across frames.

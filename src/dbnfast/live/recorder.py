@@ -10,26 +10,35 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
 from dbnfast._util.arguments import as_int
 from dbnfast._util.times import DAY
-from dbnfast.codec.compression import Deflater
+from dbnfast.codec.compression import Deflater, stored_frame
 from dbnfast.enums import UNDEF_TIMESTAMP, Compression
-from dbnfast.live.recovery import Mappings, Recovered, file_name, parts_of, recover
-from dbnfast.records.headers import common_size, index_times, record_sizes
+from dbnfast.layouts.table import CONTROL
+from dbnfast.live.recovery import Mappings, Recovered, file_name, name_time, parts_of, recover
+from dbnfast.records.headers import (
+    common_size,
+    groups,
+    index_times,
+    record_sizes,
+    record_types,
+)
+from dbnfast.records.records import Records
 from dbnfast.symbology.codes import check_records
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from dbnfast._typing import PathLike
+    from typing_extensions import Buffer
+
+    from dbnfast._typing import Column, PathLike
     from dbnfast.codec.metadata import Metadata
-    from dbnfast.records.records import Records
 
     Rotate = Literal["day"]
     Fsync = Literal["close", "interval", "always"]
@@ -37,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "Recovered", "recover"]
 
 FRAME: Final = 1 << 20  # bytes of records in a zstd frame, where nothing ends it before
+HELD: Final = 1 << 20  # bytes of control records that may wait for the data that begins a file
 
 
 class Recorder:
@@ -66,9 +76,7 @@ class Recorder:
     Attributes
     ----------
     files : list of Path
-        The files so far, in order.
-    n_records : int
-        Number of records written, without those that a file repeats.
+        The files so far, in order; not one that somebody deleted while it was written.
 
     Raises
     ------
@@ -77,22 +85,28 @@ class Recorder:
 
     Notes
     -----
-    Files are named ``<prefix>-<start>-<number>.dbn``, followed by ``.zst`` if they are compressed.
-    The start is that of the header, such as 20261122T200102Z, and numbers continue from the highest
-    one present. Existing files are never overwritten, and a file begins only with its first record.
+    Files are named ``<prefix>-<time>-<number>.dbn``, followed by ``.zst`` if they are compressed.
+    The time is the index timestamp of the first market data, such as 20261122T200102Z, or the time
+    in the name before where that is later: names sort in the order of the recording. Numbers
+    continue from the highest one present. Existing files are never overwritten.
 
-    Each file begins with a header without schema, whose start is the index timestamp of the first
-    new record, and with the mapping records in force, so it does not depend on other files. Records
-    are upgraded to version 3.
+    Each file begins with a header without schema, whose start is the lowest index timestamp of the
+    market data in it so far (it is written over when older data comes), and with the mapping
+    records in force, so it does not depend on other files. Records are upgraded to version 3.
 
-    If the process is killed, plain files lose nothing that was written, and a compressed file loses
-    the zstd frame that was not ended. A frame ends with `flush`, with every sync, and after 1 MiB
-    of records. `recover` repairs the last file and reads the records back.
+    A file begins with its first market data. Up to 1 MiB of control records, which have the time
+    of the gateway's clock and not that of the data, wait in memory until then, or until `flush`,
+    `close`, or a sync. A file of control records alone states the start of the session.
 
-    The day is that of the highest index timestamp so far: late records of the day before stay in
-    the order of their arrival. The size counts everything in the file. A plain file stays within
-    it, except for a single record that is longer; a compressed one may exceed it by a frame. If the
-    mapping records alone take more than half of it, files may grow to twice the size of those.
+    If the process is killed, plain files lose nothing that was written to them, and a compressed
+    file loses the zstd frame that was not ended. A frame ends with `flush`, with every sync, and
+    after 1 MiB of records. `recover` repairs the last file and reads the records back.
+
+    The day is that of the highest index timestamp of market data so far: late records of the day
+    before stay in the order of their arrival. The size counts everything in the file. A plain file
+    stays within it, except for a single record that is longer; a compressed one may exceed it by a
+    frame. If the mapping records alone take more than half of it, files may grow to twice the size
+    of those.
 
     Only one thread at a time may use it.
     """
@@ -132,17 +146,35 @@ class Recorder:
         self._synced_at = clock()
         self._metadata: Metadata | None = None  # of the first records: all are of its kind
         self._mappings = Mappings()
+        self._held: Records | None = None  # control records that wait for a file
         self._day = 0  # since 1970-01-01; 0 until a record tells it
         self._number = 0
+        self._name_time = ""
         self._file: _File | None = None
         self._closed = False
+        self._n_before = 0  # records in the files before
+        self._left: _Left | None = None  # a frame for the next file
         self.files: list[Path] = []
-        self.n_records = 0
 
     @property
     def path(self) -> Path | None:
         """The file being written; None if none is open."""
         return None if self._file is None else self._file.path
+
+    @property
+    def n_records(self) -> int:
+        """
+        Number of records in the files, or to be there with the next `flush`.
+
+        Records that a file repeats do not count, nor do those of a file that somebody deleted
+        while it was written.
+        """
+        n = self._n_before + (0 if self._held is None else len(self._held))
+        if self._left is not None:
+            n += self._left.n
+        if self._file is not None:
+            n += self._file.n + self._file.n_waiting
+        return n
 
     def write(self, records: Records) -> None:
         """
@@ -156,8 +188,9 @@ class Recorder:
         Raises
         ------
         OSError
-            A file cannot be written; the error names it. What was written before is whole, and
-            `n_records` tells how far that is.
+            A file cannot be written, or was deleted (`FileNotFoundError`); the error names it. What
+            was written before is whole, and `n_records` tells how far that is. The next call
+            begins a new file in place of a deleted one.
         TypeError
             `records` is not Records.
         ValueError
@@ -170,13 +203,14 @@ class Recorder:
         if not len(records):
             return
         records = records.upgrade()
-        metadata = self._check(records)
+        self._check(records)
+        self._check_file()
         for day, part in self._days(records):
             if day > self._day:
                 if self._day:
                     self._end_file()
                 self._day = day
-            self._write_part(part, metadata)
+            self._write_part(part)
         if self._fsync == "always" or (
             self._fsync == "interval" and self._clock() - self._synced_at >= self._interval
         ):
@@ -189,8 +223,10 @@ class Recorder:
         Raises
         ------
         OSError
-            The file cannot be written; the error names it.
+            The file cannot be written, or was deleted; the error names it.
         """
+        self._check_file()
+        self._write_held()
         if self._file is not None:
             self._file.sync()
         self._synced_at = self._clock()
@@ -202,18 +238,25 @@ class Recorder:
         Raises
         ------
         OSError
-            The file cannot be written; the error names it. It is closed all the same.
+            The file cannot be written, or was deleted; the error names it. It is closed all the
+            same, and `n_records` does not count what is lost.
         """
+        if self._closed:
+            return
         self._closed = True
-        file, self._file = self._file, None
-        if file is not None:
-            try:
-                file.sync()
-            finally:
+        try:
+            self._check_file()
+            self._write_held()
+            if self._file is not None:
+                self._file.sync()
+        finally:
+            file, self._file, self._held, self._left = self._file, None, None, None
+            if file is not None:
+                self._n_before += file.n
                 file.release()
-            _sync_folder(self._folder)
+                _sync_folder(self._folder)
 
-    def _check(self, records: Records) -> Metadata:
+    def _check(self, records: Records) -> None:
         metadata = records.metadata
         if metadata is None:
             raise ValueError("the records have no metadata, which the files must begin with")
@@ -226,13 +269,12 @@ class Recorder:
                     f"the records' {name} is {getattr(metadata, name)!r}, that of those before "
                     f"is {getattr(first, name)!r}"
                 )
-        return metadata
 
     def _days(self, records: Records) -> Iterator[tuple[int, Records]]:
         # parts with one day each: that of the highest time so far
         if self._by_day:
-            times = index_times(records)
-            times[times == UNDEF_TIMESTAMP] = 0
+            times, known = _data_times(records)
+            times[~known] = 0
             if int(times.max()) // DAY > self._day:
                 days = np.maximum(np.maximum.accumulate(times) // np.uint64(DAY), self._day)
                 cuts = (np.flatnonzero(np.diff(days)) + 1).tolist()
@@ -241,23 +283,75 @@ class Recorder:
                 return
         yield self._day, records
 
-    def _write_part(self, part: Records, metadata: Metadata) -> None:
+    def _write_part(self, part: Records) -> None:
         while len(part):
-            if self._file is not None and self._file.torn is not None:
-                self._file.release()  # what failed there could not be taken back
-                self._file = None
-            file = self._file
-            if file is None:
-                file = self._file = self._begin_file(part, metadata)
-            n = self._fitting(part, file)
-            if n == 0:
-                self._end_file()
-                continue
-            piece = part[:n]
-            file.add(piece.data)
-            self._mappings.update(piece)
-            self.n_records += n
-            part = part[n:]
+            if self._file is None:
+                start = _first_time(part)
+                if start is None and self._hold(part):
+                    return
+                self._write_held(start)
+                if self._file is None:
+                    self._begin_file(_session_start(part) if start is None else start)
+            part = self._store(part)
+
+    def _hold(self, part: Records) -> bool:
+        # together they are a copy: what they came in is not kept alive for them
+        held = 0 if self._held is None else self._held.nbytes
+        if held + part.nbytes > HELD:
+            return False
+        self._held = part if self._held is None else Records.concat((self._held, part))
+        return True
+
+    def _write_held(self, start: int | None = None) -> None:
+        # into a file of that start, or else of their own
+        if self._left is not None and self._file is None and self._held is None:
+            self._begin_file(self._left.start)
+        while self._held is not None:
+            if self._file is None:
+                self._begin_file(_session_start(self._held) if start is None else start)
+            rest = self._store(self._held)
+            self._held = rest if len(rest) else None
+
+    def _store(self, part: Records) -> Records:
+        # as many records as the file takes; gives the rest, and ends a file that takes none
+        file = self._file
+        assert file is not None
+        if file.torn is not None:
+            self._leave_file(file)  # what failed there could not be taken back
+            self._n_before += file.n
+            return part
+        n = self._fitting(part, file)
+        if n == 0:
+            self._end_file()
+            return part
+        piece = part[:n]
+        times, known = _data_times(piece)
+        start = int(times.min(initial=UNDEF_TIMESTAMP, where=known))
+        if start < file.start:
+            file.lower(start)
+        file.add(piece.data, n)
+        self._mappings.update(piece)
+        return part[n:]
+
+    def _check_file(self) -> None:
+        # a file without a name would take records and lose them
+        file = self._file
+        if file is not None and file.is_deleted:
+            self._leave_file(file)
+            self.files.remove(file.path)
+            raise FileNotFoundError(
+                errno.ENOENT,
+                f"deleted while it was written, with {file.n:,} records",
+                os.fspath(file.path),
+            )
+
+    def _leave_file(self, file: _File) -> None:
+        # the next one takes the frame that was not written
+        self._file = None
+        if file.n_waiting:
+            self._left = _Left(bytes(file.waiting), file.n_waiting, file.start)
+        with contextlib.suppress(OSError):
+            file.release()
 
     def _fitting(self, part: Records, file: _File) -> int:
         # how many records go into this file; 0 for none, never where it has none yet
@@ -277,46 +371,51 @@ class Recorder:
             n = int(np.searchsorted(np.cumsum(record_sizes(part)), room, "right"))
         return n if n or file.used else 1
 
-    def _begin_file(self, part: Records, metadata: Metadata) -> _File:
-        times = index_times(part)
-        times = times[times != UNDEF_TIMESTAMP]
-        start = int(times[0]) if len(times) else metadata.start
+    def _begin_file(self, start: int) -> None:
+        metadata = self._metadata
+        assert metadata is not None
         header = metadata.replace(schema=None, start=start, end=None, limit=None)
-        head = header.encode() + self._mappings.tobytes()
         prefix = self._prefix
         if prefix is None:
             prefix = quote(metadata.dataset, safe="+=@,") or "unnamed"
-        file = self._new_file(prefix, start)
+        file = self._new_file(prefix, header)
         try:
-            file.begin(head)
+            file.begin(self._mappings.tobytes())
+            if self._left is not None:
+                file.lower(min(file.start, self._left.start))
+                file.add(memoryview(self._left.data), self._left.n)
             if self._fsync != "close":
                 file.sync()
                 _sync_folder(self._folder)
         except BaseException:
             file.discard()
             raise
+        self._left = None
+        self._file = file
         self.files.append(file.path)
-        return file
 
-    def _new_file(self, prefix: str, start: int) -> _File:
+    def _new_file(self, prefix: str, header: Metadata) -> _File:
         self._folder.mkdir(parents=True, exist_ok=True)
         packed = self._compression == Compression.ZSTD
         while True:
             if not self._number:
                 found = parts_of(self._folder, prefix)
                 self._number = found[-1].number if found else 0
+                self._name_time = max((part.time for part in found), default="")
             self._number += 1
-            name = file_name(prefix, start, self._number, packed)
+            self._name_time = max(self._name_time, name_time(header.start))
+            name = file_name(prefix, self._name_time, self._number, packed)
             try:
-                return _File(self._folder / name, self._compression)
+                return _File(self._folder / name, self._compression, header)
             except FileExistsError:
                 self._number = 0  # somebody else's: look again
 
     def _end_file(self) -> None:
         if self._file is not None:
             self._file.sync()  # where that fails the file stays, with the frame to be written
-            self._file.release()
-            self._file = None
+            self._n_before += self._file.n
+            file, self._file = self._file, None
+            file.release()
             _sync_folder(self._folder)
 
     def __enter__(self) -> Self:
@@ -335,48 +434,90 @@ class Recorder:
         return f"<Recorder: {self.n_records} records in {len(self.files)} files, {state}>"
 
 
+class _Left(NamedTuple):
+    data: bytes
+    n: int
+    start: int
+
+
 class _File:
     # one file, always whole up to `size`: a write that fails is taken back
-    def __init__(self, path: Path, compression: Compression) -> None:
+    def __init__(self, path: Path, compression: Compression, header: Metadata) -> None:
         self.path = path
+        self._header = header
         self.packed = compression == Compression.ZSTD
-        self.used = False  # whether there are records behind the head
+        self.n = 0  # records on the disk behind the head
+        self.n_waiting = 0  # of the frame to be written
         self.head = 0
         self.size = 0  # bytes on the disk
         self._deflater = Deflater(compression)
-        self._waiting = bytearray()  # records of the frame to be written
+        self.waiting = bytearray()  # what they are
         self.torn: OSError | None = None  # why a failed write could not be taken back
         self._raw = io.FileIO(path, "x")
+        self._has_links = os.fstat(self._raw.fileno()).st_nlink > 0  # or nothing counts them here
 
-    def begin(self, head: bytes) -> None:
-        self.add(memoryview(head))
-        self.end_frame()
-        self.head, self.used = self.size, False
+    @property
+    def start(self) -> int:
+        return self._header.start
 
-    def add(self, data: memoryview) -> None:
-        if self.packed:
-            before = len(self._waiting)
-            self._waiting += data
-            if len(self._waiting) >= FRAME:
-                try:
-                    self.end_frame()
-                except BaseException:
-                    del self._waiting[before:]  # the caller is told that these are not written
-                    raise
-        else:
-            self._put(data)
-        self.used = True
+    def begin(self, mappings: bytes) -> None:
+        self._put(memoryview(self._first_bytes() + self._in_frame(mappings)), 0)
+        self.head = self.size
+
+    def lower(self, start: int) -> None:
+        # the header has the same length for any start, and is written over before older data comes
+        header = self._header.replace(start=start)
+        with self._named():
+            self._raw.seek(0)
+            try:
+                self._raw.write(self._first_bytes(header))
+            finally:
+                self._raw.seek(self.size)
+        self._header = header
+
+    def _first_bytes(self, header: Metadata | None = None) -> bytes:
+        # compressed, the header has a frame of its own, whose length does not depend on it
+        raw = (self._header if header is None else header).encode()
+        return stored_frame(raw) if self.packed else raw
+
+    def _in_frame(self, data: Buffer) -> bytes:
+        return bytes(self._deflater.push(data)) + self._deflater.finish()
+
+    @property
+    def used(self) -> bool:
+        # whether there are records behind the head
+        return self.n + self.n_waiting > 0
+
+    @property
+    def is_deleted(self) -> bool:
+        with self._named():
+            return self._has_links and os.fstat(self._raw.fileno()).st_nlink == 0
+
+    def add(self, data: memoryview, n: int) -> None:
+        if not self.packed:
+            self._put(data, n)
+            return
+        before = len(self.waiting)
+        self.waiting += data
+        self.n_waiting += n
+        if len(self.waiting) >= FRAME:
+            try:
+                self.end_frame()
+            except BaseException:
+                if self.waiting:  # the caller is told that these are not written
+                    del self.waiting[before:]
+                    self.n_waiting -= n
+                raise
 
     def end_frame(self) -> None:
-        if self._waiting:
-            packed = bytes(self._deflater.push(self._waiting)) + self._deflater.finish()
-            self._put(memoryview(packed))
-            self._waiting.clear()
+        if self.waiting:
+            self._put(memoryview(self._in_frame(self.waiting)), self.n_waiting)
 
-    def _put(self, data: memoryview) -> None:
+    def _put(self, data: memoryview, n: int) -> None:
         with self._named():
             if self.torn is not None:
                 raise self.torn
+            size, n, empty = self.size + len(data), self.n + n, bytearray()
             at = 0
             try:
                 while at < len(data):
@@ -387,7 +528,8 @@ class _File:
             except BaseException:
                 self._take_back()
                 raise
-            self.size += len(data)
+            # without a call in between, where a signal could come: written is counted, and gone
+            self.size, self.n, self.n_waiting, self.waiting = size, n, 0, empty
 
     def _take_back(self) -> None:
         # shortening a file works on a full disk, too
@@ -420,6 +562,33 @@ class _File:
         except OSError as error:
             error.filename = os.fspath(self.path)
             raise
+
+
+def _data_times(records: Records) -> tuple[Column, Column]:
+    # index times, and which of them are of market data: a gateway's clock is no time of data
+    times = index_times(records)
+    known = times != UNDEF_TIMESTAMP
+    if any(rtype in CONTROL for rtype, _, _ in groups(records)):
+        known &= ~np.isin(record_types(records), list(CONTROL))
+    return times, known
+
+
+def _first_time(records: Records) -> int | None:
+    # that of the first market data that has one
+    if all(rtype in CONTROL for rtype, _, _ in groups(records)):
+        return None
+    times, known = _data_times(records)
+    return int(times[known.argmax()]) if known.any() else None
+
+
+def _session_start(records: Records) -> int:
+    # for control records: where a replay begins, the header of the stream says it
+    metadata = records.metadata
+    assert metadata is not None
+    times = index_times(records)
+    times = times[times != UNDEF_TIMESTAMP]
+    first = int(times[0]) if len(times) else metadata.start
+    return min(first, metadata.start or first)
 
 
 def _checked_prefix(prefix: Any) -> str:

@@ -51,14 +51,35 @@ class Part(NamedTuple):
         What its name begins with.
     path : Path
         The file.
+    time : str
+        The time in it.
     """
 
     number: int
     prefix: str
     path: Path
+    time: str
 
 
-def file_name(prefix: str, start_ns: int, number: int, packed: bool) -> str:
+def name_time(time_ns: int) -> str:
+    """
+    Write a time as the names of files have it.
+
+    Parameters
+    ----------
+    time_ns : int
+        The time, ns since 1970-01-01 UTC.
+
+    Returns
+    -------
+    str
+        Sorts as the time does.
+    """
+    time = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=time_ns // 10**9)
+    return f"{time:%Y%m%dT%H%M%SZ}"
+
+
+def file_name(prefix: str, time: str, number: int, packed: bool) -> str:
     """
     Name a file.
 
@@ -66,8 +87,8 @@ def file_name(prefix: str, start_ns: int, number: int, packed: bool) -> str:
     ----------
     prefix : str
         What the name begins with.
-    start_ns : int
-        The header's start, ns since 1970-01-01 UTC.
+    time : str
+        As `name_time` writes it.
     number : int
         The file's.
     packed : bool
@@ -77,8 +98,7 @@ def file_name(prefix: str, start_ns: int, number: int, packed: bool) -> str:
     -------
     str
     """
-    start = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=start_ns // 10**9)
-    return f"{prefix}-{start:%Y%m%dT%H%M%SZ}-{number:06d}.dbn{'.zst' * packed}"
+    return f"{prefix}-{time}-{number:06d}.dbn{'.zst' * packed}"
 
 
 def parts_of(folder: PathLike, prefix: str | None = None) -> list[Part]:
@@ -106,7 +126,9 @@ def parts_of(folder: PathLike, prefix: str | None = None) -> list[Part]:
     for name in names:
         match = NAME.fullmatch(name)
         if match is not None and prefix in (None, match["prefix"]):
-            found.append(Part(int(match["number"]), match["prefix"], Path(folder, name)))
+            found.append(
+                Part(int(match["number"]), match["prefix"], Path(folder, name), match["start"])
+            )
     return sorted(found)
 
 
@@ -195,7 +217,8 @@ class Recovered:
     metadata : Metadata or None
         The last file's header; None where there is no file.
     starts : tuple of int
-        The start that each file's header states, ns since 1970-01-01 UTC.
+        The start that each file's header states, ns since 1970-01-01 UTC: no market data in it is
+        older.
     latest : tuple of int
         A time for each file that none of its records is behind, as far as can be told without
         reading it: a minute after it was last written to, or after the next one's start.

@@ -19,6 +19,7 @@ from dbnfast.codec.compression import (
     frames,
     inflate,
     is_skippable,
+    stored_frame,
 )
 from dbnfast.enums import Compression
 from helpers import streams
@@ -250,6 +251,15 @@ def test_deflater(compression: Compression) -> None:
     out += deflater.finish()
     plain = streams.inflate(out) if compression == "zstd" else out
     assert plain == b"abcdef"
+
+
+@pytest.mark.parametrize("n", [0, 1, 255, 256, 66_000, 128 << 10, (128 << 10) + 1, 300_000])
+def test_a_frame_of_stored_bytes(n: int) -> None:
+    data = RANDOM[:n]
+    frame = stored_frame(data)
+    assert compression.zstd().decompress(frame) == data
+    assert compression.zstd().get_frame_size(frame) == len(frame)
+    assert len(stored_frame(bytes(n))) == len(frame)
 
 
 def test_what_frames_say_they_hold_is_not_trusted_with_memory() -> None:

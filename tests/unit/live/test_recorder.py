@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dbnfast
+import dbnfast.files
 from dbnfast import Metadata, MetadataError, Records, RType, SymbolMap
 from dbnfast.live import recorder as module
 from dbnfast.live.recorder import Recorder, Recovered, recover
@@ -218,7 +221,7 @@ def test_a_mapping_in_force_is_the_last_one(tmp_path: Path) -> None:
     first, again = mapping(101, "ESH6"), mapping(101, "ESM6", NOON + 5)
     other, by_name = mapping(102, "ESU6"), mapping(101, "ESM6", NOON + 6, "ESM6")
     with Recorder(tmp_path, rotate="day") as recorder:
-        recorder.write(batch(first, other, again, by_name))
+        recorder.write(batch(first, other, again, by_name, trade(0, NOON)))
         recorder.write(batch(trade(1, NOON + DAY)))
     assert records_in(recorder.files[1]) == [other, again, by_name, trade(1, NOON + DAY)]
     assert symbols_alone(recorder.files[1]) == {(101, "ESM6")}
@@ -266,19 +269,113 @@ def test_numbers_go_on_and_nothing_is_written_over(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, prefix="a", rotate_bytes=1)
-    with recorder:
-        recorder.write(batch(system("0")))
-        (tmp_path / "a-20260216T120000Z-000002.dbn").write_bytes(b"somebody else's")
-        recorder.write(batch(system("1")))
+    taken = tmp_path / "a-20260217T120000Z-000002.dbn"
+    with Recorder(tmp_path, prefix="a", rotate="day") as recorder:
+        recorder.write(batch(trade(0, NOON)))
+        taken.write_bytes(b"somebody else's")
+        recorder.write(batch(trade(1, NOON + DAY)))
     assert [path.name[-10:] for path in recorder.files] == ["000001.dbn", "000003.dbn"]
-    assert (tmp_path / "a-20260216T120000Z-000002.dbn").read_bytes() == b"somebody else's"
+    assert taken.read_bytes() == b"somebody else's"
 
 
 def test_a_dataset_that_is_no_name(tmp_path: Path) -> None:
     with Recorder(tmp_path) as recorder:
         recorder.write(batch(trade(0, NOON), dataset="../x/y"))
     assert [path.name for path in tmp_path.iterdir()] == ["..%2Fx%2Fy-20260216T120000Z-000001.dbn"]
+
+
+# --- what a file says of its time --------------------------------------------------------------
+
+
+NOW = NOON + 30 * DAY  # of the gateway's clock: what it replays is older
+
+
+def late_opening() -> list[bytes]:
+    return [system("Subscription request 0 for trades data succeeded", NOW), mapping(101, "A", NOW)]
+
+
+def starts(paths: Iterable[Path]) -> list[int]:
+    headers = [dbnfast.scan(path.read_bytes()).metadata for path in paths]
+    return [header.start for header in headers if header is not None]
+
+
+@pytest.mark.parametrize("compression", FORMS)
+@pytest.mark.parametrize("policy", ["close", "interval", "always"])
+def test_no_data_is_before_the_start(tmp_path: Path, compression: str, policy: Any) -> None:
+    # acknowledged now, replayed from a month ago, one schema after the other
+    times = [NOON + 10 + i for i in range(40)] + [NOON + i for i in range(40)]
+    raw = late_opening() + [trade(i, ts) for i, ts in enumerate(times)]
+    with Recorder(tmp_path, compression=compression, fsync=policy) as recorder:
+        for one in raw:
+            recorder.write(batch(one, start=0))
+    (path,) = recorder.files
+    assert starts([path]) == [NOON]
+    assert records_in(path) == raw
+    report = dbnfast.files.verify(path)
+    assert [one for one in report.findings if one.severity != "note"] == []
+    if policy != "always":  # else there was no data that the name could have told of
+        assert path.name.startswith("GLBX.MDP3-20260216T120000Z-000001.dbn")
+
+
+@pytest.mark.parametrize("compression", FORMS)
+def test_official_packages_read_a_header_that_was_written_over(
+    tmp_path: Path, compression: str
+) -> None:
+    databento = pytest.importorskip("databento")
+    with Recorder(tmp_path, compression=compression, fsync="always") as recorder:
+        for ts in (NOON + 9, NOON + 5):
+            recorder.write(batch(trade(1, ts)))
+    store = databento.DBNStore.from_bytes(recorder.files[0].read_bytes())
+    assert store.start.value == NOON + 5
+    assert [bytes(record) for record in store] == [trade(1, NOON + 9), trade(1, NOON + 5)]
+
+
+def test_control_records_wait_for_data(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "HELD", 3000)
+    late = late_opening()
+    with Recorder(tmp_path / "a") as recorder:
+        recorder.write(batch(*late))
+        assert recorder.path is None
+        assert recorder.n_records == 2
+        recorder.flush()
+        assert recorder.n_records == 2
+        assert records_in(recorder.files[0]) == late
+        assert starts(recorder.files) == [7]  # the stream's, where a replay begins
+    with Recorder(tmp_path / "b") as recorder:
+        for _ in range(9):
+            recorder.write(batch(late[0], start=0))
+        assert recorder.path is None
+        recorder.write(batch(late[0], start=0))
+        assert records_in(recorder.files[0]) == [late[0]] * 10  # memory is bounded
+    assert starts(recorder.files) == [NOW]  # nothing tells more
+    with Recorder(tmp_path / "c") as recorder:
+        recorder.write(batch(*late))
+    assert records_in(recorder.files[0]) == late
+    with Recorder(tmp_path / "d", rotate_bytes=1) as recorder:
+        recorder.write(batch(*late))
+        recorder.write(batch(trade(1, NOON)))
+    assert sum(map(len, recover(tmp_path / "d").records())) == 3
+    assert recorder.n_records == 3
+
+
+def test_names_sort_as_the_files_were_begun(tmp_path: Path) -> None:
+    days = [3, 4, 1, 2, 5]  # the third recording is a replay of what came earlier
+    for day in days:
+        with Recorder(tmp_path) as recorder:
+            recorder.write(batch(*late_opening(), trade(day, NOON + day * DAY)))
+    files = recover(tmp_path).files
+    assert sorted(files) == list(files)
+    assert [records_in(path)[-1] for path in files] == [trade(d, NOON + d * DAY) for d in days]
+    assert starts(files) == [NOON + day * DAY for day in days]
+    assert [path.name[16:18] for path in files] == ["19", "20", "20", "20", "21"]
+
+
+def test_the_gateways_clock_begins_no_day(tmp_path: Path) -> None:
+    with Recorder(tmp_path, rotate="day") as recorder:
+        recorder.write(batch(*late_opening()))
+        for day in range(3):
+            recorder.write(batch(trade(day, NOON + day * DAY), system("Heartbeat", NOW)))
+    assert [path.name[16:18] for path in recorder.files] == ["16", "17", "18"]
 
 
 # --- syncing ----------------------------------------------------------------------------------
@@ -416,6 +513,8 @@ def test_a_full_disk_at_the_end(tmp_path: Path, full: type[Full], compression: s
     recorder.close()
     assert open_files() <= before
     assert recorder.path is None
+    kept = sum(len(records_in(path)) for path in recorder.files)
+    assert recorder.n_records == kept == (2 if compression == "zstd" else 3)
 
 
 def test_a_write_that_cannot_be_taken_back(tmp_path: Path, monkeypatch: Any) -> None:
@@ -434,6 +533,95 @@ def test_a_write_that_cannot_be_taken_back(tmp_path: Path, monkeypatch: Any) -> 
         recorder.write(batch(trade(2, NOON)))
     assert records_in(recorder.files[1]) == [trade(1, NOON), trade(2, NOON)]
     assert all_records(recover(tmp_path)) == [trade(i, NOON) for i in range(3)]
+
+
+def test_a_frame_that_cannot_be_taken_back(tmp_path: Path, monkeypatch: Any) -> None:
+    class Broken(Full):
+        def truncate(self, size: int | None = None) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(module.io, "FileIO", Broken)
+    with Recorder(tmp_path, compression="zstd") as recorder:
+        recorder.write(batch(trade(0, NOON + 1)))
+        recorder.flush()
+        recorder.write(batch(trade(1, NOON)))
+        Full.left = 20
+        with pytest.raises(OSError, match="No space"):
+            recorder.flush()
+        assert recorder.n_records == 2
+        Full.left = None
+        recorder.write(batch(trade(2, NOON + 2)))
+        assert recorder.n_records == 3
+    found = [dbnfast.scan(path.read_bytes(), on_truncated="ignore") for path in recorder.files]
+    assert [walk(one.tobytes()) for one in found] == [
+        [trade(0, NOON + 1)],
+        [trade(1, NOON), trade(2, NOON + 2)],  # the frame went on into the next file
+    ]
+    assert starts(recorder.files[1:]) == [NOON]
+    assert recorder.n_records == 3
+
+
+@pytest.mark.parametrize("left", range(0, 400, 23))
+def test_the_count_is_what_files_hold(tmp_path: Path, full: type[Full], left: int) -> None:
+    for number, compression in enumerate(FORMS):
+        for size in (None, 700):
+            folder = tmp_path / f"{number} {size}"
+            recorder = Recorder(folder, compression=compression, rotate_bytes=size)
+            full.left = 500 + left
+            with contextlib.suppress(OSError):
+                for i in range(0, 40, 4):
+                    recorder.write(batch(*(trade(i + k, NOON) for k in range(4))))
+                    if i % 3 == 2:
+                        recorder.flush()
+            with contextlib.suppress(OSError):
+                recorder.close()
+            full.left = None
+            assert recorder.n_records == sum(len(records_in(path)) for path in recorder.files)
+
+
+deletes = pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be deleted")
+
+
+@deletes
+@pytest.mark.parametrize("compression", FORMS)
+@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.parametrize("how", ["write", "flush", "close", "rotate"])
+def test_a_file_that_is_deleted(tmp_path: Path, compression: str, what: str, how: str) -> None:
+    folder = tmp_path / "rec"
+    recorder = Recorder(folder, compression=compression, rotate="day")
+    recorder.write(batch(trade(0, NOON), trade(1, NOON)))
+    recorder.flush()
+    path = recorder.path
+    assert path is not None
+    if what == "file":
+        path.unlink()
+    else:
+        shutil.rmtree(folder)
+    call = {
+        "write": lambda: recorder.write(batch(trade(2, NOON))),
+        "rotate": lambda: recorder.write(batch(trade(2, NOON + DAY))),
+        "flush": recorder.flush,
+        "close": recorder.close,
+    }[how]
+    with pytest.raises(FileNotFoundError, match=r"2 records.*" + re.escape(str(path))):
+        call()
+    assert (recorder.n_records, recorder.files, recorder.path) == (0, [], None)
+    if how != "close":
+        recorder.write(batch(trade(2, NOON)))  # into another one
+        recorder.close()
+        assert records_in(*recorder.files) == [trade(2, NOON)]  # type: ignore[call-arg]
+        assert recorder.n_records == 1
+
+
+@deletes
+def test_a_frame_outlives_its_file(tmp_path: Path) -> None:
+    with Recorder(tmp_path, compression="zstd") as recorder:
+        recorder.write(batch(*opening(), trade(0, NOON)))
+        recorder.files[0].unlink()
+        with pytest.raises(FileNotFoundError, match="0 records"):
+            recorder.flush()
+        assert recorder.n_records == 5
+    assert records_in(recorder.files[0])[-5:] == [*opening(), trade(0, NOON)]
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
