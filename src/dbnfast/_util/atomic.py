@@ -112,7 +112,7 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
             yield file
         check_free(path, force, target)
         keep_mode(path, part)
-        with _naming(target):
+        with named(target):
             os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -157,7 +157,24 @@ def keep_mode(path: Path, part: Path, writing: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _naming(name: PathLike) -> Iterator[None]:
+def named(name: PathLike) -> Iterator[None]:
+    """
+    Make errors of the system name a file as the caller does.
+
+    Parameters
+    ----------
+    name : path
+        The file.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    OSError
+        That of what is done meanwhile.
+    """
     try:
         yield
     except OSError as error:
@@ -170,15 +187,15 @@ class _Named(io.FileIO):
 
     def __init__(self, path: Path, mode: str, shown: PathLike) -> None:
         self.shown = shown
-        with _naming(shown):
+        with named(shown):
             super().__init__(path, mode)
 
     def write(self, data: Any) -> int:
-        with _naming(self.shown):
+        with named(self.shown):
             return super().write(data)
 
     def close(self) -> None:
-        with _naming(self.shown):
+        with named(self.shown):
             super().close()
 
 
@@ -226,7 +243,7 @@ def naming(file: Any) -> contextlib.AbstractContextManager[None]:
     context manager
     """
     raw = getattr(file, "raw", None)
-    return _naming(raw.shown) if isinstance(raw, _Named) else contextlib.nullcontext()
+    return named(raw.shown) if isinstance(raw, _Named) else contextlib.nullcontext()
 
 
 def writer(path: Path, mode: str, name: PathLike) -> IO[bytes]:

@@ -16,11 +16,21 @@ from urllib.parse import quote
 import numpy as np
 
 from dbnfast._util.arguments import as_int
+from dbnfast._util.atomic import named
 from dbnfast._util.times import DAY
 from dbnfast.codec.compression import Deflater, stored_frame
 from dbnfast.enums import UNDEF_TIMESTAMP, Compression
 from dbnfast.layouts.table import CONTROL
-from dbnfast.live.recovery import Mappings, Recovered, file_name, name_time, parts_of, recover
+from dbnfast.live.recovery import (
+    Mappings,
+    Recovered,
+    file_name,
+    lock_folder,
+    mended,
+    name_time,
+    parts_of,
+    recover,
+)
 from dbnfast.records.headers import (
     common_size,
     groups,
@@ -38,6 +48,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from dbnfast._typing import Column, PathLike
+    from dbnfast._util.locks import FileLock
     from dbnfast.codec.metadata import Metadata
 
     Rotate = Literal["day"]
@@ -108,6 +119,9 @@ class Recorder:
     frame. If the mapping records alone take more than half of it, files may grow to twice the size
     of those.
 
+    From its first file until it is closed, a recorder has a lock on its prefix in the folder, which
+    ends with the process: another recorder's file, and `recover`, are refused there meanwhile.
+
     Only one thread at a time may use it.
     """
 
@@ -151,6 +165,7 @@ class Recorder:
         self._number = 0
         self._name_time = ""
         self._file: _File | None = None
+        self._lock: FileLock | None = None
         self._closed = False
         self._n_before = 0  # records in the files before
         self._left: _Left | None = None  # a frame for the next file
@@ -176,6 +191,34 @@ class Recorder:
             n += self._file.n + self._file.n_waiting
         return n
 
+    def recover(self) -> Recovered:
+        """
+        Mend what an earlier recorder left in the folder, as `recover` does, before the first write.
+
+        Returns
+        -------
+        Recovered
+            No other recorder can add to it from now on, until this one is closed.
+
+        Raises
+        ------
+        BlockingIOError
+            Another recorder writes there.
+        DecodeError, OSError
+            As `recover` raises them; a folder that does not exist is created.
+        ValueError
+            There is no prefix yet, as it is None and nothing was written, or the recorder is
+            closed.
+        """
+        if self._closed:
+            raise ValueError("the recorder is closed")
+        if self._prefix is None and self._metadata is None:
+            raise ValueError("prefix is None, expected what the files' names begin with")
+        if self._file is not None:
+            raise ValueError("the recorder has begun a file: recover() comes first")
+        prefix = self._lock_folder()
+        return mended(self._folder, prefix)
+
     def write(self, records: Records) -> None:
         """
         Write the next records of the session.
@@ -187,6 +230,8 @@ class Recorder:
 
         Raises
         ------
+        BlockingIOError
+            Another recorder writes files of this prefix in the folder.
         OSError
             A file cannot be written, or was deleted (`FileNotFoundError`); the error names it. What
             was written before is whole, and `n_records` tells how far that is. The next call
@@ -255,6 +300,8 @@ class Recorder:
                 self._n_before += file.n
                 file.release()
                 _sync_folder(self._folder)
+            if self._lock is not None:
+                self._lock.release()
 
     def _check(self, records: Records) -> None:
         metadata = records.metadata
@@ -375,10 +422,7 @@ class Recorder:
         metadata = self._metadata
         assert metadata is not None
         header = metadata.replace(schema=None, start=start, end=None, limit=None)
-        prefix = self._prefix
-        if prefix is None:
-            prefix = quote(metadata.dataset, safe="+=@,") or "unnamed"
-        file = self._new_file(prefix, header)
+        file = self._new_file(self._lock_folder(), header)
         try:
             file.begin(self._mappings.tobytes())
             if self._left is not None:
@@ -394,8 +438,24 @@ class Recorder:
         self._file = file
         self.files.append(file.path)
 
+    def _lock_folder(self) -> str:
+        # made, and nobody else's; gives the prefix
+        prefix = self._prefix
+        if prefix is None:
+            assert self._metadata is not None
+            prefix = quote(self._metadata.dataset, safe="+=@,") or "unnamed"
+        if self._lock is None or not self._lock.held:  # perhaps the folder was deleted
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except FileExistsError as error:
+                text = "is no folder"
+                raise NotADirectoryError(errno.ENOTDIR, text, error.filename) from None
+            if self._lock is not None:
+                self._lock.release()
+            self._lock = lock_folder(self._folder, prefix)
+        return prefix
+
     def _new_file(self, prefix: str, header: Metadata) -> _File:
-        self._folder.mkdir(parents=True, exist_ok=True)
         packed = self._compression == Compression.ZSTD
         while True:
             if not self._number:
@@ -453,8 +513,9 @@ class _File:
         self._deflater = Deflater(compression)
         self.waiting = bytearray()  # what they are
         self.torn: OSError | None = None  # why a failed write could not be taken back
-        self._raw = io.FileIO(path, "x")
-        self._has_links = os.fstat(self._raw.fileno()).st_nlink > 0  # or nothing counts them here
+        with named(path):
+            self._raw = io.FileIO(path, "x")
+            self._has_links = os.fstat(self._raw.fileno()).st_nlink > 0  # or nobody counts them
 
     @property
     def start(self) -> int:
@@ -467,7 +528,7 @@ class _File:
     def lower(self, start: int) -> None:
         # the header has the same length for any start, and is written over before older data comes
         header = self._header.replace(start=start)
-        with self._named():
+        with named(self.path):
             self._raw.seek(0)
             try:
                 self._raw.write(self._first_bytes(header))
@@ -490,7 +551,7 @@ class _File:
 
     @property
     def is_deleted(self) -> bool:
-        with self._named():
+        with named(self.path):
             return self._has_links and os.fstat(self._raw.fileno()).st_nlink == 0
 
     def add(self, data: memoryview, n: int) -> None:
@@ -514,7 +575,7 @@ class _File:
             self._put(memoryview(self._in_frame(self.waiting)), self.n_waiting)
 
     def _put(self, data: memoryview, n: int) -> None:
-        with self._named():
+        with named(self.path):
             if self.torn is not None:
                 raise self.torn
             size, n, empty = self.size + len(data), self.n + n, bytearray()
@@ -541,11 +602,11 @@ class _File:
 
     def sync(self) -> None:
         self.end_frame()
-        with self._named():
+        with named(self.path):
             os.fsync(self._raw.fileno())
 
     def release(self) -> None:
-        with self._named():
+        with named(self.path):
             self._raw.close()
 
     def discard(self) -> None:
@@ -554,14 +615,6 @@ class _File:
             self._raw.close()
         with contextlib.suppress(OSError):
             self.path.unlink()
-
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            error.filename = os.fspath(self.path)
-            raise
 
 
 def _data_times(records: Records) -> tuple[Column, Column]:

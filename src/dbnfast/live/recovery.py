@@ -8,7 +8,9 @@ a mapping record equal to the one in force in the file before is a repetition.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import errno
 import mmap
 import os
 import re
@@ -17,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
+from dbnfast._util.atomic import named
+from dbnfast._util.locks import FileLock
 from dbnfast.codec.compression import Inflater, frame_size
 from dbnfast.codec.decoder import Decoder
 from dbnfast.codec.metadata import header_bytes
@@ -259,7 +263,9 @@ class Recovered:
         Raises
         ------
         DecodeError
-            A file is damaged. A file that only ends too early is no error.
+            A file is damaged; a note names it. A file that only ends too early is no error.
+        OSError
+            A file cannot be read; the error names it.
         """
         begin = 0
         while since_ns is not None and begin + 1 < len(self.files):
@@ -269,16 +275,27 @@ class Recovered:
         in_force = Mappings()
         for path in self.files[begin:]:
             at_head = len(in_force) > 0
-            with iter_decode(path, max_bytes=max_bytes, on_truncated="ignore") as reader:
-                for block in reader:
-                    records = block
-                    if at_head:
-                        n = in_force.repeated(block)
-                        at_head = n == len(block)
-                        records = block[n:]
-                    if len(records):
-                        in_force.update(records)
-                        yield records
+            for block in _blocks(path, max_bytes):
+                records = block
+                if at_head:
+                    n = in_force.repeated(block)
+                    at_head = n == len(block)
+                    records = block[n:]
+                if len(records):
+                    in_force.update(records)
+                    yield records
+
+
+def _blocks(path: Path, max_bytes: int) -> Iterator[Records]:
+    with _blamed(path):
+        reader = iter_decode(path, max_bytes=max_bytes, on_truncated="ignore")
+    with reader:
+        while True:
+            with _blamed(path):  # not what a consumer does with the block
+                block = next(reader, None)
+            if block is None:
+                return
+            yield block
 
 
 def recover(folder: PathLike, prefix: str | None = None) -> Recovered:
@@ -305,25 +322,86 @@ def recover(folder: PathLike, prefix: str | None = None) -> Recovered:
         There are files of several prefixes and none is given.
     DecodeError
         A file's header is damaged, or its first frame, other than by its end.
+    BlockingIOError
+        A recorder writes there, in this process or another.
     OSError
-        A file cannot be read or mended.
+        A file cannot be read or mended; the error names it.
     """
-    parts = parts_of(folder, prefix)
-    prefixes = sorted({part.prefix for part in parts})
+    prefixes = sorted({part.prefix for part in parts_of(folder, prefix)})
     if len(prefixes) > 1:
         raise ValueError(
             f"prefix is None and {os.fspath(folder)!r} has files of {', '.join(prefixes)}"
         )
+    if not prefixes:
+        return Recovered()
+    try:
+        lock = lock_folder(folder, prefixes[0])
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return mended(folder, prefixes[0])  # whole files may be read where nothing may be written
+    try:
+        return mended(folder, prefixes[0])
+    finally:
+        lock.release()
+
+
+def lock_folder(folder: PathLike, prefix: str) -> FileLock:
+    """
+    Keep other recorders away from the files of a prefix.
+
+    Parameters
+    ----------
+    folder : path
+        Where they are.
+    prefix : str
+        What their names begin with.
+
+    Returns
+    -------
+    FileLock
+        To be released; it is gone with the process in any case.
+
+    Raises
+    ------
+    BlockingIOError
+        A recorder writes there, in this process or another; the error names the folder.
+    """
+    folder = os.path.expanduser(folder)
+    try:
+        return FileLock(Path(folder, f".{prefix}.lock"))
+    except BlockingIOError as error:
+        text = f"another recorder writes files of {prefix!r} in this folder"
+        raise BlockingIOError(error.errno, text, os.fspath(folder)) from None
+
+
+def mended(folder: PathLike, prefix: str) -> Recovered:
+    """
+    Mend the last file of a recorder, and find all of them; see `recover`.
+
+    Parameters
+    ----------
+    folder : path
+        Where they are, locked.
+    prefix : str
+        What their names begin with.
+
+    Returns
+    -------
+    Recovered
+    """
+    parts = parts_of(folder, prefix)
     lost = 0
     while parts:
         path = parts[-1].path
-        good, size = _whole(path), path.stat().st_size
-        lost += size - good
-        if good:
-            if good < size:
-                _cut(path, good)
-            break
-        path.unlink()
+        with named(path):
+            good, size = _whole(path), path.stat().st_size
+            lost += size - good
+            if good:
+                if good < size:
+                    _cut(path, good)
+                break
+            path.unlink()
         parts.pop()
     headers = [_header(part.path) for part in parts]
     starts = tuple(header.start for header in headers)
@@ -338,13 +416,20 @@ def recover(folder: PathLike, prefix: str | None = None) -> Recovered:
 
 
 def _header(path: Path) -> Metadata:
-    try:
-        with iter_decode(path) as reader:
-            assert reader.metadata is not None
-            return reader.metadata
-    except DecodeError as error:
-        error.add_note(f"in {os.fspath(path)!r}")
-        raise
+    with _blamed(path), iter_decode(path) as reader:
+        assert reader.metadata is not None
+        return reader.metadata
+
+
+@contextlib.contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    # errors name the file, those of its content by a note
+    with named(path):
+        try:
+            yield
+        except DecodeError as error:
+            error.add_note(f"in {os.fspath(path)!r}")
+            raise
 
 
 def _cut(path: Path, size: int) -> None:
@@ -374,16 +459,11 @@ def _whole(path: Path) -> int:
 
 def _check_worthless(path: Path) -> None:
     # a file that is to be removed: no more than the beginning of what one begins with
-    try:
+    with _blamed(path), contextlib.suppress(TruncatedError):
         with iter_decode(path, on_truncated="ignore") as reader:
             if all(block.counts.keys() <= {RType.SYMBOL_MAPPING} for block in reader):
                 return
         raise DecodeError("not a recorder's file, or damaged at its beginning; repair() may help")
-    except TruncatedError:
-        return
-    except DecodeError as error:
-        error.add_note(f"in {os.fspath(path)!r}")
-        raise
 
 
 class _Gauge:

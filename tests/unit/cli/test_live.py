@@ -679,7 +679,7 @@ def test_a_recording(
     assert main(["record", str(folder), *told(gateway, "trades", "mbp-1"), *more]) == 0
     out, err = capsys.readouterr()
     paths = [Path(line) for line in out.splitlines()]
-    assert sorted(folder.iterdir()) == sorted(paths)
+    assert sorted(folder.glob("*.dbn*")) == sorted(paths)
     suffix = ".dbn.zst" if zstd else ".dbn"
     assert [path.name.partition("Z-")[2] for path in paths] == [
         f"{i + 1:06d}{suffix}" for i in range(len(paths))
@@ -764,7 +764,7 @@ def test_a_recording_that_was_killed(more: list[str], tmp_path: Path) -> None:
         with first:
             wait_for(lambda: size_of(folder) > (100_000 if "--rotate" in more else 12_000), first)
             first.kill()
-        before = sorted(folder.iterdir())
+        before = sorted(folder.glob("*.dbn*"))
         with open(before[-1], "r+b") as file:  # as if the kill had come inside a write
             file.truncate(before[-1].stat().st_size - 9)
         second = spawn(*args, "--resume")
@@ -781,14 +781,14 @@ def test_a_recording_that_was_killed(more: list[str], tmp_path: Path) -> None:
 def size_of(folder: Path) -> int:
     if not folder.is_dir():
         return 0
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return sum(path.stat().st_size for path in folder.glob("*.dbn*"))
 
 
 def len_of(folder: Path) -> int:
     if size_of(folder) < N_TRADES * 48:  # there may be no header yet
         return 0
     return sum(
-        len(dbnfast.scan(path.read_bytes(), on_truncated="ignore")) for path in folder.iterdir()
+        len(dbnfast.scan(path.read_bytes(), on_truncated="ignore")) for path in folder.glob("*.dbn*")
     )
 
 
@@ -804,7 +804,7 @@ def test_ctrl_c_and_sigterm_end_a_recording(number: int, code: int, tmp_path: Pa
             assert process.returncode == code
     assert "Traceback" not in err
     assert err.startswith("dbnfast: 586 records in ")
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.dbn*")
     assert out == f"{path}\n"
     check_files([path], ["trades"])
 

@@ -487,7 +487,7 @@ def test_a_disk_that_is_full_before_the_header(tmp_path: Path, full: type[Full])
         full.left = 100
         with pytest.raises(OSError, match="No space"):
             recorder.write(batch(trade(0, NOON)))
-        assert list(tmp_path.iterdir()) == recorder.files == []
+        assert list(tmp_path.glob("*.dbn")) == recorder.files == []
         full.left = None
         recorder.write(batch(trade(0, NOON)))
     assert records_in(recorder.files[0]) == [trade(0, NOON)]
@@ -622,6 +622,163 @@ def test_a_frame_outlives_its_file(tmp_path: Path) -> None:
             recorder.flush()
         assert recorder.n_records == 5
     assert records_in(recorder.files[0])[-5:] == [*opening(), trade(0, NOON)]
+
+
+NO_TWO = "another recorder writes files of 'GLBX.MDP3' in this folder"
+
+
+def test_one_recorder_in_a_folder(tmp_path: Path) -> None:
+    first, second = Recorder(tmp_path), Recorder(tmp_path, prefix="GLBX.MDP3")
+    with first, second:
+        first.write(batch(trade(0, NOON)))
+        for _ in range(2):
+            with pytest.raises(BlockingIOError, match=NO_TWO) as caught:
+                second.write(batch(trade(1, NOON)))
+            assert caught.value.filename == str(tmp_path)
+        assert second.n_records == 0
+        with Recorder(tmp_path, prefix="other") as other:
+            other.write(batch(trade(2, NOON)))
+        first.close()
+        second.write(batch(trade(1, NOON)))
+    names = sorted(path.name[-10:] for path in tmp_path.glob("GLBX*"))
+    assert names == ["000001.dbn", "000002.dbn"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_nobody_mends_what_is_written(tmp_path: Path) -> None:
+    with Recorder(tmp_path) as recorder:
+        recorder.write(batch(trade(0, NOON)))
+        path = recorder.files[0]
+        with open(path, "ab") as file:  # as a write looks that is not done
+            file.write(trade(1, NOON)[:20])
+        size = path.stat().st_size
+        with pytest.raises(BlockingIOError, match=NO_TWO):
+            recover(tmp_path)
+        other = Recorder(tmp_path, prefix="GLBX.MDP3")
+        with pytest.raises(BlockingIOError, match=NO_TWO):
+            other.recover()
+        assert path.stat().st_size == size
+    assert recover(tmp_path).n_lost_bytes == 20
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_recorder_mends_and_keeps_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "rec"
+    with Recorder(folder, prefix="a") as recorder:
+        assert recorder.recover() == Recovered()
+        with pytest.raises(BlockingIOError, match="'a'"):
+            Recorder(folder, prefix="a").write(batch(trade(0, NOON)))
+        recorder.write(batch(trade(0, NOON)))
+        with pytest.raises(ValueError, match="begun a file"):
+            recorder.recover()
+    with Recorder(folder, prefix="a") as recorder:
+        assert all_records(recorder.recover()) == [trade(0, NOON)]
+    with pytest.raises(ValueError, match="closed"):
+        recorder.recover()
+    with Recorder(folder) as recorder, pytest.raises(ValueError, match="prefix is None"):
+        recorder.recover()
+
+
+@deletes
+def test_a_lock_that_is_deleted_is_taken_again(tmp_path: Path) -> None:
+    with Recorder(tmp_path, rotate="day") as recorder:
+        recorder.write(batch(trade(0, NOON)))
+        (lock,) = tmp_path.glob(".*.lock")
+        lock.unlink()
+        recorder.write(batch(trade(1, NOON + DAY)))
+        assert lock.exists()
+        with Recorder(tmp_path) as other:
+            lock.unlink()
+            other.write(batch(trade(2, NOON)))
+            with pytest.raises(BlockingIOError, match=NO_TWO):
+                recorder.write(batch(trade(3, NOON + 2 * DAY)))
+        recorder.write(batch(trade(3, NOON + 2 * DAY)))
+
+
+def test_what_only_may_be_read_is_read(tmp_path: Path, monkeypatch: Any) -> None:
+    raw = recorded(tmp_path, "none")
+
+    def refuse(path: Any) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr("dbnfast.live.recovery.FileLock", refuse)
+    assert all_records(recover(tmp_path)) == raw
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("what", ["os.fsync", "os.fstat", "os.open", "pathlib.Path.mkdir"])
+def test_errors_of_a_recorder_name_the_path(tmp_path: Path, monkeypatch: Any, what: str) -> None:
+    folder = tmp_path / "rec"
+    recorder = Recorder(folder, fsync="always")
+    with monkeypatch.context() as patch:
+        if what in ("os.open", "pathlib.Path.mkdir"):  # these have it from the system
+
+            def broken_too(path: Any, *_: Any, **__: Any) -> Any:
+                raise OSError(errno.EIO, "Input/output error", str(path))
+
+            patch.setattr(what, broken_too)
+        else:
+            patch.setattr(what, broken)
+        with pytest.raises(OSError, match="Input/output error") as caught:
+            recorder.write(batch(trade(0, NOON)))
+    assert str(caught.value.filename).startswith(str(folder))
+    assert recorder.n_records == 0
+    recorder.write(batch(trade(0, NOON)))
+    with monkeypatch.context() as patch:
+        if what in ("os.fsync", "os.fstat"):
+            patch.setattr(what, broken)
+            with pytest.raises(OSError, match=re.escape(str(recorder.files[0]))):
+                recorder.flush()
+    recorder.close()
+
+
+@pytest.mark.parametrize("compression", FORMS)
+@pytest.mark.parametrize("what", ["listdir", "stat", "truncate", "fsync", "unlink", "read"])
+def test_errors_of_mending_name_the_path(
+    tmp_path: Path, monkeypatch: Any, compression: str, what: str
+) -> None:
+    recorded(tmp_path, compression)
+    *_, last = recover(tmp_path).files
+    data = last.read_bytes()
+    last.write_bytes(bytes(9) if what == "unlink" else data[:-3])
+    if what == "listdir":
+        with pytest.raises(NotADirectoryError, match=re.escape(str(last))):
+            recover(last)
+        return
+
+    class Bad(io.FileIO):
+        def truncate(self, size: int | None = None) -> int:
+            return broken() if what == "truncate" else super().truncate(size)
+
+        def read(self, size: int | None = -1) -> Any:
+            return broken() if what == "read" else super().read(-1 if size is None else size)
+
+    monkeypatch.setattr("dbnfast.live.recovery.open", lambda *a: Bad(*a), raising=False)
+    if what == "stat":
+        real = Path.stat
+        monkeypatch.setattr(Path, "stat", lambda p, **k: broken() if p == last else real(p, **k))
+    elif what == "unlink":
+        monkeypatch.setattr(Path, "unlink", broken)
+    elif what == "fsync":
+        monkeypatch.setattr(os, "fsync", broken)
+    elif what == "read" and compression == "zstd":
+        monkeypatch.setattr("mmap.mmap", broken)
+    with pytest.raises(OSError, match=re.escape(str(last))):
+        recover(tmp_path)
+
+
+def test_damage_names_the_file(tmp_path: Path) -> None:
+    recorded(tmp_path, "none")
+    first = parts_of(tmp_path)[0].path
+    data = bytearray(first.read_bytes())
+    data[-48] = 1  # a length of 4 bytes
+    first.write_bytes(data)
+    with pytest.raises(dbnfast.DecodeError) as caught:
+        all_records(recover(tmp_path))
+    assert caught.value.__notes__ == [f"in {str(first)!r}"]
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
