@@ -28,7 +28,7 @@ from dbnfast.cli.commands import (
     verify,
 )
 from dbnfast.cli.live_options import SessionOptions
-from dbnfast.cli.outputs import ended_by_sigterm
+from dbnfast.cli.outputs import ended_by_signals
 from dbnfast.cli.selection import Options
 from dbnfast.cli.terminal import STDIN, Input, explain
 from dbnfast.live.wire.lines import MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
@@ -135,7 +135,7 @@ Limit = Annotated[int | None, typer.Option("-n", "--records", min=1, help="At mo
 
 BROKEN_PIPE: Final = 0  # who closed the pipe has what he wanted
 INTERRUPTED: Final = 130  # as shells have it: 128 and the signal's number
-TERMINATED: Final = 143
+SIGNALLED: Final = 128
 
 
 def _version(wanted: bool) -> None:
@@ -508,12 +508,12 @@ def run(argv: list[str]) -> int:
     """
     if sys.stdout is None:
         return explain(None, OSError("standard output is closed"))
-    with ended_by_sigterm() as told:
-        code = _guarded(argv)
-    return TERMINATED if told and code == INTERRUPTED else code
+    with ended_by_signals() as told:
+        code = _guarded(argv, told)
+    return SIGNALLED + told[0] if told and code == INTERRUPTED else code
 
 
-def _guarded(argv: list[str]) -> int:
+def _guarded(argv: list[str], told: list[int]) -> int:
     try:
         code = _run(argv)
         sys.stdout.flush()
@@ -522,6 +522,8 @@ def _guarded(argv: list[str]) -> int:
         return BROKEN_PIPE
     except OSError as error:  # those of the input were told by the command
         _drop_output()
+        if told:  # a terminal that is closed takes no output either
+            return INTERRUPTED
         return explain("standard output", error)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -83,9 +83,12 @@ class _Stdout(io.RawIOBase):
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[list[int]]:
+def ended_by_signals() -> Iterator[list[int]]:
     """
-    Let SIGTERM end a command as Ctrl-C does: recordings are closed, and no half of a file stays.
+    Let SIGTERM and SIGHUP end a command as Ctrl-C does.
+
+    Recordings are closed, and no half of a file stays. A signal that the process was started to
+    ignore, as nohup does with SIGHUP, stays ignored.
 
     Yields
     ------
@@ -95,18 +98,24 @@ def ended_by_sigterm() -> Iterator[list[int]]:
     came: list[int] = []
 
     def end(number: int, frame: object) -> None:
+        again = number in came
         came.append(number)
-        raise KeyboardInterrupt
+        if number == signal.SIGTERM or not again:  # SIGHUP may come twice for one terminal
+            raise KeyboardInterrupt
 
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield came  # whoever runs the command has his own way
-        return
-    signal.signal(signal.SIGTERM, end)
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        names = ("SIGTERM", "SIGHUP")  # the second one is not everywhere
+        known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        # whoever runs the command may have his own way
+        ours = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
     try:
         yield came
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def blame(name: str | None, error: Exception) -> int:
@@ -135,8 +144,8 @@ def blame(name: str | None, error: Exception) -> int:
     ):
         raise error
     if isinstance(error, OSError):
-        if isinstance(error, FileExistsError):
-            error.strerror = "exists already; --force replaces it"
+        if isinstance(error, FileExistsError) and error.strerror == "exists already":
+            error.strerror = "exists already; --force replaces it"  # said where that would help
         if isinstance(error.filename, str):
             name = error.filename
     return explain(name, error)

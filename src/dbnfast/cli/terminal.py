@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +72,8 @@ def talk(message: str) -> None:
         What to say; line breaks in it are escaped.
     """
     if sys.stderr is not None:  # print would take stdout for it
-        print(f"dbnfast: {printable(message)}", file=sys.stderr)
+        with suppress(OSError):  # nobody listens: that is no reason to end what goes on
+            print(f"dbnfast: {printable(message)}", file=sys.stderr)
 
 
 def explain(name: str | None, error: Exception) -> int:
@@ -94,6 +95,7 @@ def explain(name: str | None, error: Exception) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
+    text = "; ".join([text, *getattr(error, "__notes__", ())])
     talk(text if name is None else f"{name}: {text}")
     return 1 if isinstance(error, DbnError | OSError) else 2
 

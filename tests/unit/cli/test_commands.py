@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import errno
 import importlib
 import io
 import json
@@ -24,7 +26,10 @@ from helpers.places import FIXTURES, REAL, ROOT, SAMPLE, SAMPLE_NAME, golden
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
+import typer
+
 from dbnfast.__main__ import main
+from dbnfast.cli import app, outputs
 from dbnfast.cli.format import format_price, format_time
 from dbnfast.cli.terminal import Counted, put, put_table
 
@@ -560,3 +565,43 @@ def test_what_stdout_cannot_encode_is_escaped(monkeypatch: pytest.MonkeyPatch) -
     put("ESH6 \xe9")
     stdout.flush()
     assert raw.getvalue() == b"ESH6 \\xe9\n"
+
+
+def test_messages_advise_options_that_the_command_has() -> None:
+    sources = Path(app.__file__).parent
+    commands = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
+    options = {
+        name: {text for one in command.params for text in (*one.opts, *one.secondary_opts)}
+        for name, command in commands.items()
+    }
+    n = 0
+    for name, own in options.items():
+        imported, todo = set(), [sources / "commands" / f"{name}.py"]
+        while todo:  # with the modules that it says things by
+            path = todo.pop()
+            imported.add(path)
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("dbnfast.cli."):
+                    below = str(node.module).split(".")[2:]
+                    other = sources.joinpath(*below).with_suffix(".py")
+                    if "commands" not in below and other not in imported:
+                        todo.append(other)
+        for path in imported:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                    continue
+                if "dbnfast" in node.value or node.value == FORCE:  # another command; see below
+                    continue
+                for option in re.findall(r"--[a-z][a-z-]+", node.value):
+                    n += 1
+                    assert option in own, f"{path.name} for {name}: {node.value!r}"
+    assert n > 10
+
+
+FORCE = "exists already; --force replaces it"
+
+
+def test_force_is_advised_where_a_file_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    for text, shown in (("exists already", FORCE), ("File exists", "File exists")):
+        assert outputs.blame(None, FileExistsError(errno.EEXIST, text, "x")) == 1
+        assert capsys.readouterr().err == f"dbnfast: x: {shown}\n"

@@ -724,7 +724,7 @@ def test_a_folder_that_cannot_be(
     path = tmp_path / "file"
     path.write_bytes(b"mine")
     assert main(["record", str(path), *told(gateway)]) == 1
-    assert capsys.readouterr().err.startswith(f"dbnfast: {path}: ")
+    assert capsys.readouterr().err.startswith(f"dbnfast: {path}: is no folder\n")
     assert path.read_bytes() == b"mine"
 
 
@@ -788,25 +788,71 @@ def len_of(folder: Path) -> int:
     if size_of(folder) < N_TRADES * 48:  # there may be no header yet
         return 0
     return sum(
-        len(dbnfast.scan(path.read_bytes(), on_truncated="ignore")) for path in folder.glob("*.dbn*")
+        len(dbnfast.scan(path.read_bytes(), on_truncated="ignore"))
+        for path in folder.glob("*.dbn*")
     )
 
 
 @signals
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_and_sigterm_end_a_recording(number: int, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1, 2, 15], ids=["SIGHUP", "SIGINT", "SIGTERM"])
+def test_signals_end_a_recording(number: int, tmp_path: Path) -> None:
     with Gateway(SAMPLE, keys=[KEY]) as idle:
         process = spawn("record", str(tmp_path), *told(idle))
         with process:
             wait_for(lambda: len_of(tmp_path) == N_TRADES + N_CONTROL, process)
             process.send_signal(number)
             out, err = process.communicate(timeout=PATIENCE)
-            assert process.returncode == code
+            assert process.returncode == 128 + number
     assert "Traceback" not in err
     assert err.startswith("dbnfast: 586 records in ")
     (path,) = tmp_path.glob("*.dbn*")
     assert out == f"{path}\n"
     check_files([path], ["trades"])
+
+
+@signals
+def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
+    import pty  # not on Windows
+
+    with Gateway(SAMPLE, keys=[KEY]) as idle:
+        args = ["record", str(tmp_path), *told(idle), "--zstd", "--fsync", "close"]
+        code = f"import sys; from dbnfast.__main__ import main; sys.exit(main({args!r}))"
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execv(sys.executable, [sys.executable, "-c", code])
+        end = time.monotonic() + PATIENCE
+        while not list(tmp_path.glob("*.dbn.zst")):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    (path,) = tmp_path.glob("*.dbn.zst")
+    assert len(dbnfast.scan(path.read_bytes(), on_truncated="raise")) > 0
+    assert not list(tmp_path.glob(".*"))  # closed, and the lock with it
+
+
+@signals
+def test_sighup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    with Gateway(SAMPLE, keys=[KEY]) as idle:
+        process = spawn(
+            "record", str(tmp_path), *told(idle),
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
+        )  # fmt: skip
+        with process:
+            wait_for(lambda: len_of(tmp_path) == N_TRADES + N_CONTROL, process)
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE)
+            assert process.returncode == 143
+
+
+def test_messages_that_nobody_reads_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    sessions.tell(MarketState("closed", 0))
 
 
 # --- serve and live, as a user has them -------------------------------------------------------
