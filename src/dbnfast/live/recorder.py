@@ -166,6 +166,7 @@ class Recorder:
         self._name_time = ""
         self._file: _File | None = None
         self._lock: FileLock | None = None
+        self._is_new_folder = False
         self._closed = False
         self._n_before = 0  # records in the files before
         self._left: _Left | None = None  # a frame for the next file
@@ -302,6 +303,9 @@ class Recorder:
                 _sync_folder(self._folder)
             if self._lock is not None:
                 self._lock.release()
+            if self._is_new_folder and not self.files:
+                with contextlib.suppress(OSError):  # no record, no file, no folder
+                    self._folder.rmdir()
 
     def _check(self, records: Records) -> None:
         metadata = records.metadata
@@ -445,15 +449,21 @@ class Recorder:
             assert self._metadata is not None
             prefix = quote(self._metadata.dataset, safe="+=@,") or "unnamed"
         if self._lock is None or not self._lock.held:  # perhaps the folder was deleted
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            except FileExistsError as error:
-                text = "is no folder"
-                raise NotADirectoryError(errno.ENOTDIR, text, error.filename) from None
+            self._make_folder()
             if self._lock is not None:
                 self._lock.release()
             self._lock = lock_folder(self._folder, prefix)
         return prefix
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True)
+        except FileExistsError as error:
+            if not self._folder.is_dir():
+                text = os.strerror(errno.ENOTDIR)  # it would be said to exist
+                raise NotADirectoryError(errno.ENOTDIR, text, error.filename) from None
+        else:
+            self._is_new_folder = True
 
     def _new_file(self, prefix: str, header: Metadata) -> _File:
         packed = self._compression == Compression.ZSTD

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,7 +34,7 @@ from dbnfast.cli.commands import demo
 from dbnfast.cli.commands import live as command
 from dbnfast.gateway import Cut, FailAuth, Gateway, SendError
 from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipped
-from dbnfast.live.recorder import recover
+from dbnfast.live.recorder import Recorder, recover
 from dbnfast.live.session import session
 
 STREAM = dbnfast.scan(SAMPLE.read_bytes())
@@ -724,7 +725,7 @@ def test_a_folder_that_cannot_be(
     path = tmp_path / "file"
     path.write_bytes(b"mine")
     assert main(["record", str(path), *told(gateway)]) == 1
-    assert capsys.readouterr().err.startswith(f"dbnfast: {path}: is no folder\n")
+    assert capsys.readouterr().err.startswith(f"dbnfast: {path}: Not a directory\n")
     assert path.read_bytes() == b"mine"
 
 
@@ -791,6 +792,142 @@ def len_of(folder: Path) -> int:
         len(dbnfast.scan(path.read_bytes(), on_truncated="ignore"))
         for path in folder.glob("*.dbn*")
     )
+
+
+def test_a_folder_that_has_a_recording_is_refused(
+    gateway: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["record", str(tmp_path), *told(gateway)]
+    assert main([*args, "-n", "100"]) == 0
+    before = sorted((path, path.read_bytes()) for path in tmp_path.iterdir())
+    capsys.readouterr()
+    assert main(args) == 1
+    assert capsys.readouterr().err == (
+        f"dbnfast: {tmp_path}: holds a recording of prefix 'GLBX.MDP3': --resume goes on with it, "
+        "another DIR or --prefix begins one\n"
+    )
+    assert sorted((path, path.read_bytes()) for path in tmp_path.iterdir()) == before
+    assert main([*args, "--prefix", "other", "-n", "100"]) == 0
+    assert main([*args, "--resume"]) == 0
+    check_files(recover(tmp_path, "GLBX.MDP3").files, ["trades"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found", "expected"),
+    [
+        (
+            ["--symbols", "ESH6"],
+            ["--symbols", "ESH6,CLG6"],
+            "trades of ESH6 (raw_symbol)",
+            "trades of CLG6,ESH6 (raw_symbol)",
+        ),
+        (
+            ["-s", "mbo"],
+            [],
+            "mbo of ALL_SYMBOLS (raw_symbol), trades of ALL_SYMBOLS (raw_symbol)",
+            "trades of ALL_SYMBOLS (raw_symbol)",
+        ),
+        (
+            ["--symbols", "ES.FUT", "--stype-in", "parent"],
+            ["--symbols", "ESH6"],
+            "trades of ES.FUT (parent)",
+            "trades of ESH6 (raw_symbol)",
+        ),
+        ([], ["--ts-out"], "ts_out False", "ts_out True"),
+        ([], ["--dataset", "XNAS.ITCH"], "dataset 'GLBX.MDP3'", "dataset 'XNAS.ITCH'"),
+    ],
+    ids=["symbols", "schemas", "stype", "ts_out", "dataset"],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_recording_goes_on_with_the_same_only(
+    gateway: Gateway,
+    first: list[str],
+    second: list[str],
+    found: str,
+    expected: str,
+    known: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args = ["record", str(tmp_path), *told(gateway), "--prefix", "x"]
+    assert main([*args, *first, "-n", "100"]) == 0
+    if not known:  # as an earlier version left it, or a program
+        (tmp_path / "x.session.json").unlink()
+    capsys.readouterr()
+    code = main([*args, *second, "--resume"])
+    err = capsys.readouterr().err
+    if known or "trades" not in found:
+        assert code == 2
+        assert err == (
+            f"dbnfast: {tmp_path}: the recording is of {found}, expected {expected}: --resume goes "
+            "on with the same, another DIR or --prefix begins a new one\n"
+        )
+        assert len(recover(tmp_path).files) == 1
+    else:
+        assert code == 0
+        assert (tmp_path / "x.session.json").exists()
+
+
+def test_what_a_recording_asked_for_is_beside_it(
+    gateway: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--symbols", "NQH6,esh6", "-n", "9"]
+    args = ["record", str(tmp_path), *told(gateway, "trades", "mbo"), *more]
+    assert main(args) == 0
+    path = tmp_path / "GLBX.MDP3.session.json"
+    assert json.loads(path.read_bytes()) == {
+        "dataset": "GLBX.MDP3",
+        "ts_out": False,
+        "subscriptions": [
+            {"schema": schema, "stype_in": "raw_symbol", "symbols": ["ESH6", "NQH6"]}
+            for schema in ("mbo", "trades")
+        ],
+    }
+    assert len(dbnfast.read(tmp_path).to_ndarray("mbo")) > 0  # no store takes it for data
+    path.write_text("{")
+    capsys.readouterr()
+    assert main([*args, "--resume"]) == 2
+    assert capsys.readouterr().err.startswith(f"dbnfast: {path} is no JSON: ")
+
+
+def test_two_commands_in_a_folder(
+    gateway: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["record", str(tmp_path), *told(gateway)]
+    with Recorder(tmp_path, prefix="GLBX.MDP3") as other:
+        other.recover()
+        for more in ([], ["--resume"]):
+            assert main([*args, *more]) == 1
+            said = f"{tmp_path}: another recorder writes files of 'GLBX.MDP3' in this folder"
+            assert capsys.readouterr().err == f"dbnfast: {said}\n"
+    assert not list(tmp_path.iterdir())
+    assert main(args) == 0
+
+
+def test_a_recording_that_is_damaged_is_named(
+    gateway: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "GLBX.MDP3-20260105T142859Z-000001.dbn"
+    path.write_bytes(b"a letter to somebody" * 20)
+    assert main(["record", str(tmp_path), *told(gateway), "--resume"]) == 1
+    assert capsys.readouterr().err.endswith(f"; in {str(path)!r}\n")
+
+
+@signals
+@pytest.mark.parametrize("fsync", ["interval", "close"])
+def test_a_folder_that_is_deleted_ends_a_recording(fsync: str, tmp_path: Path) -> None:
+    folder = tmp_path / "rec"
+    with Gateway(SAMPLE, keys=[KEY], speed="10x") as paced:
+        process = spawn("record", str(folder), *told(paced, *SCHEMAS), "--fsync", fsync)
+        with process:
+            wait_for(lambda: list(folder.glob("*.dbn")), process)
+            shutil.rmtree(folder)
+            out, err = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 1
+    assert re.match(
+        rf"dbnfast: {re.escape(str(folder))}/GLBX\S+: deleted while it was written, with ", err
+    )
+    assert out == ""
 
 
 @signals

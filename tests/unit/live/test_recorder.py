@@ -695,6 +695,17 @@ def test_a_lock_that_is_deleted_is_taken_again(tmp_path: Path) -> None:
         recorder.write(batch(trade(3, NOON + 2 * DAY)))
 
 
+def test_a_folder_for_nothing_goes_again(tmp_path: Path) -> None:
+    for there in (False, True):
+        folder = tmp_path / "rec"
+        if there:
+            folder.mkdir()
+        with Recorder(folder, prefix="a") as recorder:
+            recorder.recover()
+            assert folder.is_dir()
+        assert folder.exists() == there
+
+
 def test_what_only_may_be_read_is_read(tmp_path: Path, monkeypatch: Any) -> None:
     raw = recorded(tmp_path, "none")
 
