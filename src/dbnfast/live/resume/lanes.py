@@ -283,8 +283,7 @@ class Lane:
         start : int
             The lowest start that is asked for, ns since 1970-01-01 UTC.
         """
-        floors = {state.owed_from for state in self.states}
-        floor = floors.pop() if len(floors) == 1 else self._owed_from
+        floor = self.states[0].owed_from if len(self.states) == 1 else self._owed_from
         self.lead = Lead(self.rtype, start, floor, self.high != NONE_YET)
         # what is older than a beginning may be late, and come after what is later
         newer = self.high >= max(start, *(state.floor or 0 for state in self.states))

@@ -31,8 +31,8 @@ class Lead:
     A subscription that begins at some moment is owed what is sent from then on. Records that are
     sent just after it have earlier times of their own, so that a replay of them has to begin
     earlier, and brings some from before the subscription. A replay has the order in which records
-    were sent: those come first. Of several replays at once, with beginnings of their own, each
-    record is judged by the latest of its times.
+    were sent: those come first. Of several replays at once each record is judged by the latest
+    of its times.
 
     Some gateways replay more than they are asked for, or send everything again on each connection.
     What is older than the start was delivered before, as long as a start was found at all.
