@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from dbnfast.live.session import session
+from dbnfast.live.session import retry
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Retries without the wait; afterwards no thread of a session is left."""
-    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(session, "SPACING", 0.01)
+    monkeypatch.setattr(retry, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(retry, "SPACING", 0.01)
     before = set(threading.enumerate())
     yield
     end = time.monotonic() + 10

@@ -41,7 +41,7 @@ from dbnfast.codec.compression import zstd
 from dbnfast.enums import SystemCode
 from dbnfast.live import base
 from dbnfast.live.hours import MarketHours
-from dbnfast.live.session import session
+from dbnfast.live.session import link, retry, session
 from dbnfast.live.sync import pump
 from helpers import peers, streams
 from helpers.peers import BODY, KEY, TRADES, Peer, Talk, client, serving, subscribed
@@ -610,7 +610,7 @@ def test_ends_without_reconnecting() -> None:
 def test_silence(monkeypatch: pytest.MonkeyPatch, blocks: tuple[bytes, ...]) -> None:
     # time enough for records to come on a busy machine, where any are to
     monkeypatch.setattr(session, "HEARTBEAT_S", 2.0 if BODY in blocks else 0.2)
-    monkeypatch.setattr(session, "MARGIN", 0.1)
+    monkeypatch.setattr(link, "MARGIN", 0.1)
 
     def script(talk: Talk) -> None:
         talk.greet()
@@ -628,7 +628,7 @@ def test_silence(monkeypatch: pytest.MonkeyPatch, blocks: tuple[bytes, ...]) -> 
 
 def test_silence_is_judged_after_the_socket_was_drained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "HEARTBEAT_S", 1.0)  # longer than a busy machine holds up a peer
-    monkeypatch.setattr(session, "MARGIN", 0.5)
+    monkeypatch.setattr(link, "MARGIN", 0.5)
     with Peer(serving(BODY * 20_000)) as peer:  # 48 MB: most of it waits in the kernel
         n = 0
         for records in subscribed(peer).batches():
@@ -639,7 +639,7 @@ def test_silence_is_judged_after_the_socket_was_drained(monkeypatch: pytest.Monk
 
 
 def test_an_authentication_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "AUTH_TIMEOUT", 2.0)  # the greeting comes in this time
+    monkeypatch.setattr(link, "AUTH_TIMEOUT", 2.0)  # the greeting comes in this time
     with (
         Peer(lambda talk: (talk.send(b"lsg_version=1\n"), talk.wait_for_end())) as peer,
         pytest.raises(ConnectError, match="challenge"),
@@ -749,8 +749,8 @@ def test_the_first_connection_is_an_error_for_every_address(
 
 
 def test_an_outage_is_seen_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "FIRST_RETRY", 0.05)
-    monkeypatch.setattr(session, "MAX_RETRY", 0.05)
+    monkeypatch.setattr(retry, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(retry, "MAX_RETRY", 0.05)
     peer = Peer(serving(BODY))
     with peer:
         live = subscribed(peer, reconnect_policy="reconnect")
@@ -769,7 +769,7 @@ def test_an_outage_is_seen_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_stop_while_waiting_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "FIRST_RETRY", 30)
+    monkeypatch.setattr(retry, "FIRST_RETRY", 30)
     with Peer(serving(BODY)) as peer:
         live = subscribed(peer, reconnect_policy="reconnect")
         timer = threading.Timer(0.2, live.stop)

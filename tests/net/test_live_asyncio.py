@@ -28,7 +28,7 @@ from dbnfast import (
 )
 from dbnfast.codec.compression import zstd
 from dbnfast.live.asyncio import driver as loop
-from dbnfast.live.session import session
+from dbnfast.live.session import link, session
 from helpers import peers
 from helpers.peers import BODY, KEY, TRADES, Peer, Talk, paced, serving
 
@@ -217,10 +217,10 @@ def test_errors(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     with Peer(rude) as peer, pytest.raises(SessionClosed, match="broke"):
         run(drain(peer))
     monkeypatch.setattr(session, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(session, "MARGIN", 0.1)
+    monkeypatch.setattr(link, "MARGIN", 0.1)
     with Peer(serving(stay=True)) as peer, pytest.raises(HeartbeatTimeout):
         run(drain(peer))
-    monkeypatch.setattr(session, "AUTH_TIMEOUT", 0.2)
+    monkeypatch.setattr(link, "AUTH_TIMEOUT", 0.2)
     with (
         Peer(lambda talk: talk.wait_for_end()) as peer,
         pytest.raises(ConnectError, match="greeting"),
@@ -255,7 +255,7 @@ def test_the_session_goes_on(run: Runner) -> None:
 
 def test_reading_pauses_while_nobody_takes(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "HEARTBEAT_S", 1.0)  # longer than a busy machine holds up a peer
-    monkeypatch.setattr(session, "MARGIN", 0.5)
+    monkeypatch.setattr(link, "MARGIN", 0.5)
 
     async def work() -> int:
         live = await subscribed(peer, max_buffer=1 << 20)
@@ -688,7 +688,7 @@ def test_a_name_that_cannot_be_one(run: Runner) -> None:
 def test_a_loop_that_was_held_up_judges_no_silence(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "MARGIN", 0.0)
+    monkeypatch.setattr(link, "MARGIN", 0.0)
     monkeypatch.setattr(session.Session, "interval", 1)
 
     async def work() -> int:

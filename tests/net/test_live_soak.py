@@ -16,7 +16,7 @@ import pytest
 from dbnfast import AsyncLive, Live, Reconnected, Records, RType
 from dbnfast.gateway import Cut, Delay, Eof, Gateway, OneByteWrites, Reset, Silence
 from dbnfast.live import base
-from dbnfast.live.session import session
+from dbnfast.live.session import link, retry
 from helpers.gateways import BEGIN, KEY, trades
 
 SECONDS = 15.0
@@ -44,10 +44,10 @@ pytestmark = [
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats, silence and retries in a fraction of their time."""
     monkeypatch.setattr(base, "MIN_HEARTBEAT_S", 1)
-    monkeypatch.setattr(session, "MARGIN", 0.2)
-    monkeypatch.setattr(session, "FIRST_RETRY", 0.05)
-    monkeypatch.setattr(session, "MAX_RETRY", 0.2)
-    monkeypatch.setattr(session, "SPACING", 0.02)
+    monkeypatch.setattr(link, "MARGIN", 0.2)
+    monkeypatch.setattr(retry, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(retry, "MAX_RETRY", 0.2)
+    monkeypatch.setattr(retry, "SPACING", 0.02)
 
 
 class Seen:

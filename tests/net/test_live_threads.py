@@ -514,7 +514,7 @@ def test_the_interpreter_ends_while_a_thread_holds_the_lock(tmp_path: Path) -> N
     # what traces a session runs with the lock held, and is asleep most of the time
     text = "live._session.trace = trace_of(lambda text: time.sleep(0.02))\n" + AHEAD
     text = "from dbnfast.live.trace import trace_of\n" + text.replace(
-        "trace = ", "trace = live._session._protocol._trace = "
+        "trace = ", "trace = live._session._link.protocol._trace = "
     )
     with Peer(paced(100_000, 0.0001)) as peer:
         run_script(text, peer, tmp_path, on_slow="latest")

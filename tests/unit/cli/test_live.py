@@ -35,7 +35,7 @@ from dbnfast.cli.commands import live as command
 from dbnfast.gateway import Cut, FailAuth, Gateway, SendError
 from dbnfast.live.events import ErrorEvent, Gap, MarketState, Reconnected, Skipped
 from dbnfast.live.recorder import Recorder, recover
-from dbnfast.live.session import session
+from dbnfast.live.session import retry
 
 STREAM = dbnfast.scan(SAMPLE.read_bytes())
 N_TRADES = 581  # of fixtures/MANIFEST.json
@@ -51,8 +51,8 @@ signals = pytest.mark.skipif(sys.platform == "win32", reason="a signal is sent")
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without the wait."""
-    monkeypatch.setattr(session, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(session, "SPACING", 0.01)
+    monkeypatch.setattr(retry, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(retry, "SPACING", 0.01)
     monkeypatch.delenv("DATABENTO_API_KEY", raising=False)
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from dbnfast.errors import LiveError
-from dbnfast.live.session.session import SPACING
+from dbnfast.live.session.retry import SPACING
 from dbnfast.live.sync.pump import CONNECT_TIMEOUT, no_connection
 
 if TYPE_CHECKING:

@@ -28,7 +28,9 @@ from dbnfast.live.events import Disconnected, ErrorEvent
 from dbnfast.live.log import log
 from dbnfast.live.resume.plan import Progress, Reach, resume
 from dbnfast.live.session.backlog import Backlog
+from dbnfast.live.session.link import AUTH_TIMEOUT, Link
 from dbnfast.live.session.report import Report
+from dbnfast.live.session.retry import Retry
 from dbnfast.live.stats import Counts
 from dbnfast.live.wire.control import (
     ENDING,
@@ -54,12 +56,6 @@ if TYPE_CHECKING:
     from dbnfast.live.wire.auth import ApiKey
     from dbnfast.live.wire.requests import Subscription
 
-AUTH_TIMEOUT: Final = 30.0  # s from the connection to the gateway's reply
-MARGIN: Final = 10.0  # s of silence beyond the interval of heartbeats
-FIRST_RETRY: Final = 1.0  # s
-MAX_RETRY: Final = 60.0
-SPACING: Final = 0.2  # s between connections: a gateway takes five in a second
-STEADY: Final = 30.0  # s of a connection after which the retries begin anew
 LIMIT: Final = "connection limit"  # in the words of a refusal that a closing connection causes
 
 
@@ -145,7 +141,7 @@ class Session:
         self.stopping = False
         self.error: LiveError | DecodeError | None = None
         self.counts = Counts()
-        self.attempts = 0  # since the last good connection
+        self.retry = Retry(jitter)
         self.retry_at: float | None = None  # when to connect; None while connected
         self.started = False  # whether records are wanted
         self._key = key
@@ -154,25 +150,15 @@ class Session:
         self._silence = silence
         self._known = known
         self._upgrade = upgrade
-        self._jitter = jitter
         self._wall = wall
         self._resuming = progress is not None  # whether the next connection goes on with another
         self.progress = Progress(overlap_ns=round(overlap * 1e9)) if progress is None else progress
-        self._protocol: LiveProtocol | None = None
-        self._deadline: float | None = None
-        self._reach = Reach.FULL
-        self._failed_at: Reach | None = None  # where an internal error came before any data
-        self._resumed: tuple[Subscription, ...] = ()
-        self._fresh = True  # whether no market data came over this connection yet
+        self._link: Link | None = None
+        self._tried = 0  # connections since the last one that went on with another
         self._report = Report(self.backlog, self.progress, wall)
         if self._resuming:
             self._report.announce = ("an earlier session ended", None)
         self._unnoted: list[Records] = []
-        self._refusal: GatewayError | None = None  # the error record that ends the connection
-        self._failure: LiveError | None = None  # how the connection ended that is still read from
-        self._connected_at = 0.0
-        self._began_at: float | None = None  # when this connection was told to begin
-        self._last_byte = 0.0
 
     @property
     def gaps(self) -> list[Gap]:
@@ -205,13 +191,14 @@ class Session:
         if subscription.id >= self._known:
             sent = self.started and self.authenticated
             self.progress.subscribed(subscription, self._wall() if sent else None)
-        if self._protocol is None or not self._is_in(self._protocol):
+        link = self._link
+        if link is None or not link.authenticated:
             return
         asked: tuple[Subscription, ...] = (subscription,)
         if not self.started:
             asked = self._asked(asked)
-            self._resumed += asked
-        self._protocol.subscribe(asked)
+            link.asked += asked
+        link.protocol.subscribe(asked)
 
     def start(self, now: float) -> None:
         """
@@ -224,13 +211,15 @@ class Session:
         """
         self.started = True
         self._report.wanted_ns = self._wall()
-        if self._protocol is not None and self._protocol.state is State.READY:
-            self._begin(self._protocol, now)
+        if self._link is not None and self._link.protocol.state is State.READY:
+            self._begin(self._link, now)
 
     def stop(self) -> None:
         """End the session; what was received can still be taken."""
         self.stopping = self.ended = True
-        self.retry_at = self._deadline = None
+        self.retry_at = None
+        if self._link is not None:
+            self._link.deadline = None
 
     # --- what the pump does ---------------------------------------------------------------
 
@@ -243,18 +232,18 @@ class Session:
         now : float
             The time.
         """
-        if self._protocol is None and self.retry_at is None and not self.ended:
+        if self._link is None and self.retry_at is None and not self.ended:
             self.retry_at = now
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection, authenticated or not."""
-        return self._protocol is not None
+        return self._link is not None
 
     @property
     def authenticated(self) -> bool:
         """Whether the gateway let this side in."""
-        return self._protocol is not None and self._is_in(self._protocol)
+        return self._link is not None and self._link.authenticated
 
     def connection_made(self, now: float) -> None:
         """
@@ -266,17 +255,14 @@ class Session:
             The time.
         """
         start = min((s.start for s in self.subscriptions if s.start is not None), default=None)
-        self._protocol = LiveProtocol(
+        protocol = LiveProtocol(
             self._key,
             self.options,
             trace=self.trace,
             start=self._wall() if start is None else start,
         )
+        self._link = Link(protocol, now, self.interval)
         self.retry_at = None
-        self._connected_at = self._last_byte = now
-        self._deadline = now + AUTH_TIMEOUT
-        self._fresh, self._refusal, self._failure = True, None, None
-        self._began_at = None
 
     def get_buffer(self, sizehint: int = -1) -> memoryview:
         """
@@ -293,8 +279,8 @@ class Session:
         """
         if self._unnoted:
             self._note()
-        assert self._protocol is not None
-        return self._protocol.get_buffer(sizehint)
+        assert self._link is not None
+        return self._link.protocol.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
         """
@@ -307,19 +293,19 @@ class Session:
         now : float
             The time.
         """
-        protocol = self._protocol
-        if protocol is None or self.stopping:  # while these bytes were read
+        link = self._link
+        if link is None or self.stopping:  # while these bytes were read
             return
-        self._last_byte = now
+        link.last_byte = now
         self.counts.wire_bytes += nbytes
-        protocol.buffer_updated(nbytes)
-        if not protocol.more:  # else `read_more` is called anyhow
-            self._read(protocol, now)
+        link.protocol.buffer_updated(nbytes)
+        if not link.protocol.more:  # else `read_more` is called anyhow
+            self._read(link, now)
 
     @property
     def more(self) -> bool:
         """Whether `read_more` would give something: to be called before anything else is read."""
-        return self._protocol is not None and self._protocol.more and not self.stopping
+        return self._link is not None and self._link.protocol.more and not self.stopping
 
     def read_more(self, now: float) -> None:
         """
@@ -330,16 +316,16 @@ class Session:
         now : float
             The time.
         """
-        protocol = self._protocol
-        if protocol is not None and not self.stopping:
+        link = self._link
+        if link is not None and not self.stopping:
             if self._unnoted:
                 self._note()
-            self._read(protocol, now)
+            self._read(link, now)
 
     @property
     def wants_to_send(self) -> bool:
         """Whether `data_to_send` would give something."""
-        return self._protocol is not None and self._protocol.wants_to_send
+        return self._link is not None and self._link.protocol.wants_to_send
 
     def data_to_send(self) -> bytes:
         """
@@ -349,7 +335,7 @@ class Session:
         -------
         bytes
         """
-        return b"" if self._protocol is None else self._protocol.data_to_send()
+        return b"" if self._link is None else self._link.protocol.data_to_send()
 
     def connection_lost(self, error: Exception | None, now: float) -> None:
         """
@@ -362,30 +348,30 @@ class Session:
         now : float
             The time.
         """
-        protocol = self._protocol
+        link = self._link
         failure: LiveError
         if error is None:
             failure = SessionClosed("the gateway closed the connection")
         elif isinstance(error, LiveError):
             failure = error
-        elif protocol is None:
+        elif link is None:
             failure = ConnectError(f"no connection to the gateway: {error}")
             failure.__cause__ = error
         else:
             failure = SessionClosed(f"the connection to the gateway broke: {error}")
             failure.__cause__ = error
-        if protocol is None:
+        if link is None:
             self._end(failure, now)
             return
-        self._failure = failure
-        protocol.eof_received()
-        if not protocol.more:
-            self._read(protocol, now)
+        link.failure = failure
+        link.protocol.eof_received()
+        if not link.protocol.more:
+            self._read(link, now)
 
     @property
     def deadline(self) -> float | None:
         """When `tick` wants to be called, should nothing come before; None for never."""
-        deadline = self._deadline
+        deadline = None if self._link is None else self._link.deadline
         if self._silence is not None and self.started and not self.ended:
             look = self._silence.next_look
             return look if deadline is None else min(look, deadline)
@@ -400,23 +386,21 @@ class Session:
         now : float
             The time.
         """
-        protocol = self._protocol
+        link = self._link
         if self._silence is not None and self.started and not self.ended:
             self._label(now)
-        if protocol is None:
+        if link is None or link.deadline is None or now < link.silent_at:
             return
-        if self._deadline is None or now < self.silent_at:
-            return
-        silent = now - self._last_byte
+        silent = now - link.last_byte
         failure: LiveError
-        if self._is_in(protocol):
+        if link.authenticated:
             failure = HeartbeatTimeout(
                 f"nothing came for {silent:.1f} s, expected a heartbeat every {self.interval} s"
             )
         else:
             failure = ConnectError(
                 f"authentication took longer than {AUTH_TIMEOUT:.0f} s; this side waits for the "
-                f"{protocol.state.value}"
+                f"{link.protocol.state.value}"
             )
         self._end(failure, now)
 
@@ -429,72 +413,69 @@ class Session:
         now : float
             The time.
         """
-        self._last_byte = max(self._last_byte, now)
-        self._deadline = self.silent_at if self._protocol is not None else None
+        if self._link is not None:
+            self._link.last_byte = max(self._link.last_byte, now)
+            self._link.watch()
+
+    @property
+    def attempts(self) -> int:
+        """Ends since the last good connection."""
+        return self.retry.attempts
+
+    @property
+    def silent_at(self) -> float:
+        """When silence has lasted too long."""
+        return float("inf") if self._link is None else self._link.silent_at
 
     @property
     def interval(self) -> int:
         """Seconds between heartbeats."""
         return self.options.heartbeat_interval_s or HEARTBEAT_S
 
-    @property
-    def silent_at(self) -> float:
-        """When silence has lasted too long; never before records were asked for."""
-        protocol = self._protocol
-        if protocol is None or protocol.more or protocol.state is State.READY:
-            return float("inf")
-        if protocol.state is State.STARTED:
-            return self._last_byte + self.interval + MARGIN
-        return self._connected_at + AUTH_TIMEOUT
-
     # --- what happens ---------------------------------------------------------------------
 
-    def _is_in(self, protocol: LiveProtocol) -> bool:
-        return protocol.state in (State.READY, State.STARTED)
-
-    def _read(self, protocol: LiveProtocol, now: float) -> None:
+    def _read(self, link: Link, now: float) -> None:
+        protocol = link.protocol
         for event in protocol.events():
             if isinstance(event, Records):
-                self._received(event, now)
-                if self._protocol is not protocol:
+                self._received(link, event, now)
+                if self._link is not link:
                     return
             elif isinstance(event, Authenticated):
-                self._authenticated(protocol, event, now)
+                self._authenticated(link, event, now)
             else:
-                self._finished(event.error or self._failure, now)
+                self._finished(link, event.error or link.failure, now)
                 return
         begun = protocol.state is State.STARTED  # one that comes before that changes nothing yet
         if begun and self.metadata is None and self.options.encoding == Encoding.DBN:
-            self._header(protocol.metadata, None)  # it came before any record
-        self._deadline = self.silent_at if self._protocol is protocol else None
+            self._header(link, None)  # it came before any record
+        link.watch()
 
-    def _authenticated(self, protocol: LiveProtocol, event: Authenticated, now: float) -> None:
+    def _authenticated(self, link: Link, event: Authenticated, now: float) -> None:
         self.session_id, self.lsg_version = event.session_id, event.lsg_version
         self._was_in, self.outage = True, None
         log(logging.INFO, "authenticated, session_id=%r", event.session_id)
-        self._resumed = self._asked(self.subscriptions)
-        if not self._is_in(protocol):
+        link.asked = self._asked(self.subscriptions)
+        if not link.authenticated:
             return  # damage came in the same read as the reply: the end is the next event
-        protocol.subscribe(self._resumed)
+        link.protocol.subscribe(link.asked)
         if self.started:
-            self._begin(protocol, now)
+            self._begin(link, now)
 
     def _asked(self, subscriptions: Sequence[Subscription]) -> tuple[Subscription, ...]:
         # what to send for these subscriptions over the present connection
         if self._resuming:
-            return resume(subscriptions, self.progress, self._reach)
-        if self._reach == Reach.NONE:  # the users' own starts have aged out meanwhile
+            return resume(subscriptions, self.progress, self.retry.reach)
+        if self.retry.reach == Reach.NONE:  # the users' own starts have aged out meanwhile
             return tuple(sub.resumed(None, snapshot=sub.snapshot) for sub in subscriptions)
         return tuple(subscriptions)
 
-    def _begin(self, protocol: LiveProtocol, now: float) -> None:
-        protocol.start()
-        self._last_byte = self._began_at = now
-        self._deadline = self.silent_at
+    def _begin(self, link: Link, now: float) -> None:
+        link.begin(now)
         if self._again:
-            self.progress.resumed(self._resumed, self._wall())
+            self.progress.resumed(link.asked, self._wall())
 
-    def _received(self, records: Records, now: float) -> None:
+    def _received(self, link: Link, records: Records, now: float) -> None:
         if self._unnoted:
             self._note()
         begun = self.metadata is not None and self._report.announce is None
@@ -502,7 +483,7 @@ class Session:
         if begun and current and self.progress.takes_all(records):
             # The usual case, on the shortest way: nothing of it can be dropped, nor can it tell
             # anything, so that what it means for resuming is noted once it was handed on.
-            self._refusal, self._fresh = None, False
+            link.refusal, link.fresh = None, False
             self.counts.received(records, records, True)
             if self._silence is not None:
                 opened = self._silence.received(now, True)
@@ -511,22 +492,20 @@ class Session:
             self.backlog.put(records)
             self._unnoted.append(records)
             return
-        protocol = self._protocol
-        assert protocol is not None
         if self.metadata is None or self._report.announce is not None:
-            self._header(protocol.metadata, records)
+            self._header(link, records)
         if self._upgrade and records.version != DBN_VERSION:
             records = records.upgrade()
         control, market = kinds_in(records)
-        self._refusal = None  # one that no end of the connection followed was none
+        link.refusal = None  # one that no end of the connection followed was none
         if control:
-            self._read_control(records)
-        refusal: GatewayError | None = self._refusal
-        refused = refusal is not None and not market and self._refused_replay(refusal.code)
+            self._read_control(link, records)
+        refusal: GatewayError | None = link.refusal
+        refused = refusal is not None and not market and self._refused_replay(link, refusal.code)
         if self._report.announce is not None and not refused:
-            self._tell_reconnected(records, now)
+            self._tell_reconnected(link, records, now)
         if market:
-            self._fresh = False
+            link.fresh = False
         new = self.progress.push(records)
         over = self.progress.completed()
         for replay in over:
@@ -540,12 +519,12 @@ class Session:
         if len(new):
             self.backlog.put(new)
         if control:
-            self._tell_control(records)
+            self._tell_control(link, records)
         for replay in over:
             if replay.whole:
                 self._report.replayed(replay)
         if refusal is not None and refusal.code in ENDING:
-            self._refused(refusal, now)  # not every gateway closes the connection then
+            self._refused(link, refusal, now)  # not every gateway closes the connection then
 
     def _note(self) -> None:
         # what was handed on before it was noted for resuming
@@ -553,7 +532,8 @@ class Session:
         for records in unnoted:
             self.progress.push(records)
 
-    def _header(self, header: Metadata | None, first: Records | None) -> None:
+    def _header(self, link: Link, first: Records | None) -> None:
+        header = link.protocol.metadata
         if header is None:
             return
         header = header.upgrade() if self._upgrade else header
@@ -567,38 +547,37 @@ class Session:
         self.progress.started(start, self._report.wanted_ns)
         if self.metadata is None:
             self.metadata = header
-            self._report.begun(self.subscriptions, self._resumed)
+            self._report.begun(self.subscriptions, link.asked)
 
-    def _read_control(self, records: Records) -> None:
+    def _read_control(self, link: Link, records: Records) -> None:
         # before the records are handed on: what they change of the session itself
         for mapping in mappings_in(records):
             self.symbology_map[mapping.instrument_id] = mapping.stype_out_symbol
         for error in errors_in(records):
             if error.code not in HARMLESS:
-                self._refusal = GatewayError(self._key.hide(error.err), error.code)
-        refusal: GatewayError | None = self._refusal
+                link.refusal = GatewayError(self._key.hide(error.err), error.code)
+        refusal: GatewayError | None = link.refusal
         if refusal is not None and refusal.code not in ENDING and records[-1].rtype != RType.ERROR:
-            self._refusal = None  # the stream went on behind it
+            link.refusal = None  # the stream went on behind it
 
-    def _tell_control(self, records: Records) -> None:
+    def _tell_control(self, link: Link, records: Records) -> None:
         for error in errors_in(records):
-            fatal = error.code in ENDING and not self._refused_replay(error.code)
+            fatal = error.code in ENDING and not self._refused_replay(link, error.code)
             text = self._key.hide(error.err)
             log(logging.WARNING, "the gateway reports error %s: %s", error.code, text)
             self.backlog.put(ErrorEvent(error.code, text, fatal))
         for warning in warnings_in(records):
             log(logging.WARNING, "the gateway warns: %s", self._key.hide(warning))
 
-    def _tell_reconnected(self, first: Records, now: float) -> None:
-        protocol = self._protocol
-        assert protocol is not None
-        if protocol.metadata is None:
+    def _tell_reconnected(self, link: Link, first: Records, now: float) -> None:
+        metadata = link.protocol.metadata
+        if metadata is None:
             return
         self.counts.reconnects += 1
+        tried, self._tried = self._tried, 0
         self._report.reconnected(
-            self.subscriptions, self._resumed,
-            attempts=self.attempts, session_id=self.session_id, metadata=protocol.metadata,
-            first=first, now=now,
+            self.subscriptions, link.asked,
+            attempts=tried, session_id=self.session_id, metadata=metadata, first=first, now=now,
         )  # fmt: skip
 
     @property
@@ -606,46 +585,36 @@ class Session:
         # whether records were asked for over a connection before
         return self._resuming or self._report.missed is not None
 
-    def _refused_replay(self, code: int) -> bool:
+    def _refused_replay(self, link: Link, code: int) -> bool:
         # whether the gateway may have refused what only resuming asked for
         return (
             code not in OF_THE_KEY
             and self._again
-            and (self._fresh or bool(self.progress.replaying))
-            and any(subscription.start is not None for subscription in self._resumed)
+            and (link.fresh or bool(self.progress.replaying))
+            and any(subscription.start is not None for subscription in link.asked)
         )
 
-    def _finished(self, error: LiveError | DecodeError | None, now: float) -> None:
-        if self._refusal is not None:
-            self._refused(self._refusal, now)
+    def _finished(self, link: Link, error: LiveError | DecodeError | None, now: float) -> None:
+        if link.refusal is not None:
+            self._refused(link, link.refusal, now)
         elif isinstance(error, AuthenticationError):
             self._end(error, now, retry=self._again and LIMIT in str(error))
         elif isinstance(error, DecodeError):
             # damage: another connection may bring what this one did not, if it ever worked
-            self._end(error, now, retry=not self._fresh or self._again)
+            self._end(error, now, retry=not link.fresh or self._again)
         else:
             self._end(error or SessionClosed("the gateway closed the connection"), now)
 
-    def _refused(self, refusal: GatewayError, now: float) -> None:
-        if self._refused_replay(refusal.code):
-            # an internal error may have nothing to do with it: it is asked for once more
-            again = self._fresh and self._failed_at == self._reach
-            if refusal.code != ErrorCode.INTERNAL_ERROR or again:
-                self._ask_less()
-            elif self._fresh:
-                self._failed_at = self._reach
-            self._end(refusal, now, reach=self._reach)
+    def _refused(self, link: Link, refusal: GatewayError, now: float) -> None:
+        if self._refused_replay(link, refusal.code):
+            self.retry.refused(
+                refusal.code, link.fresh, lambda _: self._asked(self.subscriptions) != link.asked
+            )
+            self._end(refusal, now, refused=True)
             return
         limit = refusal.code == ErrorCode.CONNECTION_LIMIT_EXCEEDED
         again = refusal.code not in FATAL or (limit and self._again)
         self._end(refusal, now, retry=again)
-
-    def _ask_less(self) -> None:
-        asked = self._resumed
-        while self._reach < Reach.NONE:
-            self._reach = Reach(self._reach + 1)
-            if self._asked(self.subscriptions) != asked:
-                return
 
     def _end(
         self,
@@ -653,11 +622,10 @@ class Session:
         now: float,
         *,
         retry: bool = True,
-        reach: Reach | None = None,
+        refused: bool = False,
     ) -> None:
         # the connection is over; the session too, or there will be another one
-        protocol, self._protocol = self._protocol, None
-        self._deadline = None
+        link, self._link = self._link, None
         self._note()
         if self.ended:
             return
@@ -665,13 +633,13 @@ class Session:
             self.trace.note(f"ended: {error}")
         if self.started and self.metadata is None and self._report.missed is None:
             self._report.missed = str(error)
-        if protocol is not None and self.started:
+        if link is not None and self.started:
             self.progress.disconnected()
             self._resuming = self._resuming or self.metadata is not None
             self._report.disconnected()
-        if not self._was_in and self._failure is not None:  # it ended before this side was let in
+        if not self._was_in and link is not None and link.failure is not None:
             error = ConnectError(f"no session with {self.host}: {error}")
-            error.__cause__ = self._failure.__cause__
+            error.__cause__ = link.failure.__cause__
         retry = retry and (self._was_in or self._retry_first)
         if self.policy == ReconnectPolicy.NONE or not retry:
             self.ended = True
@@ -679,18 +647,11 @@ class Session:
             clean = isinstance(error, SessionClosed) and error.__cause__ is None and self.started
             self.error = None if clean else error
             return
-        if protocol is not None and (not self._fresh or now - self._connected_at > STEADY):
-            self.attempts = 0
-        if not self._fresh:
-            self._failed_at = None
-        if reach is not None:
-            self._reach = reach
-        elif not self._fresh or self._lasted(now):
-            self._reach = Reach.FULL
-        self._began_at = None
-        delay = self._delay()
-        self._tell_outage(error, delay, tried=protocol is None)
-        self.attempts += 1
+        if link is not None:
+            self.retry.ended(link.fresh, link.steady(now), link.good(now) and not refused)
+        self._tried += 1
+        delay = self.retry.next_delay()
+        self._tell_outage(error, delay, tried=link is None)
         self.retry_at = now + delay
         self._report.lost(error, now, told=self.metadata is not None)
         log(logging.WARNING, "%s; connecting again in %.1f s", error, delay)
@@ -706,16 +667,6 @@ class Session:
             self._key.hide(str(error)), self.host, _errno_of(error), since, attempt, delay
         )
         self.backlog.put(self.outage)
-
-    def _lasted(self, now: float) -> bool:
-        # whether this connection was good, though it brought no market data
-        return self._began_at is not None and now - self._began_at > STEADY
-
-    def _delay(self) -> float:
-        if self.attempts == 0:
-            return FIRST_RETRY
-        longest = min(MAX_RETRY, FIRST_RETRY * 2.0 ** min(self.attempts, 30))
-        return max(SPACING, self._jitter() * longest)
 
     def _label(self, now: float) -> None:
         assert self._silence is not None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.threads import cores
 from dbnfast.errors import ConnectError
-from dbnfast.live.session.session import SPACING
+from dbnfast.live.session.retry import SPACING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
