@@ -575,3 +575,110 @@ def test_closed_markets() -> None:
     (state,) = run.take()
     assert (state.state, state.until_ns) == ("closed", 7)
     assert run.session.describe()["state"] == "closed"
+
+
+def reported(run: Run) -> list[tuple[str, float, float, bool]]:
+    """The gaps since the last call: schema, and seconds behind T0."""
+    return [
+        (str(gap.schema), (gap.start_ns - T0) / SECOND, (gap.end_ns - T0) / SECOND, gap.filled)
+        for gap in run.take()
+        if isinstance(gap, Gap)
+    ]
+
+
+def timed() -> Run:
+    """A session whose wall clock is its own, T0 at first."""
+    run = Run(wall=lambda: T0 + round((run.now - 100) * SECOND))
+    return run
+
+
+def test_a_schema_without_a_record_has_no_gap_beside_a_replay() -> None:
+    run = Run(wall=lambda: T0 + round((run.now - 100) * SECOND))
+    run.session.subscribe(subscription(1, "mbo", "A", start=0))
+    run.connect()
+    run.session.start(run.now)
+    long_ago = streams.record(160, 56, instrument_id=100, ts_event=T0 - 72_000 * SECOND)
+    run.begin(long_ago, start=0)
+    for _ in range(3):
+        run.lost()
+        asked = run.connect()
+        assert asked[0]["start"] == str(T0 - 2 * SECOND)
+        run.begin(long_ago, start=T0 - 72_002 * SECOND)
+        assert reported(run) == []
+
+
+@pytest.mark.parametrize("came", [(), (T0 + SECOND,)])
+def test_a_break_in_a_sessions_first_seconds_is_no_gap(came: tuple[int, ...]) -> None:
+    run = timed()
+    run.connect()
+    run.session.start(run.now)
+    run.begin(peers.system("Heartbeat", 0, ts_event=T0), *map(trade, came))
+    for _ in range(3):
+        run.lost()
+        assert run.connect()[0]["start"] == str((came or (T0,))[0] - 2 * SECOND)
+        run.begin(*map(trade, came), trade(T0 + 9 * SECOND), start=T0 - SECOND)
+        came = (T0 + 9 * SECOND,)
+        assert [gap for gap in reported(run) if not gap[3]] == []
+
+
+def test_a_refused_replay_leaves_a_gap_that_late_records_are_in() -> None:
+    run = timed()
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0 + SECOND))
+    run.lost()
+    run.connect()
+    run.begin(peers.error("too old", 8))
+    run.connect()
+    run.begin(trade(T0 + 20 * SECOND), start=T0 + 9 * SECOND)
+    assert reported(run) == [("trades", -1.0, 9.0, False)]
+
+
+def test_a_gap_begins_where_the_first_connection_did() -> None:
+    # it brought the header alone, the second one was refused
+    run = Run(wall=lambda: T0 + round((run.now - 100) * SECOND))
+    run.session.subscribe(subscription(1, "mbo", "A", start=0))
+    run.connect()
+    run.session.start(run.now)
+    run.begin(start=0)
+    run.lost()
+    run.now += 5
+    run.connect()
+    run.begin(peers.error("too old", 8), start=T0 + 6 * SECOND)
+    run.connect()
+    run.begin(trade(T0 + 20 * SECOND), start=T0 + 9 * SECOND)
+    gaps = {schema: (start, end) for schema, start, end, filled in reported(run) if not filled}
+    assert gaps["trades"][0] == -2.0
+    assert gaps["trades"][1] >= 6.0
+
+
+def test_a_subscription_whose_acknowledgement_never_came_has_a_gap(run: Run) -> None:
+    run.session.subscribe(subscription(1, "mbo", "B"))
+    run.lost()
+    run.connect()
+    run.begin(trade(T0 + 10 * SECOND), start=T0 + 8 * SECOND)
+    (gap,) = [gap for gap in run.take() if isinstance(gap, Gap)]
+    assert (gap.schema, gap.filled) == (Schema.MBO, False)
+
+
+def test_a_gateway_that_makes_no_replay_leaves_a_gap(run: Run) -> None:
+    run.lost()
+    run.connect()
+    run.begin(trade(T0 + 60 * SECOND), start=T0 + 59 * SECOND)
+    items = run.take()
+    (gap,) = [gap for gap in items if isinstance(gap, Gap)]
+    assert (gap.start_ns, gap.end_ns, gap.filled) == (T0 + 8 * SECOND, T0 + 60 * SECOND, False)
+    assert "took no notice of the start" in gap.reason
+    assert isinstance(items[-1], Records)  # told before what comes after it
+
+
+def test_the_attempts_of_a_reconnection_are_those_since_the_last_one(run: Run) -> None:
+    for refused in (2, 0, 1):
+        run.lost()
+        for _ in range(refused):
+            run.now += run.delay()
+            run.lost(OSError("no route"))
+        run.connect()
+        run.begin(peers.system("Heartbeat", 0, ts_event=T0 + 20 * SECOND))
+        (again,) = [item for item in run.take() if isinstance(item, Reconnected)]
+        assert again.attempts == refused + 1

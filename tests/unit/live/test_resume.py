@@ -707,6 +707,17 @@ def test_a_snapshot_that_is_not_whole_is_asked_for_again(parts: tuple[bytes, ...
     assert [sub.snapshot for sub in resume(session.subs, session.progress)] == [True, False]
 
 
+def test_a_snapshot_of_all_symbols_is_whole_when_every_named_instrument_came() -> None:
+    session = Session(sub(0, "mbo", None, snapshot=True))
+    session.push(mapped("A", 1), mapped("B", 2), mbo(T0, id=1, flags=168))
+    session.reconnect(start=T0 + 9 * S)
+    assert session.asks() == ["snapshot"]
+    session.push(mapped("A", 1), mapped("B", 2))
+    session.push(mbo(T0, id=1, flags=168), mbo(T0, id=2, flags=168))
+    session.progress.disconnected()
+    assert session.asks() == [T0 + 7 * S]
+
+
 def test_what_a_snapshot_holds_is_not_replayed() -> None:
     session = Session(sub(0, "mbo", snapshot=True), sub(1, "trades"))
     shot = T0 + S

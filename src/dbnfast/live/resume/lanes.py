@@ -77,7 +77,9 @@ class State:
         The highest filter time known to be its own; NONE_YET where its lane knows better, or
         none is.
     ids : set of int
-        Its instruments, as far as they are known.
+        Its instruments, as far as they are known; none where it has all of them.
+    told : set of int
+        The instruments that this connection named, where it has all of them and a snapshot.
     acknowledged : bool
         Whether this connection answered.
     fresh : bool
@@ -101,6 +103,7 @@ class State:
         self.snapshot = Snapshot() if sub.snapshot else None
         self.everything = sub.symbols == (ALL_SYMBOLS,)
         self.ids: set[int] = set()
+        self.told: set[int] = set()
         self.names: frozenset[str] = frozenset()
         if sub.stype_in == SType.INSTRUMENT_ID:
             self.ids.update(int(text) for text in sub.symbols if text.isdecimal())

@@ -264,6 +264,7 @@ class Progress:
         for sub in subs:
             state = self._states[sub.id]
             state.acknowledged = False
+            state.told.clear()
             state.fresh = sub.start is None and self._has_begun(state)
             if state.sent_ns is None and not self._has_begun(state):
                 state.sent_ns = now_ns
@@ -441,7 +442,7 @@ class Progress:
         market = any(rtype not in CONTROL and rtype in LAYOUTS_BY_RTYPE for rtype in rtypes)
         goes_on = market
         if not rtypes.isdisjoint(CONTROL):
-            if int(RType.SYMBOL_MAPPING) in rtypes and self._by_name:
+            if int(RType.SYMBOL_MAPPING) in rtypes:
                 self._map(records)
             heard = heard_in(records)
             self._hear(heard)
@@ -466,7 +467,13 @@ class Progress:
         return taken
 
     def _map(self, records: Records) -> None:
-        for name, instrument_id in named_in(records):
+        whole = [s for s in self._states.values() if s.everything and s.snapshot is not None]
+        if not self._by_name and not whole:
+            return
+        named = named_in(records)
+        for state in whole:
+            state.told.update(id for _, id in named)
+        for name, instrument_id in named:
             for state in self._by_name.get(name, ()):
                 self._lanes[lane_rtype(state.sub.schema)].map(state, instrument_id)
 
@@ -583,7 +590,8 @@ class Progress:
             alone = state.everything or len(lane.states) == 1
             own = np.ones(len(ids), bool) if alone else np.isin(ids, list(state.ids))
             if own.any():
-                state.snapshot.see(ids[own].tolist(), bool(last[own][-1]), state.ids)
+                mapped = state.told if state.everything else state.ids
+                state.snapshot.see(ids[own].tolist(), bool(last[own][-1]), mapped)
 
     def _reaches_before_snapshots(self, starts: Mapping[int, int]) -> bool:
         # what a replay brings of the time before a snapshot is in that already

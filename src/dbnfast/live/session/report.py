@@ -148,10 +148,13 @@ class Report:
         for schema, start in lost(wanted, asked, progress).items():
             end = max(start, self._gateway_ns(metadata, first, replayed))
             self._add(Gap(schema, start, end, False, reason))
-        self._open = {
-            schema: (progress.highest.get(schema, progress.points[schema]), reason)
-            for schema in progress.replaying
-        }
+        self._open = {}
+        for sub in asked:
+            if sub.start is not None and sub.schema in progress.replaying:
+                # not before the start: what is older is missing, and was reported as such
+                start = max(sub.start, progress.highest.get(sub.schema, 0))
+                known, _ = self._open.get(sub.schema, (start, ""))
+                self._open[sub.schema] = min(start, known), reason
 
     def replayed(self, replay: Replayed) -> None:
         """
@@ -176,7 +179,7 @@ class Report:
         own = first.filter([RType(rtype) for rtype in CONTROL])
         times = [record.ts_event for record in own if record.ts_event != UNDEF_TIMESTAMP]
         unknown = self._wall() if replayed else metadata.start
-        return max(metadata.start, max(times, default=unknown))
+        return max(metadata.start, min(times, default=unknown))
 
     def _add(self, gap: Gap) -> None:
         self.n_gaps += 1
