@@ -71,6 +71,8 @@ class Delivered:
 
     market: dict[tuple[int, int], list[bytes]] = field(default_factory=lambda: defaultdict(list))
     gaps: list[Gap] = field(default_factory=list)
+    late_gaps: list[Gap] = field(default_factory=list)  # unfilled, behind the first records
+    begun: bool = False
     error: Exception | None = None
     connections: int = 0
     reconnects: int = 0
@@ -214,6 +216,7 @@ def collect(session: Session, out: Delivered) -> None:
     """Take what the session has."""
     for item in session.backlog.take():
         if isinstance(item, Records):
+            out.begun = True
             cut = 8 if item.ts_out else 0
             for record in item:
                 if record.rtype not in CONTROL:
@@ -223,6 +226,8 @@ def collect(session: Session, out: Delivered) -> None:
                     )
         elif isinstance(item, Gap):
             out.gaps.append(item)
+            if out.begun and not item.filled:
+                out.late_gaps.append(item)
 
 
 def time_of(rtype: int, raw: bytes) -> int:
@@ -261,6 +266,22 @@ def check(disturbed: Delivered, calm: Delivered) -> None:
         assert Counter(kept) == Counter(got)
         if not spans:
             assert got == wanted, f"rtype {rtype}: the order differs"
+
+
+def check_gaps(plan: Plan, disturbed: Delivered) -> None:
+    """A gap is of what was asked for, and where every replay was made nothing is missing."""
+    for gap in disturbed.gaps:
+        starts = [
+            BEGIN + round((plan.begin - 2.0) * SECOND) if start is None
+            else 0 if start < 0 else BEGIN + round(start * SECOND)
+            for schema, _, start in plan.asked if schema == gap.schema
+        ]  # fmt: skip
+        assert gap.start_ns >= min(starts), gap
+        assert gap.start_ns <= gap.end_ns, gap
+    refusals = (SendError, FailAuth, Refuse)
+    kinds = {type(fault) for faults in plan.faults.values() for fault in faults}
+    if plan.window > 86_000 and kinds.isdisjoint(refusals):
+        assert not disturbed.late_gaps
 
 
 after = st.integers(0, 6_000)
@@ -328,6 +349,7 @@ def test_nothing_is_lost_and_nothing_doubled(plan: Plan) -> None:
     event(f"unfilled gaps: {any(not gap.filled for gap in disturbed.gaps)}")
     assert disturbed.error is None, disturbed.error
     check(disturbed, calm)
+    check_gaps(plan, disturbed)
 
 
 def test_the_oracle_sees_what_is_lost() -> None:
