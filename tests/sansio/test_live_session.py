@@ -682,3 +682,16 @@ def test_the_attempts_of_a_reconnection_are_those_since_the_last_one(run: Run) -
         run.begin(peers.system("Heartbeat", 0, ts_event=T0 + 20 * SECOND))
         (again,) = [item for item in run.take() if isinstance(item, Reconnected)]
         assert again.attempts == refused + 1
+
+
+@pytest.mark.parametrize("policy", list(ReconnectPolicy))
+def test_a_session_that_is_not_resumed_keeps_nothing(policy: ReconnectPolicy) -> None:
+    run = Run("trades", "definition", policy=policy)
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0), streams.record(19, 520, instrument_id=100, ts_event=T0))
+    for n in range(100):
+        run.receive(b"".join(trade(T0 + n, i) for i in range(50)))
+        run.session.get_buffer()  # what came is noted before more does
+    kept = run.session.progress.kept_bytes
+    assert kept == 0 if policy == ReconnectPolicy.NONE else kept > 100 * 50 * 48

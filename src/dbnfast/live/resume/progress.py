@@ -67,6 +67,8 @@ class Progress:
     overlap_ns : int
         How much of what was delivered is asked for again, in ns. Records may be older than one
         before them by as much.
+    keep : bool
+        Whether anything is to be resumed; else no record is kept for that.
 
     Raises
     ------
@@ -80,7 +82,7 @@ class Progress:
     which are resumed from where they began, a hash of 128 bits with a count is kept all along.
     """
 
-    def __init__(self, *, overlap_ns: int = OVERLAP_NS) -> None:
+    def __init__(self, *, overlap_ns: int = OVERLAP_NS, keep: bool = True) -> None:
         if overlap_ns < 0:
             raise ValueError(f"overlap_ns is {overlap_ns}, expected 0 or more")
         self.overlap_ns = overlap_ns
@@ -89,6 +91,7 @@ class Progress:
         self._lanes: dict[int, Lane] = {}
         self._plain: dict[int, Lane] = {}  # those whose batches need nothing but a look
         self._kept = Kept(SLOW_RTYPES)
+        self._keeps = keep
         self._start_ns: int | None = None  # of the session
         self._asked_ns = 0  # when the session was asked to begin, by this side's clock
         self._stray = NONE_YET  # the highest time of records that nobody subscribed to
@@ -429,6 +432,8 @@ class Progress:
                 self._doubted.append(state)
 
     def _keep(self, records: Records, found: Peaks) -> None:
+        if not self._keeps:
+            return
         kept = self._kept
         kept.keep(records, found, self._lanes)
         if kept.due:
@@ -531,7 +536,8 @@ class Progress:
                     self._see_snapshots(lane, records)
             elif rtype not in CONTROL and rtype in LAYOUTS_BY_RTYPE and state & TIMED:
                 self._stray = max(self._stray, top)
-        taken = self._kept.sift(records) if slow or self._kept.expecting else records
+        counted = slow and self._keeps
+        taken = self._kept.sift(records) if counted or self._kept.expecting else records
         if self._in_shots and has_rtype(taken, _MBO):
             taken = without_known(taken, self._shots)
         self._keep(taken, found if taken is records else highest(taken))

@@ -152,7 +152,10 @@ class Session:
         self._upgrade = upgrade
         self._wall = wall
         self._resuming = progress is not None  # whether the next connection goes on with another
-        self.progress = Progress(overlap_ns=round(overlap * 1e9)) if progress is None else progress
+        if progress is None:
+            keep = policy != ReconnectPolicy.NONE
+            progress = Progress(overlap_ns=round(overlap * 1e9), keep=keep)
+        self.progress = progress
         self._link: Link | None = None
         self._tried = 0  # connections since the last one that went on with another
         self._report = Report(self.backlog, self.progress, wall)
