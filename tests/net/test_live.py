@@ -447,7 +447,8 @@ def test_two_clients_in_one_process() -> None:
 
 def test_use_before_a_session() -> None:
     live = Live(KEY)
-    for call in (live.start, live.stop, live.terminate, live.block_for_close, live.batches):
+    live.stop()  # there is nothing to end
+    for call in (live.start, live.terminate, live.block_for_close, live.batches):
         with pytest.raises(ValueError, match=r"subscribe\(\)"):
             call()
     assert live.metadata is live.session_id is None
@@ -468,6 +469,70 @@ def test_start_twice_and_iteration_beside_callbacks() -> None:
         with pytest.raises(ValueError, match="session has begun"):
             live.subscribe("GLBX.MDP3", "mbo", "A", start=0)
         live.terminate()
+
+
+# --- iterators and ends -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_what_an_iterator_has_not_given_yet_outlives_the_end(taken: int) -> None:
+    records = BODY[: 7 * len(TRADES[0])]
+    called: list[Any] = []
+    with Peer(serving(records, stay=True)) as peer:
+        live = subscribed(peer)
+        live.add_callback(called.append)
+        iterator = iter(live)
+        first = [next(iterator) for _ in range(taken)]
+        live.block_for_close(timeout=0.5)
+        assert not live.is_connected()
+        assert len(called) == 7  # each once, whoever took it
+        assert len([*first, *iterator]) == 7
+    assert len(called) == 7
+
+
+def test_the_end_takes_what_has_arrived() -> None:
+    sent = threading.Event()
+
+    def serve(talk: Talk) -> None:
+        serving(BODY[: 7 * len(TRADES[0])], stay=False)(talk)
+        sent.set()
+
+    with Peer(serve) as peer:
+        live = subscribed(peer, reconnect_policy="none")
+        iterator = iter(live)
+        assert sent.wait(peers.TIMEOUT)
+        live.stop()
+        assert len(list(iterator)) == 7
+
+
+def test_a_gateway_that_ends_the_session_leaves_an_iterator_its_records() -> None:
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer, reconnect_policy="none")
+        batches = live.batches()
+        live.block_for_close(peers.TIMEOUT)
+        assert sum(map(len, batches)) == len(TRADES)
+
+
+def test_an_iterator_that_was_dropped_takes_nothing() -> None:
+    with Peer(serving(BODY, stay=True)) as peer:
+        live = subscribed(peer)
+        for _ in live:
+            break
+        live.stop()
+        live.block_for_close(timeout=peers.TIMEOUT)
+        assert live.stats().backlog_records == 0
+
+
+def test_a_first_subscription_that_failed_is_not_raised_again() -> None:
+    live = Live(KEY, "127.0.0.1", 1)
+    try:
+        with pytest.raises(ConnectError):
+            live.subscribe("GLBX.MDP3", "trades")
+    finally:
+        live.stop()
+        live.block_for_close(timeout=peers.TIMEOUT)
+    with pytest.raises(ConnectError):
+        live.start()
 
 
 # --- errors -----------------------------------------------------------------------------------

@@ -321,13 +321,50 @@ def test_a_subscription_inside_a_callback(run: Runner) -> None:
 def test_use_before_a_session(run: Runner) -> None:
     async def work() -> None:
         live = AsyncLive(KEY)
-        for call in (live.start, live.stop, live.wait_for_close):
+        await live.stop()  # there is nothing to end
+        for call in (live.start, live.wait_for_close):
             with pytest.raises(ValueError, match="subscribe"):
                 await call()
         with pytest.raises(ValueError, match="subscribe"):
             live.terminate()
         with pytest.raises(ValueError, match="subscribe"):
             await anext(live.batches())
+
+    run(work())
+
+
+# --- iterators and ends -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Live, AsyncLive])
+@pytest.mark.parametrize("stay", [False, True])
+def test_what_an_iterator_of_the_task_has_not_given_outlives_the_end(
+    run: Runner, kind: Any, stay: bool
+) -> None:
+    async def work() -> int:
+        live = kind(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        subscribing = live.subscribe("GLBX.MDP3", "trades")
+        if kind is AsyncLive:
+            await subscribing
+        iterator = aiter(live)
+        await anext(iterator)
+        await live.wait_for_close(0.5 if stay else peers.TIMEOUT)
+        assert not live.is_connected()
+        return 1 + len([record async for record in iterator])
+
+    with Peer(serving(BODY, stay=stay)) as peer:
+        assert run(work()) == len(TRADES)
+
+
+def test_a_first_subscription_that_failed_is_not_raised_again(run: Runner) -> None:
+    async def work() -> None:
+        live = AsyncLive(KEY, "127.0.0.1", 1)
+        try:
+            with pytest.raises(ConnectError):
+                await live.subscribe("GLBX.MDP3", "trades")
+        finally:
+            await live.stop()
+            await live.wait_for_close(peers.TIMEOUT)
 
     run(work())
 

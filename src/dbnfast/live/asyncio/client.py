@@ -36,6 +36,7 @@ class AsyncLive(LiveBase):
     __module__ = "dbnfast"  # where users find it
 
     _driver: Driver | None = None
+    _failed = False  # whether the last first subscription did, and said so
 
     async def subscribe(
         self,
@@ -78,10 +79,14 @@ class AsyncLive(LiveBase):
         assert driver is not None
         session.subscribe(wanted)
         if new:
+            self._failed = False
             try:
                 await driver.connect()
             except asyncio.CancelledError:
                 driver.terminate()
+                raise
+            except Exception:
+                self._failed = True
                 raise
         driver.flush()
         return wanted.id
@@ -107,13 +112,13 @@ class AsyncLive(LiveBase):
         """
         End the session; records that were already received can still be taken.
 
-        Raises
-        ------
-        ValueError
-            There is no session.
+        Without a session there is nothing to end.
         """
-        self._any_driver("stop()").stop()
-        await asyncio.sleep(0)  # the transport closes
+        if self._driver is not None:
+            driver = self._any_driver("stop()")
+            await asyncio.sleep(0)  # what has arrived is read
+            driver.stop()
+            await asyncio.sleep(0)  # the transport closes
 
     def terminate(self) -> None:
         """
@@ -138,16 +143,23 @@ class AsyncLive(LiveBase):
         Raises
         ------
         ValueError
-            There is no session.
+            There was never a session.
         LiveError, DecodeError
-            The error that ended it.
+            The error that ended it, unless `subscribe` raised it.
         """
+        if self._failed:
+            return
         driver = self._any_driver("wait_for_close()")
         driver.dispatch()
+        # an iterator of this very task cannot end meanwhile: what came is still its to give
+        own = driver.iterating and driver.task is asyncio.current_task()
         try:
-            await asyncio.wait_for(driver.closed.wait(), timeout)
+            await asyncio.wait_for((driver.over if own else driver.closed).wait(), timeout)
         except TimeoutError:
-            driver.terminate()
+            if own:
+                driver.stop()
+            else:
+                driver.terminate()
         except asyncio.CancelledError:
             driver.terminate()
             raise
@@ -196,7 +208,7 @@ class AsyncLive(LiveBase):
             )
         if not driver.session.started:
             driver.start()
-        driver.iterating = True
+        driver.iterating, driver.task = True, asyncio.current_task()
         try:
             while (items := await driver.take(max_wait)) is not None:
                 if not items:
@@ -211,6 +223,7 @@ class AsyncLive(LiveBase):
                     yield item
             driver.session.check()
         finally:
+            driver.iterating = False
             driver.terminate()
 
     def _sinks_changed(self) -> None:

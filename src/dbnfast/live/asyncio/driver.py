@@ -88,6 +88,8 @@ class Driver:
         self.session = session
         self.sinks = sinks
         self.closed = asyncio.Event()
+        self.over = asyncio.Event()  # as soon as nothing more will come
+        self.task: asyncio.Task[object] | None = None  # whose iterator it is
         self.dispatching = self.iterating = False
         self._host = host
         self._port = port
@@ -240,6 +242,8 @@ class Driver:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.forget()
+        if session.ended:
+            self.over.set()
         backlog = session.backlog
         if self.dispatching:
             while (item := backlog.take_next()) is not None:

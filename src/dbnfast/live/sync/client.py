@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-from typing import TYPE_CHECKING, Any
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.enums import SType
 from dbnfast.live.base import LiveBase
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from dbnfast.enums import Schema
     from dbnfast.live.events import Event
     from dbnfast.records.messages import Record
+
+
+LOOK_EVERY: Final = 0.05  # s
 
 
 class Live(LiveBase):  # numpydoc ignore=PR02
@@ -90,6 +95,7 @@ class Live(LiveBase):  # numpydoc ignore=PR02
     __module__ = "dbnfast"  # where users find it
 
     _engine: Engine | None = None
+    _failed = False  # whether the last first subscription did, and said so
 
     def subscribe(
         self,
@@ -135,6 +141,8 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         with self._asking:
             wanted = self._subscription(schema, symbols, stype_in, start, snapshot)
             session, new = self._session_for(dataset)
+            if new:
+                self._failed = False
             try:
                 if new:
                     self._engine = Engine(session, self._host, self._port, self._sinks, self._poll)
@@ -142,6 +150,7 @@ class Live(LiveBase):  # numpydoc ignore=PR02
             except BaseException:  # an interrupt too: there is no half a session
                 if new:
                     session.stop()
+                    self._failed = True
                 raise
             return wanted.id
 
@@ -165,12 +174,10 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         """
         End the session; records that were already received are still delivered.
 
-        Raises
-        ------
-        ValueError
-            There is no session.
+        Without a session there is nothing to end.
         """
-        self._any_engine("stop()").stop()
+        if self._engine is not None:
+            self._engine.stop()
 
     def terminate(self) -> None:
         """
@@ -187,6 +194,9 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         """
         Wait until the session has ended.
 
+        Records go to the callbacks and streams meanwhile. An iterator of this thread that has not
+        come to its end gives what came; without one the records are dropped.
+
         Parameters
         ----------
         timeout : float, optional
@@ -195,19 +205,27 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         Raises
         ------
         ValueError
-            There is no session.
+            There was never a session.
         LiveError, DecodeError
-            The error that ended it.
+            The error that ended it, unless `subscribe` raised it.
         """
+        if self._failed:
+            return
         engine = self._any_engine("block_for_close()")
         try:
-            ended = engine.wait(timeout)
+            if not engine.wait(timeout):
+                self._time_is_up(engine)
         except KeyboardInterrupt:
             engine.terminate()
             raise
-        if not ended:
-            engine.terminate()
         engine.check()
+
+    def _time_is_up(self, engine: Engine) -> None:
+        if engine.iterating:  # which is to give what came
+            engine.stop()
+            engine.wait(None)
+        else:
+            engine.terminate()
 
     async def wait_for_close(self, timeout: float | None = None) -> None:
         """
@@ -221,20 +239,31 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         Raises
         ------
         ValueError
-            There is no session.
+            There was never a session.
         LiveError, DecodeError
-            The error that ended it.
+            The error that ended it, unless `subscribe` raised it.
         """
+        if self._failed:
+            return
         engine = self._any_engine("wait_for_close()")
         engine.dispatch()
         closed = asyncio.Event()
         engine.call_when_closed(setter(closed))
+        own = engine.task is not None and engine.task is asyncio.current_task()
         try:
-            await asyncio.wait_for(closed.wait(), timeout)
-        except (TimeoutError, asyncio.CancelledError) as error:
+            async with asyncio.timeout(timeout):
+                while not closed.is_set() and not (own and engine.over):
+                    # an iterator of this very task cannot end meanwhile: its reader does
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(closed.wait(), LOOK_EVERY if own else None)
+        except TimeoutError:
+            if own:
+                engine.stop()
+            else:
+                engine.terminate()
+        except asyncio.CancelledError:
             engine.terminate()
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            raise
         engine.check()
 
     def batches(self, max_wait: float | None = None) -> Iterator[Records]:
@@ -269,7 +298,9 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         """
         engine = self._any_engine("iteration")
         engine.iterate()
-        return items_of(engine, self, max_wait)
+        items = items_of(engine, self, max_wait)
+        engine.iterator = weakref.ref(items)
+        return items
 
     def __iter__(self) -> Iterator[Record]:
         return itertools.chain.from_iterable(self.batches())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 PAUSE: Final = 0.5  # s: how long the reader waits for room at a time
+LAST_READS: Final = 0.1  # s: how long the end of a session takes what has arrived
 
 
 class Engine:
@@ -64,6 +65,10 @@ class Engine:
         self.closed = threading.Event()
         self.taker: threading.Thread | None = None
         self.notify: Callable[[], None] | None = None  # told of new items by the reader
+        self.iterator: Callable[[], object] = _no_iterator  # a weak reference to a generator
+        self.task: object = None  # whose iterator it is that a reader tells of new items
+        self.over = False  # whether the reader has come to its end
+        self._held: Items = []  # what this thread's own iterator is still to give
         self._changed = threading.Condition(self.lock)
         self._pump = Pump(session, host, port, self.lock, busy_poll)
         self._reader: threading.Thread | None = None
@@ -121,7 +126,8 @@ class Engine:
         self.flush()
 
     def stop(self) -> None:
-        """End the session; what was received is still handed on."""
+        """End the session; what was received, or has arrived, is still handed on."""
+        self._read_last()
         with self.lock:
             self.session.stop()
             self._changed.notify_all()
@@ -131,11 +137,27 @@ class Engine:
         if self.notify is not None:
             self.notify()
 
+    def _read_last(self) -> None:
+        # where no thread reads, what has arrived waits in the socket
+        session, end = self.session, time.monotonic() + LAST_READS
+        came = -1
+        while (
+            self._reader is None
+            and session.authenticated
+            and not session.ended
+            and not session.backlog.full
+            and came < session.counts.wire_bytes
+            and time.monotonic() < end
+        ):
+            came = session.counts.wire_bytes
+            self._pump.step(0.0)
+
     def terminate(self) -> None:
         """End the session and forget what was received."""
         with self.lock:
             self.session.stop()
             self.session.backlog.clear()
+            self._held = []
             self.sinks.forget()
         self.stop()
         self._pump.close()
@@ -231,6 +253,27 @@ class Engine:
         self._finish()
         return None
 
+    def pull(self, timeout: float | None) -> tuple[Items | None, bool]:
+        """
+        Wait for items of an iterator.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Longest wait in seconds; None for as long as it takes.
+
+        Returns
+        -------
+        items : list of Records and events, or None
+            As `take` gives them.
+        handed : bool
+            Whether callbacks and streams have them already.
+        """
+        if self._held:
+            held, self._held = self._held, []
+            return held, True
+        return self.take(timeout), False
+
     def take_ready(self) -> Items | None:
         """
         Take what is there, without waiting.
@@ -262,7 +305,8 @@ class Engine:
         Returns
         -------
         bool
-            Whether it has ended. Where nobody takes the records, they are dropped.
+            Whether it has ended. Where nobody takes the records, they are dropped; what an
+            iterator of this thread is to give is kept for it.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while not self.closed.is_set():
@@ -283,6 +327,13 @@ class Engine:
         taker = self.taker
         return taker is not None and taker is not threading.current_thread() and taker.is_alive()
 
+    @property
+    def iterating(self) -> bool:
+        """Whether this thread has an iterator that has not come to its end."""
+        if self.taker is not threading.current_thread():
+            return False
+        return getattr(self.iterator(), "gi_frame", None) is not None
+
     def _take_and_dispatch(self, end: float | None) -> bool:
         # whether more may come; one thread at a time, for the records' order
         if not self._handing.acquire(timeout=-1 if end is None else _left(end)):
@@ -292,6 +343,8 @@ class Engine:
             for item in items or ():
                 if not self.sinks.forgotten:
                     self.sinks.dispatch(item, self.session.metadata)
+            if items and self.iterating:
+                self._held += items
         finally:
             self._handing.release()
         return items is not None
@@ -320,6 +373,7 @@ class Engine:
             self._pump.close()
             with self._changed:
                 self._changed.notify_all()
+            self.over = True
             if self.notify is not None:
                 self.notify()
 
@@ -404,10 +458,15 @@ class Engine:
             self.session.stop()
             self.session.error = SessionClosed("a session does not go on in a forked process")
         self.session.backlog.clear()
+        self._held = []
         self._finishing = True
         self._pump.forked(self.lock)
         self.sinks.abandon()
         self.closed.set()
+
+
+def _no_iterator() -> None:
+    return None
 
 
 def _left(end: float) -> float:

@@ -13,14 +13,14 @@ from dbnfast.records.records import Records, empty_records
 TURN: Final = 1024  # records of one turn of the event loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from dbnfast.live.events import Event
     from dbnfast.live.sync.engine import Engine
     from dbnfast.records.messages import Record
 
 
-def items_of(engine: Engine, owner: object, max_wait: float | None) -> Iterator[Records | Event]:
+def items_of(engine: Engine, owner: object, max_wait: float | None) -> Generator[Records | Event]:
     """
     Iterate over records and events in the consumer's thread.
 
@@ -41,13 +41,16 @@ def items_of(engine: Engine, owner: object, max_wait: float | None) -> Iterator[
     session = engine.session
     engine.taker = threading.current_thread()
     try:
-        while (items := engine.take(max_wait)) is not None:
+        while True:
+            items, handed = engine.pull(max_wait)
+            if items is None:
+                break
             if not items:
                 yield empty_records(DBN_VERSION, session.options.ts_out, session.metadata)
             for item in items:
                 if engine.sinks.forgotten:
                     break
-                if engine.sinks:
+                if engine.sinks and not handed:
                     engine.sinks.dispatch(item, session.metadata)
                 yield item
         engine.check()
@@ -76,6 +79,7 @@ async def records_on_loop(engine: Engine, owner: object) -> AsyncGenerator[Recor
     ready = asyncio.Event()
     engine.taker = threading.current_thread()
     engine.notify = setter(ready)
+    engine.task = asyncio.current_task()
     try:
         while (items := engine.take_ready()) is not None:
             if not items:
@@ -93,6 +97,7 @@ async def records_on_loop(engine: Engine, owner: object) -> AsyncGenerator[Recor
                         await asyncio.sleep(0)
         engine.check()
     finally:
+        engine.task = None
         engine.terminate()
         del owner
 
