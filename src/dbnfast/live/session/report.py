@@ -145,9 +145,11 @@ class Report:
             Reconnected(reason, attempts, silent, session_id or "", metadata, progress.last_ns)
         )
         replayed = any(sub.start is not None for sub in asked)
+        anew = {sub.schema for sub in asked if sub.snapshot}
         for schema, start in lost(wanted, asked, progress).items():
             end = max(start, self._gateway_ns(metadata, first, replayed))
-            self._add(Gap(schema, start, end, False, reason))
+            follows = "; a new snapshot of the book follows" if schema in anew else ""
+            self._add(Gap(schema, start, end, False, reason + follows))
         self._open = {}
         for sub in asked:
             if sub.start is not None and sub.schema in progress.replaying:
