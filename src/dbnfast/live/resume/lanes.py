@@ -209,9 +209,8 @@ class Lane:
 
     @property
     def plain(self) -> bool:
-        """Whether its records need nothing but a look."""
-        settled = self.doubt == NONE_YET and self.lead is None and self.times is None
-        return settled and not self.slow and self.awaited == NONE_YET
+        """Whether its records need nothing but a look, where no replay is beginning."""
+        return not self.slow and self.times is None and self.doubt == NONE_YET
 
     def kept_from(self, overlap_ns: int) -> int | None:
         """

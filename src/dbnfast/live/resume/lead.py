@@ -13,6 +13,7 @@ from dbnfast.records.headers import (
     event_times,
     index_times,
     instrument_ids,
+    only_rtype,
     record_sizes,
     record_types,
 )
@@ -61,7 +62,7 @@ class Lead:
         self.over = False
         self._rtype = rtype
         self._start = start
-        self._floor = floor
+        self._floor = floor if callable(floor) else max(floor, start)
         self._known = known
 
     def leave_out(self, records: Records, shots: bool) -> Records:
@@ -80,6 +81,12 @@ class Lead:
         Records
             The same object where nothing is left out, else a copy of the others.
         """
+        floor = self._floor
+        if not callable(floor) and not shots:
+            first = records[:1]
+            if only_rtype(first) == self._rtype and int(sent_times(first)[0]) >= floor:
+                self.over = True  # at once, as nearly always
+                return records
         own = record_types(records) == self._rtype
         if shots:
             own &= ~snapshots_in(records)
@@ -91,11 +98,11 @@ class Lead:
             self.over = True
             return records
         early = times > 0  # what has no time is nobody's to judge
-        if callable(self._floor):
-            floors = np.maximum(self._floor(instrument_ids(records)[places]), self._start)
+        if callable(floor):
+            floors = np.maximum(floor(instrument_ids(records)[places]), self._start)
             early &= times < floors
         else:
-            owed = times >= max(self._floor, self._start)
+            owed = times >= floor
             self.over = bool(owed.any())
             if self.over:
                 early[np.argmax(owed) :] = False

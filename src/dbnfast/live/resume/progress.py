@@ -20,7 +20,7 @@ from dbnfast.live.resume.delivered import PASSED, TIMED, Kept, highest
 from dbnfast.live.resume.lanes import NONE_YET, SLOW_RTYPES, Lane, State, lane_rtype
 from dbnfast.live.resume.snapshots import snapshot_records, without_known
 from dbnfast.live.wire.control import Ack, Finished, Heard, heard_in, named_in
-from dbnfast.records.headers import filter_times, groups, has_rtype, record_types
+from dbnfast.records.headers import filter_times, groups, has_rtype, only_rtype, record_types
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class Progress:
         self._doubted: list[State] = []  # whose beginning the next records are held against
         self._shots: dict[int, int] = {}  # the time of each instrument's snapshot
         self._in_shots = False  # whether a replay reaches back before snapshots
+        self._begins = False  # whether a replay does, of which something is left out
 
     def subscribed(self, sub: Subscription, sent_ns: int | None = None) -> None:
         """
@@ -419,9 +420,13 @@ class Progress:
                 lane.doubt = max(lane.doubt, state.floor - self.overlap_ns)
         self._doubted.clear()
         unsettled = not self._accepted or self._kept.expecting or self._in_shots or self._untold
-        self._plain = {
-            rtype: lane for rtype, lane in self._lanes.items() if not unsettled and lane.plain
-        }
+        self._begins = False
+        self._plain = {}
+        for rtype, lane in self._lanes.items():
+            if lane.lead is not None or lane.awaited != NONE_YET:
+                self._begins = True
+            elif not unsettled and lane.plain:
+                self._plain[rtype] = lane
 
     def _begin(self, states: Iterable[State], now_ns: int) -> None:
         # the gateway's time says when these began
@@ -522,10 +527,13 @@ class Progress:
             self._begin(fresh, now_ns)
 
     def _take(self, records: Records, found: Peaks | None = None) -> Records:
-        self._look_for_skipped(records)
-        led = self._leave_out(records)
-        if found is None or led is not records:
-            records, found = led, highest(led)
+        if self._begins:
+            self._look_for_skipped(records)
+            led = self._leave_out(records)
+            if led is not records:
+                records, found = led, None
+        if found is None:
+            found = highest(records)
         slow = False
         for rtype, top, state in found:
             lane = self._lanes.get(rtype)
@@ -567,6 +575,10 @@ class Progress:
         for rtype in {rtype for rtype, _, _ in groups(records)}:
             lane = self._lanes.get(rtype)
             if lane is None or lane.awaited == NONE_YET:
+                continue
+            first = records[:1]  # tells it already, as nearly always
+            alike = only_rtype(first) == rtype
+            if alike and not lane.skips(filter_times(first)) and lane.awaited == NONE_YET:
                 continue
             times = filter_times(records)[record_types(records) == rtype]
             if lane.skips(times):

@@ -75,10 +75,6 @@ class Link:
         """
         self.protocol.start()
         self.last_byte = self.began_at = now
-        self.watch()
-
-    def watch(self) -> None:
-        """Find the deadline again."""
         self.deadline = self.silent_at
 
     @property

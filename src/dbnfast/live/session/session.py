@@ -418,7 +418,7 @@ class Session:
         """
         if self._link is not None:
             self._link.last_byte = max(self._link.last_byte, now)
-            self._link.watch()
+            self._link.deadline = self._link.silent_at
 
     @property
     def attempts(self) -> int:
@@ -449,10 +449,13 @@ class Session:
             else:
                 self._finished(link, event.error or link.failure, now)
                 return
-        begun = protocol.state is State.STARTED  # one that comes before that changes nothing yet
-        if begun and self.metadata is None and self.options.encoding == Encoding.DBN:
+        if (
+            self.metadata is None
+            and self.options.encoding == Encoding.DBN
+            and protocol.state is State.STARTED  # before that it changes nothing yet
+        ):
             self._header(link, None)  # it came before any record
-        link.watch()
+        link.deadline = link.silent_at
 
     def _authenticated(self, link: Link, event: Authenticated, now: float) -> None:
         self.session_id, self.lsg_version = event.session_id, event.lsg_version
