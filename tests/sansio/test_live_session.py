@@ -695,3 +695,15 @@ def test_a_session_that_is_not_resumed_keeps_nothing(policy: ReconnectPolicy) ->
         run.session.get_buffer()  # what came is noted before more does
     kept = run.session.progress.kept_bytes
     assert kept == 0 if policy == ReconnectPolicy.NONE else kept > 100 * 50 * 48
+
+
+def test_a_replay_in_which_nothing_was_missing_reaches_to_its_end() -> None:
+    run = timed()
+    run.connect()
+    run.session.start(run.now)
+    run.begin(peers.system("Heartbeat", 0, ts_event=T0))
+    run.lost()
+    run.connect()
+    finished = peers.system("Finished trades replay", 3, ts_event=T0 + 5 * SECOND)
+    run.begin(peers.system("Heartbeat", 0, ts_event=T0 + 5 * SECOND), finished)
+    assert reported(run) == [("trades", 0.0, 5.0, True)]

@@ -310,6 +310,25 @@ class Progress:
             }
         )
 
+    def latest(self, schema: Schema) -> int:
+        """
+        Tell up to when records of a schema came for certain.
+
+        Parameters
+        ----------
+        schema : Schema
+            One that was subscribed to, and has begun.
+
+        Returns
+        -------
+        int
+            The highest filter time received, else the beginning, ns since 1970-01-01 UTC.
+        """
+        lane = self._lanes[lane_rtype(schema)]
+        if lane.high != NONE_YET:
+            return lane.high
+        return min(state.floor for state in lane.states if state.floor is not None)
+
     @property
     def last_ns(self) -> int:
         """The highest filter time of any market data, else the session's start, else 0."""

@@ -154,7 +154,7 @@ class Report:
         for sub in asked:
             if sub.start is not None and sub.schema in progress.replaying:
                 # not before the start: what is older is missing, and was reported as such
-                start = max(sub.start, progress.highest.get(sub.schema, 0))
+                start = max(sub.start, progress.latest(sub.schema))
                 known, _ = self._open.get(sub.schema, (start, ""))
                 self._open[sub.schema] = min(start, known), reason
 
@@ -170,9 +170,11 @@ class Report:
         start, reason = self._open.pop(replay.schema, (None, ""))
         if start is None:
             return
-        end = max(start, self._progress.highest.get(replay.schema, start))
+        end = self._progress.highest.get(replay.schema, start)
+        if end <= start:  # nothing new came up to that time
+            end = max(start, replay.end_ns)
         if not replay.whole:
-            start, end = replay.start_ns, max(replay.start_ns, replay.end_ns, end)
+            start, end = replay.start_ns, max(replay.end_ns, end)
             reason = f"{reason}; the gateway took no notice of the start of the replay"
         self._add(Gap(replay.schema, start, end, replay.whole, reason))
 
