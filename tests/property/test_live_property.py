@@ -313,9 +313,9 @@ def plans(draw: st.DrawFn) -> Plan:
         schema = draw(st.sampled_from(schemas))
         one = (schema, draw(st.integers(1, 3)), max(0, at - back), draw(st.sampled_from((0, 1, i))))
         records += [one] * draw(st.sampled_from((1, 1, 1, 2)))
-    begin = draw(st.floats(0, 30))
-    while any(abs(begin - ns / SECOND) < 0.002 for _, _, ns, _ in records):
-        begin += 0.003  # what is sent at that very moment may come or not
+    begin = round(draw(st.floats(0, 30)), 3)
+    while any(abs(begin - ns / SECOND) < 0.11 for _, _, ns, _ in records):
+        begin += 0.12  # what is sent about that moment may come or not
     ids = st.one_of(
         st.none(), st.lists(st.integers(1, 3), min_size=1, max_size=2, unique=True).map(tuple)
     )

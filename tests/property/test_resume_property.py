@@ -18,6 +18,7 @@ from dbnfast import RType, Schema, SType
 from dbnfast.enums import SCHEMA_RTYPES, SystemCode
 from dbnfast.layouts.programs import FILTER_TS_AT, INDEX_TS_AT
 from dbnfast.live.resume import delivered as kept
+from dbnfast.live.resume.lanes import OWN_MARGIN
 from dbnfast.live.resume.plan import Progress, Reach, lost, resume
 from dbnfast.live.wire.requests import ALL_SYMBOLS, Subscription
 from helpers import streams
@@ -401,6 +402,8 @@ def compare(
             expected[item.key][at] = owed
         elif lane:  # nothing tells tbbo and mbp-1 apart: a replay may bring what is the other's
             others.add(item.raw)
+        elif any(source.clock[at] > source.now(begun) - OWN_MARGIN for begun in began.values()):
+            others.add(item.raw)  # clocks differ: it may have been sent after the beginning
     found: dict[Key, list[bytes]] = defaultdict(list)
     for raw in session.delivered:
         if raw in others:

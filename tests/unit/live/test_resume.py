@@ -624,7 +624,7 @@ def test_a_replay_that_begins_too_early() -> None:
     first = [raw("trades", T0 + i * S, tag=i) for i in range(10)]
     session.push(*first)
     session.reconnect()
-    new = raw("trades", T0 + 6 * S, tag=99)  # late
+    new = raw("trades", T0 + 15 * S // 2, tag=99)  # late
     assert session.push(*first[2:8], new, *first[8:]) == [new]
 
 

@@ -23,6 +23,7 @@ SLOW: Final = frozenset({Schema.DEFINITION, Schema.STATISTICS, Schema.STATUS, Sc
 SLOW_RTYPES: Final = frozenset(int(SCHEMA_RTYPES[schema]) for schema in SLOW)
 # ns: how much a gateway's clock may be ahead of what it sends, when it says that something begins
 MARGIN: Final = 1_000_000
+OWN_MARGIN: Final = 100_000_000  # ns: the same of this side's clock
 NONE_YET: Final = -1  # stands for a time where nothing was received
 
 _SECOND: Final = 10**9
@@ -72,7 +73,9 @@ class State:
         Its beginning, ns since 1970-01-01 UTC: nothing older is owed. None where it is not
         known to have begun.
     clocked : bool
-        Whether that is the gateway's time, not a start that was asked for.
+        Whether that is a time of a clock, not a start that was asked for.
+    margin : int
+        How much earlier a record may have been sent that was sent behind it, in ns.
     high : int
         The highest filter time known to be its own; NONE_YET where its lane knows better, or
         none is.
@@ -95,7 +98,9 @@ class State:
         self.sub = sub
         self.late = late
         self.floor: int | None = None
+        self.replayed_from = 0
         self.clocked = False
+        self.margin = 0
         self.high = NONE_YET
         self.acknowledged = False
         self.fresh = False
@@ -110,17 +115,19 @@ class State:
         elif not self.everything:
             self.names = frozenset(symbol.upper() for symbol in sub.symbols)
 
-    def begin(self, now_ns: int) -> None:
+    def begin(self, now_ns: int, margin: int = MARGIN) -> None:
         """
         Note that it began without a start.
 
         Parameters
         ----------
         now_ns : int
-            The gateway's time then.
+            The gateway's time then, or this side's.
+        margin : int
+            How much later that may be, in ns.
         """
         self.floor = beginning(self.sub.schema, now_ns)
-        self.clocked = True
+        self.clocked, self.margin = True, margin
         self.fresh = False
 
     @property
@@ -131,7 +138,7 @@ class State:
     @property
     def owed_from(self) -> int:
         """The lowest time of a record that was sent since it began."""
-        return max(0, (self.floor or 0) - MARGIN * self.clocked)
+        return max(0, (self.floor or 0) - self.margin)
 
     def lowest(self, overlap_ns: int) -> int | None:
         """
@@ -276,7 +283,7 @@ class Lane:
             self.freeze()
             self.times = IdPeaks(CLOCK)
 
-    def replay_again(self, start: int) -> None:
+    def replay_again(self, start: int, overlap_ns: int, known: bool) -> None:
         """
         Begin the replays of a session that goes on.
 
@@ -284,9 +291,15 @@ class Lane:
         ----------
         start : int
             The lowest start that is asked for, ns since 1970-01-01 UTC.
+        overlap_ns : int
+            How late a record may be, in ns.
+        known : bool
+            Whether the start may be true: none that is still to come is.
         """
-        floor = self.states[0].owed_from if len(self.states) == 1 else self._owed_from
-        self.lead = Lead(self.rtype, start, floor, self.high != NONE_YET)
+        for state in self.states:
+            state.replayed_from = max(start, state.lowest(overlap_ns) or 0)
+        floor = self.states[0].owed_from if len(self.states) == 1 else self._owed_of
+        self.lead = Lead(self.rtype, start, floor, known and self.high != NONE_YET)
         # what is older than a beginning may be late, and come after what is later
         newer = self.high >= max(start, *(state.floor or 0 for state in self.states))
         self.asked, self.awaited = start, self.high if newer else NONE_YET
@@ -315,16 +328,17 @@ class Lane:
         Returns
         -------
         bool
-            True where they begin after all that was to come again; not of several replays, as one
-            of them may have nothing there.
+            True where something newer comes before the latest record that was delivered comes
+            again; not of several replays, as one of them may have nothing there.
         """
-        times = times[times != UNDEF_TIMESTAMP]
-        if self.awaited == NONE_YET or not len(times):
+        if self.awaited == NONE_YET:
             return False
-        if int(times.min()) > self.awaited:
-            return len(self.states) == 1
-        self.awaited = NONE_YET
-        return False
+        newer = np.flatnonzero((times > self.awaited) & (times != UNDEF_TIMESTAMP))
+        end = int(newer[0]) if len(newer) else len(times)
+        if (times[:end] == self.awaited).any():
+            self.awaited = NONE_YET
+            return False
+        return len(newer) > 0 and len(self.states) == 1
 
     def highs(self) -> list[int]:
         """
@@ -348,17 +362,16 @@ class Lane:
                     highs[at] = max(highs[at], top)
         return highs
 
-    def _owed_from(self, ids: Column) -> Column:
-        # since when records are owed of each of some instruments
+    def _owed_of(self, ids: Column) -> tuple[Column, Column]:
+        # since when records are owed of each of some instruments, and from when they are replayed
         each, inverse = np.unique(ids, return_inverse=True)
-        floors = [
-            min(
-                (s.owed_from for s in self.states if s.everything or id in s.ids),
-                default=0,  # of one that nobody is known to name
-            )
-            for id in each.tolist()
-        ]
-        return np.array(floors, np.uint64)[inverse]
+        floors, lows = np.zeros(len(each), np.uint64), np.zeros(len(each), np.uint64)
+        for at, id in enumerate(each.tolist()):
+            # of one that nobody is known to name all is
+            own = [s for s in self.states if s.everything or id in s.ids]
+            floors[at] = min((state.owed_from for state in own), default=0)
+            lows[at] = min((state.replayed_from for state in own), default=0)
+        return floors[inverse], lows[inverse]
 
     def _owned(self) -> tuple[dict[int, int], int]:
         # whose each instrument is, by its place among the subscriptions, and all others

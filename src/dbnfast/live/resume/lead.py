@@ -11,6 +11,7 @@ from dbnfast.layouts.programs import SNAPSHOT_AT, SNAPSHOT_BITS
 from dbnfast.records.deal import dealt
 from dbnfast.records.headers import (
     event_times,
+    filter_times,
     index_times,
     instrument_ids,
     only_rtype,
@@ -45,7 +46,8 @@ class Lead:
     start : int
         What the replay was asked to begin with, ns since 1970-01-01 UTC.
     floor : int or callable
-        Since when records are owed: one time, or what gives it for each of some instrument ids.
+        Since when records are owed: one time, or what gives that for each of some instrument ids,
+        and from when it is replayed.
     known : bool
         Whether the start follows from records that were delivered; else what is older than it
         shows that the gateway's clock is not that of its data.
@@ -57,7 +59,11 @@ class Lead:
     """
 
     def __init__(
-        self, rtype: int, start: int, floor: int | Callable[[Column], Column], known: bool
+        self,
+        rtype: int,
+        start: int,
+        floor: int | Callable[[Column], tuple[Column, Column]],
+        known: bool,
     ) -> None:
         self.over = False
         self._rtype = rtype
@@ -97,15 +103,18 @@ class Lead:
         if not self._known and times.max() < self._start:
             self.over = True
             return records
-        early = times > 0  # what has no time is nobody's to judge
+        # what is older than the start was delivered before; it is held against another time
+        old = filter_times(records)[places] < self._start if self._known else times < 0
         if callable(floor):
-            floors = np.maximum(floor(instrument_ids(records)[places]), self._start)
-            early &= times < floors
+            floors, lows = floor(instrument_ids(records)[places])
+            early = old | ((times < floors) & (times >= lows))
         else:
-            owed = times >= floor
-            self.over = bool(owed.any())
-            if self.over:
-                early[np.argmax(owed) :] = False
+            early = old | (times < floor)
+            owed = ~early
+            self.over = bool(owed.any()) and not old.any()
+            if owed.any():
+                early[np.argmax(owed) :] &= old[np.argmax(owed) :]
+        early &= times > 0  # what has no time is nobody's to judge
         chosen = np.ones(len(records), np.int32)
         chosen[places[early]] = 0
         return records if chosen.all() else dealt(records, chosen, 2)[1]

@@ -17,10 +17,10 @@ import numpy as np
 from dbnfast.enums import RType, Schema
 from dbnfast.layouts.table import CONTROL, LAYOUTS_BY_RTYPE
 from dbnfast.live.resume.delivered import PASSED, TIMED, Kept, highest
-from dbnfast.live.resume.lanes import NONE_YET, SLOW_RTYPES, Lane, State, lane_rtype
+from dbnfast.live.resume.lanes import NONE_YET, OWN_MARGIN, SLOW_RTYPES, Lane, State, lane_rtype
 from dbnfast.live.resume.snapshots import snapshot_records, without_known
 from dbnfast.live.wire.control import Ack, Finished, Heard, heard_in, named_in
-from dbnfast.records.headers import filter_times, groups, has_rtype, only_rtype, record_types
+from dbnfast.records.headers import filter_times, groups, has_rtype, record_types
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
@@ -225,7 +225,9 @@ class Progress:
     def disconnected(self) -> None:
         """Note that the connection ended, or that there was none."""
         if self._untold:  # no record told the gateway's time: this side's is all there is
-            self._begin([s for s in self._states.values() if s.begins_with_it], self._asked_ns)
+            for state in self._states.values():
+                if state.begins_with_it:
+                    state.begin(self._asked_ns, OWN_MARGIN)
             self._untold = False
         for state in self._states.values():
             if state.snapshot is not None and self._start_ns is not None:
@@ -281,7 +283,8 @@ class Progress:
                 starts[rtype] = min(sub.start, starts.get(rtype, sub.start))
         self._asked = set(starts)
         for rtype, start in starts.items():
-            self._lanes[rtype].replay_again(start)
+            true = now_ns is None or start <= now_ns
+            self._lanes[rtype].replay_again(start, self.overlap_ns, true)
         known = {rtype: self._lanes[rtype].high != NONE_YET for rtype in starts}
         since = {rtype: start if known[rtype] else 0 for rtype, start in starts.items()}
         self._kept.begin(since, new_shots=self._new_shots)
@@ -419,7 +422,7 @@ class Progress:
         """
         state = self._states[sub.id]
         if self._has_begun(state):
-            return self.points[sub.schema]
+            return max(self.points[sub.schema], state.lowest(self.overlap_ns) or 0)
         return None if state.sent_ns is None else max(0, state.sent_ns - self.overlap_ns)
 
     @property
@@ -546,13 +549,13 @@ class Progress:
             self._begin(fresh, now_ns)
 
     def _take(self, records: Records, found: Peaks | None = None) -> Records:
-        if self._begins:
-            self._look_for_skipped(records)
-            led = self._leave_out(records)
-            if led is not records:
-                records, found = led, None
         if found is None:
             found = highest(records)
+        if self._begins:
+            self._look_for_skipped(records, found)
+            led = self._leave_out(records)
+            if led is not records:
+                records, found = led, highest(led)
         slow = False
         for rtype, top, state in found:
             lane = self._lanes.get(rtype)
@@ -589,20 +592,15 @@ class Progress:
         if lane.times is not None:
             lane.times.update(records, lane.rtype)
 
-    def _look_for_skipped(self, records: Records) -> None:
+    def _look_for_skipped(self, records: Records, found: Peaks) -> None:
         # a gateway may take no notice of a start, and go on with what it has now
-        for rtype in {rtype for rtype, _, _ in groups(records)}:
+        for rtype, top, _ in found:
             lane = self._lanes.get(rtype)
-            if lane is None or lane.awaited == NONE_YET:
+            if lane is None or lane.awaited == NONE_YET or top < lane.awaited:
                 continue
-            first = records[:1]  # tells it already, as nearly always
-            alike = only_rtype(first) == rtype
-            if alike and not lane.skips(filter_times(first)) and lane.awaited == NONE_YET:
-                continue
-            times = filter_times(records)[record_types(records) == rtype]
-            if lane.skips(times):
+            if lane.skips(filter_times(records)[record_types(records) == rtype]):
                 for schema in [s for s in lane.schemas if s in self._replaying]:
-                    self._complete(schema, int(times.max()))
+                    self._complete(schema, top)
 
     def _complete(self, schema: Schema, now_ns: int) -> None:
         self._replaying.discard(schema)

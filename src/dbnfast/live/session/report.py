@@ -8,6 +8,7 @@ from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
 from dbnfast.errors import GatewayError
 from dbnfast.layouts.table import CONTROL
 from dbnfast.live.events import Gap, Reconnected
+from dbnfast.live.resume.lanes import beginning
 from dbnfast.live.resume.plan import lost
 
 GAPS: Final = 10_000  # gaps that are kept: a night's, however often connections break
@@ -35,6 +36,8 @@ class Report:
         What was received.
     wall : callable
         Gives the time in ns since 1970-01-01 UTC.
+    own_header : bool
+        Whether headers do not come from the gateway, as in JSON.
 
     Attributes
     ----------
@@ -50,7 +53,10 @@ class Report:
         Since when they were, ns since 1970-01-01 UTC.
     """
 
-    def __init__(self, backlog: Backlog, progress: Progress, wall: Callable[[], int]) -> None:
+    def __init__(
+        self, backlog: Backlog, progress: Progress, wall: Callable[[], int], own_header: bool
+    ) -> None:
+        self._own_header = own_header
         self.gaps: list[Gap] = []
         self.n_gaps = self.n_unfilled = 0
         self.announce: tuple[str, float | None] | None = None
@@ -85,7 +91,9 @@ class Report:
         """Forget the replays that were under way."""
         self._open = {}
 
-    def begun(self, wanted: Sequence[Subscription], asked: Sequence[Subscription]) -> None:
+    def begun(
+        self, wanted: Sequence[Subscription], asked: Sequence[Subscription], metadata: Metadata
+    ) -> None:
         """
         Tell what connections before the first good one did not bring.
 
@@ -93,17 +101,19 @@ class Report:
         ----------
         wanted, asked : sequence of Subscription
             What the user asked for, and what this connection was asked for in its place.
+        metadata : Metadata
+            The header of this one.
         """
         # what was wanted from then on is missing, and what replay was to bring, where that has
         # aged out meanwhile
         if self.missed is None or self.wanted_ns is None:
             return
-        now = self._wall()
+        now = max(self._wall(), metadata.start)
         missing: dict[Schema, int] = {}
         for own, sent in zip(wanted, asked, strict=False):
             if sent.start is None:
-                start = max(0, self.wanted_ns - self._progress.overlap_ns)
-                start = start if own.start is None else own.start
+                start = beginning(own.schema, self.wanted_ns) - self._progress.overlap_ns
+                start = max(0, start) if own.start is None else own.start
                 missing[own.schema] = min(start, missing.get(own.schema, start))
         for schema, start in missing.items():
             self._add(Gap(schema, start, max(start, now), False, self.missed))
@@ -182,7 +192,7 @@ class Report:
         # the gateway's time; where anything is replayed a header's start is that of the replay
         own = first.filter([RType(rtype) for rtype in CONTROL])
         times = [record.ts_event for record in own if record.ts_event != UNDEF_TIMESTAMP]
-        unknown = self._wall() if replayed else metadata.start
+        unknown = self._wall() if replayed or self._own_header else metadata.start
         return max(metadata.start, min(times, default=unknown))
 
     def _add(self, gap: Gap) -> None:

@@ -158,7 +158,8 @@ class Session:
         self.progress = progress
         self._link: Link | None = None
         self._tried = 0  # connections since the last one that went on with another
-        self._report = Report(self.backlog, self.progress, wall)
+        own_header = options.encoding == Encoding.JSON
+        self._report = Report(self.backlog, self.progress, wall, own_header)
         if self._resuming:
             self._report.announce = ("an earlier session ended", None)
         self._unnoted: list[Records] = []
@@ -553,7 +554,7 @@ class Session:
         self.progress.started(start, self._report.wanted_ns)
         if self.metadata is None:
             self.metadata = header
-            self._report.begun(self.subscriptions, link.asked)
+            self._report.begun(self.subscriptions, link.asked, header)
 
     def _read_control(self, link: Link, records: Records) -> None:
         # before the records are handed on: what they change of the session itself
