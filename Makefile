@@ -13,12 +13,13 @@ TEST_GROUP ?= bench
 TESTS ?= tests
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test search bench instructions bench-report lint docs picture tables fixtures debug sanitize coverage fuzz sdist wheels \
+.PHONY: demo test soak search bench instructions bench-report lint docs picture tables fixtures debug sanitize coverage fuzz sdist wheels \
 	minimum clean help
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
 	@echo "make test      run the tests; TESTS= chooses"
+	@echo "make soak      live sessions against a gateway that fails; SOAK= says how many, SOAK_SEED= from where"
 	@echo "make bench     measure against the peers, side by side"
 	@echo "make instructions  count instructions for each record; fails where they grew"
 	@echo "make bench-report  all of it, and write docs/benchmarks.md; REPORT=--smoke for a look"
@@ -81,6 +82,15 @@ demo: $(VENV)/.package
 test: $(VENV)/.test
 	$(call say,running the tests: two to five minutes)
 	$(BIN)/python -m pytest -q $(TESTS) -n 2
+
+# a session follows from its seed, so that a failure can be repeated: SOAK_SEED=7 SOAK=1
+SOAK ?= 2000
+SOAK_SEED ?= 1
+
+soak: $(VENV)/.test
+	$(call say,running $(SOAK) sessions: five a second or so)
+	SOAK=$(SOAK) SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest -q tests/soak -n 2 \
+		-p no:cacheprovider
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/compare.py $(BENCH)
@@ -176,7 +186,7 @@ debug: $(VENV)/.test
 
 # what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
 # code that the other tests do not, and takes long under the sanitizers
-PLAIN_ONLY = tests/net tests/documents tests/packaging tests/unit/cli \
+PLAIN_ONLY = tests/net tests/soak tests/documents tests/packaging tests/unit/cli \
 	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py \
 	tests/property/test_live_property.py tests/sansio/test_gateway.py
 
@@ -189,14 +199,15 @@ sanitize: $(VENV)/.test
 		$(BIN)/python -m pytest -q tests -n 2 -p no:cacheprovider -p no:faulthandler \
 		$(addprefix --ignore=,$(PLAIN_ONLY))
 
-# counters fit one build only, so that each run starts anew; the soak repeats what shorter tests
+# counters fit one build only, so that each run starts anew; the soaks repeat what shorter tests
 # do. -O: a page of the report may show several ways out of a line, which is asserted against
 coverage: $(VENV)/.coverage
 	rm -rf build/coverage build/coverage-data build/*-trace
 	mkdir -p build/coverage-data
 	DBNFAST_TRACE=1 $(BIN)/pip install --quiet --no-deps --upgrade --target build/site-trace .
 	HYPOTHESIS_PROFILE=quick PYTHONPATH=$(CURDIR)/build/site-trace DBNFAST_EXPECT=site-trace \
-		$(BIN)/python -m coverage run -m pytest -q tests -n 2 --ignore=tests/net/test_live_soak.py
+		$(BIN)/python -m coverage run -m pytest -q tests -n 2 --ignore=tests/soak \
+		--ignore=tests/net/test_live_soak.py
 	$(BIN)/python -O .ci/coverage_report.py
 
 sdist: $(VENV)/.wheels
