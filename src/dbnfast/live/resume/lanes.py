@@ -300,9 +300,11 @@ class Lane:
             state.replayed_from = max(start, state.lowest(overlap_ns) or 0)
         floor = self.states[0].owed_from if len(self.states) == 1 else self._owed_of
         self.lead = Lead(self.rtype, start, floor, known and self.high != NONE_YET)
-        # what is older than a beginning may be late, and come after what is later
-        newer = self.high >= max(start, *(state.floor or 0 for state in self.states))
-        self.asked, self.awaited = start, self.high if newer else NONE_YET
+        # Of several replays one may have nothing there; and what is older than a beginning may be
+        # late, and come after what is later.
+        sure = len(self.states) == 1 and not self.slow
+        sure = sure and self.high >= max(start, self.states[0].floor or 0)
+        self.asked, self.awaited = start, self.high if sure else NONE_YET
         if self.high == NONE_YET and all(state.clocked for state in self.states):
             self.doubt = start  # nothing yet shows that the data has the gateway's clock
         self.replay()
@@ -329,7 +331,7 @@ class Lane:
         -------
         bool
             True where something newer comes before the latest record that was delivered comes
-            again; not of several replays, as one of them may have nothing there.
+            again.
         """
         if self.awaited == NONE_YET:
             return False
@@ -338,7 +340,7 @@ class Lane:
         if (times[:end] == self.awaited).any():
             self.awaited = NONE_YET
             return False
-        return len(newer) > 0 and len(self.states) == 1
+        return len(newer) > 0
 
     def highs(self) -> list[int]:
         """
