@@ -527,14 +527,14 @@ def test_after_a_gap_a_session_begins_anew() -> None:
     session = Session(sub(0, "trades"), sub(1, "statistics"), sub(2, "bbo-1s"))
     a, d = raw("trades", T0 + 5 * S), raw("statistics", T0)
     session.push(a, d)
-    now = T0 + 10**6 * S
+    now = T0 + 6 * S
     session.reconnect(Reach.NONE, now)
     assert session.progress.replaying == frozenset()
     assert session.push(a, d) == [a, d]  # live ones that happen to be equal
     session.progress.disconnected()
     assert session.asks() == [now - 2 * S, now - 2 * S, now - 2 * S]
     session.reconnect()
-    old, new = raw("trades", now - S), raw("trades", now + S)
+    old, new = raw("bbo-1s", now - S), raw("bbo-1s", now + S)
     assert session.push(old, new, old) == [new, old]  # the second one is late
 
 

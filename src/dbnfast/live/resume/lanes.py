@@ -185,6 +185,8 @@ class Lane:
         The highest times by instrument while a replay goes on that needs them.
     doubt : int
         A first time below this says that the gateway's clock is not that of its data.
+    beside : int
+        The highest time that came in the same batch as what set the doubt; NONE_YET for nothing.
     lead : Lead or None
         What is left out of a replay that begins.
     awaited : int
@@ -203,6 +205,7 @@ class Lane:
         self.split = False
         self.times: IdPeaks | None = None
         self.doubt = NONE_YET
+        self.beside = NONE_YET
         self.awaited = NONE_YET
         self.asked = 0
         self.lead: Lead | None = None
@@ -255,6 +258,9 @@ class Lane:
             self.times = IdPeaks(CLOCK) if connected else None
         self.states.append(state)
         self._owners = None
+        self.awaited = NONE_YET  # its records come among those of a replay
+        if self.lead is not None:
+            self.lead.floor = self._owed_of
 
     def map(self, state: State, instrument_id: int) -> None:
         """

@@ -56,6 +56,8 @@ class Lead:
     ----------
     over : bool
         Whether nothing more is to be left out.
+    floor : int or callable
+        As given; it changes where another subscription comes.
     """
 
     def __init__(
@@ -68,7 +70,8 @@ class Lead:
         self.over = False
         self._rtype = rtype
         self._start = start
-        self._floor = floor if callable(floor) else max(floor, start)
+        self.floor: int | Callable[[Column], tuple[Column, Column]]
+        self.floor = floor if callable(floor) else max(floor, start)
         self._known = known
 
     def leave_out(self, records: Records, shots: bool) -> Records:
@@ -87,10 +90,14 @@ class Lead:
         Records
             The same object where nothing is left out, else a copy of the others.
         """
-        floor = self._floor
+        floor = self.floor
         if not callable(floor) and not shots:
             first = records[:1]
-            if only_rtype(first) == self._rtype and int(sent_times(first)[0]) >= floor:
+            if (
+                only_rtype(first) == self._rtype
+                and int(sent_times(first)[0]) >= floor
+                and int(filter_times(first)[0]) >= self._start
+            ):
                 self.over = True  # at once, as nearly always
                 return records
         own = record_types(records) == self._rtype
@@ -104,7 +111,8 @@ class Lead:
             self.over = True
             return records
         # what is older than the start was delivered before; it is held against another time
-        old = filter_times(records)[places] < self._start if self._known else times < 0
+        held = np.where(snapshots_in(records), sent_times(records), filter_times(records))
+        old = held[places] < self._start if self._known else times < 0
         if callable(floor):
             floors, lows = floor(instrument_ids(records)[places])
             early = old | ((times < floors) & (times >= lows))

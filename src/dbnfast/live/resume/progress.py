@@ -233,7 +233,9 @@ class Progress:
             if state.snapshot is not None and self._start_ns is not None:
                 state.snapshot.settle(self._connected and self._accepted)
         for lane in self._lanes.values():
-            lane.doubt = NONE_YET
+            if lane.doubt != NONE_YET and lane.beside != NONE_YET:  # nothing came later
+                lane.check_clock(lane.beside, self.overlap_ns)
+            lane.doubt = lane.beside = NONE_YET
             lane.end()
             lane.finished.clear()
         self._kept.end()
@@ -328,9 +330,8 @@ class Progress:
             The highest filter time received, else the beginning, ns since 1970-01-01 UTC.
         """
         lane = self._lanes[lane_rtype(schema)]
-        if lane.high != NONE_YET:
-            return lane.high
-        return min(state.floor for state in lane.states if state.floor is not None)
+        floors = [state.floor for state in lane.states if state.floor is not None]
+        return max(lane.high, min(floors))
 
     @property
     def last_ns(self) -> int:
@@ -434,12 +435,14 @@ class Progress:
     def _replays(self, lane: Lane) -> bool:
         return any(state.sub.schema in self._replaying for state in lane.states)
 
-    def _settle(self) -> None:
-        # which lanes need nothing but a look
+    def _settle(self, found: Peaks = ()) -> None:
+        # which lanes need nothing but a look, after a batch with these times
+        tops = {rtype: top for rtype, top, state in found if state & TIMED} if self._doubted else {}
         for state in self._doubted:  # from the next batch on: all of it came later
             lane = self._lanes[lane_rtype(state.sub.schema)]
             if state.floor is not None:
                 lane.doubt = max(lane.doubt, state.floor - self.overlap_ns)
+                lane.beside = tops.get(lane.rtype, NONE_YET)
         self._doubted.clear()
         unsettled = not self._accepted or self._kept.expecting or self._in_shots or self._untold
         self._begins = False
@@ -495,7 +498,7 @@ class Progress:
             parts.append((records[at:], self._take(records[at:])))
             alike = all(before.nbytes == after.nbytes for before, after in parts)
             taken = records if alike else Records.concat(after for _, after in parts)
-        self._settle()
+        self._settle(found)
         return taken
 
     def _map(self, records: Records) -> None:
@@ -547,6 +550,8 @@ class Progress:
                     self._kept.restart(rtype)
         if now_ns is not None:
             self._begin(fresh, now_ns)
+            for state in fresh:  # what was sent just before is in a gap
+                state.margin = 0
 
     def _take(self, records: Records, found: Peaks | None = None) -> Records:
         if found is None:
