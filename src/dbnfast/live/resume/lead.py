@@ -73,6 +73,7 @@ class Lead:
         self.floor: int | Callable[[Column], tuple[Column, Column]]
         self.floor = floor if callable(floor) else max(floor, start)
         self._known = known
+        self._early = False  # whether the replay began before its start
 
     def leave_out(self, records: Records, shots: bool) -> Records:
         """
@@ -91,7 +92,7 @@ class Lead:
             The same object where nothing is left out, else a copy of the others.
         """
         floor = self.floor
-        if not callable(floor) and not shots:
+        if not callable(floor) and not shots and not self._early:
             first = records[:1]
             if (
                 only_rtype(first) == self._rtype
@@ -110,16 +111,18 @@ class Lead:
         if not self._known and times.max() < self._start:
             self.over = True
             return records
-        # what is older than the start was delivered before; it is held against another time
+        # What is older than the start was delivered before; where there is any, late ones follow.
+        # by the time that a start is held against
         held = np.where(snapshots_in(records), sent_times(records), filter_times(records))
         old = held[places] < self._start if self._known else times < 0
+        self._early = self._early or bool(old.any())
         if callable(floor):
             floors, lows = floor(instrument_ids(records)[places])
             early = old | ((times < floors) & (times >= lows))
         else:
             early = old | (times < floor)
             owed = ~early
-            self.over = bool(owed.any()) and not old.any()
+            self.over = bool(owed.any()) and not self._early
             if owed.any():
                 early[np.argmax(owed) :] &= old[np.argmax(owed) :]
         early &= times > 0  # what has no time is nobody's to judge

@@ -17,7 +17,15 @@ import numpy as np
 from dbnfast.enums import RType, Schema
 from dbnfast.layouts.table import CONTROL, LAYOUTS_BY_RTYPE
 from dbnfast.live.resume.delivered import PASSED, TIMED, Kept, highest
-from dbnfast.live.resume.lanes import NONE_YET, OWN_MARGIN, SLOW_RTYPES, Lane, State, lane_rtype
+from dbnfast.live.resume.lanes import (
+    NONE_YET,
+    OWN_MARGIN,
+    SLOW_RTYPES,
+    Lane,
+    State,
+    beginning,
+    lane_rtype,
+)
 from dbnfast.live.resume.snapshots import snapshot_records, without_known
 from dbnfast.live.wire.control import Ack, Finished, Heard, heard_in, named_in
 from dbnfast.records.headers import filter_times, groups, has_rtype, record_types
@@ -424,7 +432,9 @@ class Progress:
         state = self._states[sub.id]
         if self._has_begun(state):
             return max(self.points[sub.schema], state.lowest(self.overlap_ns) or 0)
-        return None if state.sent_ns is None else max(0, state.sent_ns - self.overlap_ns)
+        if state.sent_ns is None:
+            return None
+        return max(0, beginning(sub.schema, state.sent_ns) - self.overlap_ns)
 
     @property
     def _new_shots(self) -> bool:

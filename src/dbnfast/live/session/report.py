@@ -47,6 +47,8 @@ class Report:
         How many there were, and how many of them no replay filled.
     announce : (str, float or None) or None
         Why and when the connection before ended, until the next one brought records.
+    untold : bool
+        Whether it is still to be told what connections before the first good one did not bring.
     missed : str or None
         Why the first connection ended that brought nothing though records were wanted.
     wanted_ns : int or None
@@ -60,6 +62,7 @@ class Report:
         self.gaps: list[Gap] = []
         self.n_gaps = self.n_unfilled = 0
         self.announce: tuple[str, float | None] | None = None
+        self.untold = False
         self.missed: str | None = None
         self.wanted_ns: int | None = None
         self._backlog = backlog
@@ -67,6 +70,11 @@ class Report:
         self._wall = wall
         # replays under way: since when records were missing, and why
         self._open: dict[Schema, tuple[int, str]] = {}
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to tell with the next records."""
+        return self.untold or self.announce is not None
 
     def lost(self, error: Exception, now: float, *, told: bool) -> None:
         """
@@ -92,7 +100,11 @@ class Report:
         self._open = {}
 
     def begun(
-        self, wanted: Sequence[Subscription], asked: Sequence[Subscription], metadata: Metadata
+        self,
+        wanted: Sequence[Subscription],
+        asked: Sequence[Subscription],
+        metadata: Metadata,
+        first: Records,
     ) -> None:
         """
         Tell what connections before the first good one did not bring.
@@ -103,12 +115,16 @@ class Report:
             What the user asked for, and what this connection was asked for in its place.
         metadata : Metadata
             The header of this one.
+        first : Records
+            What came first.
         """
+        self.untold = False
         # what was wanted from then on is missing, and what replay was to bring, where that has
         # aged out meanwhile
         if self.missed is None or self.wanted_ns is None:
             return
-        now = max(self._wall(), metadata.start)
+        replayed = any(sub.start is not None for sub in asked)
+        now = max(self._wall(), self._gateway_ns(metadata, first, replayed))
         missing: dict[Schema, int] = {}
         for own, sent in zip(wanted, asked, strict=False):
             if sent.start is None:

@@ -485,7 +485,7 @@ class Session:
     def _received(self, link: Link, records: Records, now: float) -> None:
         if self._unnoted:
             self._note()
-        begun = self.metadata is not None and self._report.announce is None
+        begun = self.metadata is not None and not self._report.due
         current = records.version == DBN_VERSION or not self._upgrade
         if begun and current and self.progress.takes_all(records):
             # The usual case, on the shortest way: nothing of it can be dropped, nor can it tell
@@ -509,6 +509,9 @@ class Session:
             self._read_control(link, records)
         refusal: GatewayError | None = link.refusal
         refused = refusal is not None and not market and self._refused_replay(link, refusal.code)
+        header = link.protocol.metadata
+        if self._report.untold and not refused and header is not None:
+            self._report.begun(self.subscriptions, link.asked, header, records)
         if self._report.announce is not None and not refused:
             self._tell_reconnected(link, records, now)
         if market:
@@ -554,7 +557,7 @@ class Session:
         self.progress.started(start, self._report.wanted_ns)
         if self.metadata is None:
             self.metadata = header
-            self._report.begun(self.subscriptions, link.asked, header)
+            self._report.untold = True
 
     def _read_control(self, link: Link, records: Records) -> None:
         # before the records are handed on: what they change of the session itself
