@@ -66,6 +66,11 @@ from dbnfast.enums import (
 )
 from dbnfast.errors import (
     AuthenticationError,
+    BentoClientError,
+    BentoError,
+    BentoHttpError,
+    BentoServerError,
+    BentoWarning,
     ConnectError,
     DbnError,
     DecodeError,
@@ -281,6 +286,11 @@ __all__ = [
     "Publisher",
     # errors
     "AuthenticationError",
+    "BentoClientError",
+    "BentoError",
+    "BentoHttpError",
+    "BentoServerError",
+    "BentoWarning",
     "ConnectError",
     "DbnError",
     "DecodeError",

@@ -3,7 +3,7 @@ The errors of the package.
 
 ::
 
-    DbnError(Exception)
+    DbnError(Exception)                        also named BentoError
     |- DecodeError(DbnError, ValueError)      .offset .record_index
     |  |- TruncatedError                      .needed .available .good
     |  |- InvalidRecordError                  .length .rtype .good
@@ -13,13 +13,16 @@ The errors of the package.
     |     |- UnsupportedVersionError          .version
     |- EncodeError(DbnError, ValueError)      .record_index
     |- LiveError(DbnError)
-       |- LocalProtocolError                  what this side may not do now
-       |- RemoteProtocolError                 what the other side sent is not the protocol
-       |- AuthenticationError                 the gateway refused the key, or the session
-       |- GatewayError                        .code .message: a fatal error record
-       |- ConnectError(ConnectionError)       no connection, or none in time
-       |- SessionClosed(ConnectionError)      the connection ended
-       |- HeartbeatTimeout(TimeoutError)      silence for too long
+    |  |- LocalProtocolError                  what this side may not do now
+    |  |- RemoteProtocolError                 what the other side sent is not the protocol
+    |  |- AuthenticationError                 the gateway refused the key, or the session
+    |  |- GatewayError                        .code .message: a fatal error record
+    |  |- ConnectError(ConnectionError)       no connection, or none in time
+    |  |- SessionClosed(ConnectionError)      the connection ended
+    |  |- HeartbeatTimeout(TimeoutError)      silence for too long
+    |- BentoHttpError                         .http_status .message .request_id ...
+       |- BentoClientError                    the server refused a request: status 4xx
+       |- BentoServerError                    the server failed: status 5xx
 
 Misuse by the caller is a plain ``TypeError`` or ``ValueError``. A message says what, where,
 what was expected and what was found; every number in it is an attribute too.
@@ -47,6 +50,9 @@ def _restore(cls: type[DbnError], args: tuple[Any, ...], attributes: dict[str, A
     error.args = args
     error.__dict__.update(attributes)
     return error
+
+
+BentoError = DbnError  # its name in programs that were written for databento
 
 
 class DecodeError(DbnError, ValueError):
@@ -246,6 +252,62 @@ class HeartbeatTimeout(LiveError, TimeoutError):
     """Nothing came for longer than the interval of heartbeats and a margin."""
 
 
+class BentoHttpError(DbnError):
+    """
+    A request that the vendor's server did not answer with what was asked for.
+
+    Attributes
+    ----------
+    http_status : int
+        The status of the answer.
+    http_body : str or None
+        What came with it.
+    json_body : dict or None
+        The same, read as JSON.
+    message : str or None
+        The server's words: the case, what is wrong, and where it is documented.
+    headers : mapping
+        Of the answer.
+    request_id : str or None
+        How the vendor finds the request.
+    """
+
+    def __init__(
+        self,
+        http_status: int,
+        http_body: bytes | str | None = None,
+        json_body: dict[str, Any] | None = None,
+        message: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> None:
+        if isinstance(http_body, bytes):
+            http_body = http_body.decode("utf-8", "backslashreplace")
+        detail = json_body.get("detail") if isinstance(json_body, dict) else None
+        if isinstance(detail, dict) and {"case", "message", "docs"} <= detail.keys():
+            message = f"{detail['case']}\n{detail['message']}"
+            if detail["docs"]:
+                message += f"\ndocumentation: {detail['docs']}"
+        super().__init__(message)
+        self.http_status = http_status
+        self.http_body = http_body
+        self.json_body = json_body
+        self.message = message
+        self.headers: Mapping[str, Any] = {} if headers is None else headers
+        self.request_id: str | None = self.headers.get("request-id")
+
+    def __str__(self) -> str:
+        said = f"{self.http_status} {self.message or '<empty message>'}"
+        return said if self.request_id is None else f"Request {self.request_id}: {said}"
+
+
+class BentoClientError(BentoHttpError):
+    """The server refused a request: status 400 to 499, such as 401 for a wrong key."""
+
+
+class BentoServerError(BentoHttpError):
+    """The server failed: status 500 to 599."""
+
+
 class MissingExtraError(DbnError, ImportError):
     """
     An optional library is not installed.
@@ -263,5 +325,9 @@ class MissingExtraError(DbnError, ImportError):
         self.extra = extra
 
 
-class TruncatedWarning(UserWarning):
+class BentoWarning(Warning):
+    """The base of the warnings of this package."""
+
+
+class TruncatedWarning(BentoWarning, UserWarning):
     """Input ended inside a record or a compressed frame; what was complete was delivered."""

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -34,8 +35,12 @@ TREE = {
     "ConnectError": ("LiveError", "ConnectionError"),
     "SessionClosed": ("LiveError", "ConnectionError"),
     "HeartbeatTimeout": ("LiveError", "TimeoutError"),
+    "BentoHttpError": ("DbnError",),
+    "BentoClientError": ("BentoHttpError",),
+    "BentoServerError": ("BentoHttpError",),
     "MissingExtraError": ("DbnError", "ImportError"),
-    "TruncatedWarning": ("UserWarning",),
+    "BentoWarning": ("Warning",),
+    "TruncatedWarning": ("BentoWarning", "UserWarning"),
 }
 
 
@@ -52,7 +57,13 @@ def test_the_tree_is_whole() -> None:
         for name, value in vars(errors).items()
         if isinstance(value, type) and value.__module__ == errors.__name__
     }
-    assert found == set(TREE)
+    assert found == {*TREE, "BentoError"}
+
+
+def test_there_is_one_tree_with_both_names() -> None:
+    assert dbnfast.BentoError is dbnfast.DbnError
+    with pytest.raises(dbnfast.BentoError):
+        dbnfast.decode(b"")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +106,37 @@ def test_a_missing_library_names_its_extra() -> None:
     assert str(error) == (
         "pandas is not installed; it comes with the extra: pip install 'dbnfast[pandas]'"
     )
+
+
+DETAIL = {"detail": {"case": "auth", "message": "no such key", "docs": "https://d"}}
+
+
+@pytest.mark.parametrize("name", ["BentoHttpError", "BentoClientError", "BentoServerError"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {
+            "http_status": 401,
+            "http_body": b"{}",
+            "json_body": DETAIL,
+            "headers": {"request-id": "7"},
+        },
+        {"http_status": 504, "message": "The remote gateway timed out.", "http_body": b"no\xffutf"},
+        {"http_status": 422, "json_body": {"detail": "bad"}, "message": "bad"},
+        {"http_status": 500},
+    ],
+    ids=["detail", "body", "text", "bare"],
+)
+def test_errors_of_requests_say_what_the_official_ones_say(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    official = pytest.importorskip("databento.common.error")
+    mine, theirs = getattr(errors, name)(**arguments), getattr(official, name)(**arguments)
+    assert str(mine) == str(theirs)
+    for attribute in ("http_status", "json_body", "message", "headers", "request_id"):
+        assert getattr(mine, attribute) == getattr(theirs, attribute)
+    copy = pickle.loads(pickle.dumps(mine))
+    assert (str(copy), vars(copy)) == (str(mine), vars(mine))
 
 
 TRADE_SHORT = streams.record(0, 40)
