@@ -22,6 +22,7 @@ from dbnfast.codec.metadata import Metadata
 from dbnfast.codec.reader import RecordReader, iter_decode
 from dbnfast.codec.scan import decode, scan, split, upgrade
 from dbnfast.enums import (
+    API_VERSION,
     DBN_VERSION,
     F_BAD_TS_RECV,
     F_LAST,
@@ -41,27 +42,37 @@ from dbnfast.enums import (
     UNDEF_TIMESTAMP,
     Action,
     Compression,
+    Dataset,
+    Delivery,
     Encoding,
     ErrorCode,
+    FeedMode,
+    HistoricalGateway,
     InstrumentClass,
+    JobState,
     MatchAlgorithm,
+    Packaging,
     PriceType,
     ReconnectPolicy,
     RecordFlags,
+    RollRule,
     RType,
     Schema,
     SecurityUpdateAction,
     Side,
     SlowReaderBehavior,
+    SplitDuration,
     StatType,
     StatUpdateAction,
     StatusAction,
     StatusReason,
     SType,
+    SymbologyResolution,
     SystemCode,
     TradingEvent,
     TriState,
     UserDefinedInstrument,
+    Venue,
     VersionUpgradePolicy,
 )
 from dbnfast.errors import (
@@ -127,9 +138,12 @@ from dbnfast.records.messages import (
 from dbnfast.records.records import Records
 from dbnfast.version import __version__
 
+DBNRecord = Record  # its name in annotations of programs for databento, which has a union
+
 if _TYPE_CHECKING:
     from dbnfast.live.asyncio.client import AsyncLive
     from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
+    from dbnfast.live.log import enable_logging
     from dbnfast.live.sync.client import Live
     from dbnfast.store.store import Store, read
     from dbnfast.store.store import Store as DBNStore
@@ -150,6 +164,7 @@ _LAZY = {
     "Skipped": ("dbnfast.live.events", "Skipped"),
     "Store": ("dbnfast.store.store", "Store"),
     "SymbolMap": ("dbnfast.symbology.map", "SymbolMap"),
+    "enable_logging": ("dbnfast.live.log", "enable_logging"),
     "from_csv": ("dbnfast.text", "from_csv"),
     "from_json": ("dbnfast.text", "from_json"),
     "read": ("dbnfast.store.store", "read"),
@@ -208,7 +223,9 @@ __all__ = [
     "Disconnected",
     "Reconnected",
     "Skipped",
+    "enable_logging",
     # records
+    "DBNRecord",
     "BBO1MMsg",
     "BBO1SMsg",
     "BBOMsg",
@@ -240,6 +257,7 @@ __all__ = [
     "TCBBOMsg",
     "TradeMsg",
     # enumerations and constants
+    "API_VERSION",
     "DBN_VERSION",
     "F_BAD_TS_RECV",
     "F_LAST",
@@ -259,23 +277,31 @@ __all__ = [
     "UNDEF_TIMESTAMP",
     "Action",
     "Compression",
+    "Delivery",
     "Encoding",
     "ErrorCode",
+    "FeedMode",
+    "HistoricalGateway",
     "InstrumentClass",
+    "JobState",
     "MatchAlgorithm",
+    "Packaging",
     "PriceType",
     "ReconnectPolicy",
     "SlowReaderBehavior",
     "RecordFlags",
+    "RollRule",
     "RType",
     "Schema",
     "SecurityUpdateAction",
     "Side",
+    "SplitDuration",
     "SType",
     "StatType",
     "StatUpdateAction",
     "StatusAction",
     "StatusReason",
+    "SymbologyResolution",
     "SystemCode",
     "TradingEvent",
     "TriState",
@@ -283,7 +309,9 @@ __all__ = [
     "VersionUpgradePolicy",
     # publishers
     "PUBLISHERS",
+    "Dataset",
     "Publisher",
+    "Venue",
     # errors
     "AuthenticationError",
     "BentoClientError",

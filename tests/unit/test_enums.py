@@ -27,6 +27,49 @@ def official(name: str) -> Any:
     return getattr(pytest.importorskip("databento_dbn"), name)
 
 
+# enumerations of the client, which are not on the wire
+CLIENT = (
+    "Dataset", "Delivery", "FeedMode", "HistoricalGateway", "JobState", "Packaging", "RollRule",
+    "SplitDuration", "SymbologyResolution", "Venue",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLIENT)
+def test_the_clients_members_are_the_official(name: str) -> None:
+    client = pytest.importorskip("databento")
+    ours, theirs = getattr(dbnfast, name), getattr(client, name)
+    # a release of either may be ahead of the other in what there is
+    shared = ours.__members__.keys() & theirs.__members__.keys()
+    assert len(shared) >= 0.9 * max(len(ours), len(theirs)), shared
+    for member in (ours[one] for one in shared):
+        other = theirs[member.name]
+        assert (member.value, str(member), repr(member)) == (other.value, str(other), repr(other))
+        assert member == other.value
+        for text in (other.value, other.value.upper(), other.name, other.name.lower()):
+            assert ours(text) is member
+            if other.name != "_24EQ":  # which the official class finds by name only
+                assert theirs(text) is other
+    with pytest.raises(ValueError, match="no such"):
+        ours("no such member")
+
+
+@pytest.mark.parametrize("name", ["Dataset", "Venue"])
+def test_datasets_and_venues_have_the_official_numbers(name: str) -> None:
+    client = pytest.importorskip("databento")
+    ours, theirs = getattr(dbnfast, name), getattr(client, name)
+    for number in range(1, 50):
+        assert ours.from_int(number).value == theirs.from_int(number).value
+        assert ours.from_int(number).to_int() == number
+    with pytest.raises(ValueError, match="10000"):
+        ours.from_int(10000)
+
+
+def test_datasets_and_venues_are_those_of_the_publishers() -> None:
+    publishers = dbnfast.PUBLISHERS.values()
+    assert {one.dataset for one in publishers} <= {str(one) for one in dbnfast.Dataset}
+    assert {one.venue for one in publishers} <= {str(one) for one in dbnfast.Venue}
+
+
 @by_name
 def test_members_are_the_official(name: str) -> None:
     ours, theirs = getattr(dbnfast, name), official(name)
