@@ -148,6 +148,7 @@ if _TYPE_CHECKING:
     from dbnfast.store.store import Store, read
     from dbnfast.store.store import Store as DBNStore
     from dbnfast.store.store import read as read_dbn
+    from dbnfast.symbology.instruments import InstrumentMap, map_symbols_csv, map_symbols_json
     from dbnfast.symbology.map import SymbolMap
     from dbnfast.text import from_csv, from_json
 
@@ -158,6 +159,7 @@ _LAZY = {
     "Disconnected": ("dbnfast.live.events", "Disconnected"),
     "ErrorEvent": ("dbnfast.live.events", "ErrorEvent"),
     "Gap": ("dbnfast.live.events", "Gap"),
+    "InstrumentMap": ("dbnfast.symbology.instruments", "InstrumentMap"),
     "Live": ("dbnfast.live.sync.client", "Live"),
     "MarketState": ("dbnfast.live.events", "MarketState"),
     "Reconnected": ("dbnfast.live.events", "Reconnected"),
@@ -167,6 +169,8 @@ _LAZY = {
     "enable_logging": ("dbnfast.live.log", "enable_logging"),
     "from_csv": ("dbnfast.text", "from_csv"),
     "from_json": ("dbnfast.text", "from_json"),
+    "map_symbols_csv": ("dbnfast.symbology.instruments", "map_symbols_csv"),
+    "map_symbols_json": ("dbnfast.symbology.instruments", "map_symbols_json"),
     "read": ("dbnfast.store.store", "read"),
     "read_dbn": ("dbnfast.store.store", "read"),
 }
@@ -214,6 +218,9 @@ __all__ = [
     "from_csv",
     "from_json",
     "SymbolMap",
+    "InstrumentMap",
+    "map_symbols_csv",
+    "map_symbols_json",
     # live sessions
     "Live",
     "AsyncLive",

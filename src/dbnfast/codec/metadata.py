@@ -482,6 +482,31 @@ def mapping_rows(metadata: Metadata) -> list[tuple[str, Intervals]]:
     return metadata._mapping_rows()
 
 
+def as_metadata(metadata: Any) -> Metadata:
+    """
+    Give a header as one of this package.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        Of this package, or of databento_dbn.
+
+    Returns
+    -------
+    Metadata
+
+    Raises
+    ------
+    TypeError
+        It is neither.
+    """
+    if isinstance(metadata, Metadata):
+        return metadata
+    if hasattr(metadata, "encode") and hasattr(metadata, "mappings"):  # the official class has both
+        return Metadata.decode(metadata.encode())
+    raise TypeError(f"{type(metadata).__name__} is no Metadata")
+
+
 def n_mappings(metadata: Metadata) -> int:
     """
     Count the mappings without reading them.

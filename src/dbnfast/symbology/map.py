@@ -12,7 +12,7 @@ import numpy as np
 
 from dbnfast._core.symbols import SymbolTable, lookup
 from dbnfast._util.times import DAY, as_stamps, moment
-from dbnfast.codec.metadata import Metadata
+from dbnfast.codec.metadata import as_metadata
 from dbnfast.enums import UNDEF_TIMESTAMP, RType, SType
 from dbnfast.records.headers import selected_rtypes
 from dbnfast.records.records import Records
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from dbnfast._typing import Codes, Column
+    from dbnfast.codec.metadata import Metadata
     from dbnfast.symbology.intervals import Rows
 
 
@@ -89,7 +90,7 @@ class SymbolMap:
         Parameters
         ----------
         metadata : Metadata
-            Its stype_out or stype_in is ``instrument_id``.
+            Of this package, or of databento_dbn. Its stype_out or stype_in is ``instrument_id``.
 
         Returns
         -------
@@ -133,8 +134,9 @@ class SymbolMap:
         Parameters
         ----------
         metadata : Metadata
-            Where its stype_out is ``instrument_id``, intervals hold ids and the mapping's name is
-            the symbol; else, where its stype_in is, the reverse.
+            Of this package, or of databento_dbn. Where its stype_out is ``instrument_id``,
+            intervals hold ids and the mapping's name is the symbol; else, where its stype_in is,
+            the reverse.
 
         Raises
         ------
@@ -146,8 +148,7 @@ class SymbolMap:
         MetadataError
             A date is none in the calendar, or a text not UTF-8.
         """
-        if not isinstance(metadata, Metadata):
-            raise TypeError(f"{type(metadata).__name__} is no Metadata")
+        metadata = as_metadata(metadata)
         forward = is_forward(metadata.stype_in, metadata.stype_out)
         self._insert(forward, columns_of(metadata))
 
