@@ -175,7 +175,7 @@ _LAZY = {
     "read_dbn": ("dbnfast.store.store", "read"),
 }
 # packages with names of their own, which need no import before they are used
-_FACES = ("files", "gateway", "live", "reference", "text")
+_FACES = ("dbn", "files", "gateway", "live", "reference", "text")
 
 
 def __getattr__(name: str) -> object:

@@ -488,6 +488,20 @@ class Deflater:
         out: bytes = self._frame.compress(data)
         return out
 
+    def flush(self) -> bytes:
+        """
+        End a block, so that all that was pushed can be read.
+
+        Returns
+        -------
+        bytes
+            What is to be written.
+        """
+        if self._frame is None:
+            return b""
+        out: bytes = self._frame.flush(self._frame.FLUSH_BLOCK)
+        return out
+
     def finish(self) -> bytes:
         """
         End the frame.

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from dbnfast.symbology.intervals import Rows
 
 
-_RESOLVE_KEYS: Final = (
+RESOLVE_KEYS: Final = (
     "result", "symbols", "stype_in", "stype_out", "start_date", "end_date", "partial",
     "not_found", "message", "status",
 )  # fmt: skip
@@ -458,7 +458,7 @@ def resolved(json_data: str | Mapping[str, Any] | TextIO) -> Mapping[str, Any]:
         data = json.load(data)
     elif not isinstance(data, Mapping):
         raise TypeError(f"json_data is a {type(data).__name__}, expected JSON or a mapping")
-    missing = [key for key in _RESOLVE_KEYS if not isinstance(data, Mapping) or key not in data]
+    missing = [key for key in RESOLVE_KEYS if not isinstance(data, Mapping) or key not in data]
     if missing:
         raise ValueError(f"no whole result of symbology.resolve: {missing[0]!r} is missing")
     if not isinstance(data["result"], Mapping):

@@ -107,6 +107,7 @@ def write_csv(
     metadata: Metadata | None = None,
     upgrade: bool = True,
     threads: int | None = None,
+    header: bool = True,
 ) -> int:
     """
     Write the records of one schema as CSV.
@@ -134,6 +135,8 @@ def write_csv(
         Whether older layouts are upgraded to version 3.
     threads : int, optional
         Threads that format; None for one on each processor, up to 8.
+    header : bool
+        Whether the first line names the columns.
 
     Returns
     -------
@@ -150,7 +153,7 @@ def write_csv(
 
     Notes
     -----
-    Lines end in a line feed. The header is written even if no record is. What was formatted
+    Lines end in a line feed. A header is written even if no record is. What was formatted
     before `batches` raises is written.
     """
     options = TextOptions(False, bool(pretty_px), bool(pretty_ts), bool(map_symbols))
@@ -164,9 +167,10 @@ def write_csv(
     rtypes = selected_rtypes(first, schema)
     layout = layout_for(as_rtype(schema)[1], first.version)
     assert layout is not None  # every RType has a layout in every version
-    header = columns(layout, first.ts_out, options.map_symbols)
-    write_all(out, memoryview((",".join(header) + "\n").encode()))
-    return _write(stream, output, _Format(options, resolver, rtypes, header))
+    names = columns(layout, first.ts_out, options.map_symbols)
+    if header:
+        write_all(out, memoryview((",".join(names) + "\n").encode()))
+    return _write(stream, output, _Format(options, resolver, rtypes, names))
 
 
 def write_json(

@@ -1,0 +1,299 @@
+"""`Transcoder`: DBN to CSV, JSON or DBN on the way, as ``databento_dbn.Transcoder`` does it."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+from dbnfast._util.buffers import write_all
+from dbnfast.codec.compression import Deflater
+from dbnfast.codec.encode import Encoder
+from dbnfast.codec.metadata import Metadata
+from dbnfast.dbn.decoder import DBNDecoder
+from dbnfast.enums import Compression, Encoding, Schema, SType
+from dbnfast.symbology.map import RESOLVE_KEYS, SymbolMap
+from dbnfast.symbology.resolver import Resolver, resolver
+from dbnfast.text.write import write_csv, write_json
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+    from dbnfast.enums import VersionUpgradePolicy
+    from dbnfast.records.records import Records
+
+    Intervals = Mapping[int, Sequence[tuple[datetime.date, datetime.date, str]]]
+
+RANGE_AT: Final = 26  # of start, end and limit in a header of every version
+
+
+class Transcoder:
+    """
+    Write a DBN stream that arrives in pieces as CSV, JSON lines or DBN; a context manager.
+
+    `Store.to_csv`, `Store.to_json` and `Store.to_file` do this for whole files.
+
+    Parameters
+    ----------
+    file : writable
+        Binary.
+    encoding : Encoding
+        Of the output.
+    compression : Compression
+        Of the output.
+    pretty_px : bool
+        Whether prices in text are decimals, else integers in units of 1e-9.
+    pretty_ts : bool
+        Whether times in text are ISO 8601, else integer ns.
+    map_symbols : bool, optional
+        Whether text has the symbol of each record; None for yes.
+    has_metadata : bool
+        False for a fragment: records without a header.
+    ts_out : bool
+        Whether each record of a fragment ends with a ts_out.
+    symbol_interval_map : dict, optional
+        Used instead of the mappings in the header: first day, day behind the last and symbol, by
+        id, as `InstrumentMap.build_symbol_map` returns them.
+    schema : Schema, optional
+        Which records become CSV; None for the schema of the header.
+    input_version : int, optional
+        The DBN version of a fragment; None to infer it from the sizes of the records.
+    upgrade_policy : VersionUpgradePolicy, optional
+        What becomes of older versions; None for an upgrade to version 3.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong type or value, or DBN should have symbols.
+    """
+
+    __module__ = "dbnfast.dbn"
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        encoding: Encoding,
+        compression: Compression,
+        pretty_px: bool = True,
+        pretty_ts: bool = True,
+        map_symbols: bool | None = None,
+        has_metadata: bool = True,
+        ts_out: bool = False,
+        symbol_interval_map: Intervals | None = None,
+        schema: Schema | None = None,
+        input_version: int | None = None,
+        upgrade_policy: VersionUpgradePolicy | None = None,
+    ) -> None:
+        self._encoding = Encoding(encoding)
+        if self._encoding == Encoding.DBN and map_symbols:
+            raise ValueError("map_symbols is True, which only CSV and JSON can have")
+        self._schema = None if schema is None else Schema(schema)
+        self._out = _Out(file, Deflater(Compression(compression)))
+        self._text: dict[str, Any] = {
+            "pretty_px": pretty_px,
+            "pretty_ts": pretty_ts,
+            "map_symbols": map_symbols is None or map_symbols,
+        }
+        self._has_metadata = has_metadata
+        self._map = _symbol_map(symbol_interval_map)
+        self._decoder = DBNDecoder(has_metadata, ts_out, input_version, upgrade_policy)
+        self._resolver: Resolver | None = None
+        self._encoder: Encoder | None = None
+        self._begun = self._named = self._finished = False
+
+    def write(self, bytes: Buffer) -> None:
+        """
+        Take the next bytes of the stream, and write the records that are complete.
+
+        Parameters
+        ----------
+        bytes : bytes-like
+            Cut anywhere.
+
+        Raises
+        ------
+        DbnError
+            The data is damaged; the records before it have been written.
+        ValueError
+            The transcoder is finished, or mixed data should become CSV and no schema was given.
+        OSError
+            The output takes no bytes.
+        """
+        self._check()
+        self._decoder.write(bytes)
+        while True:
+            blocks = self._decoder._blocks()
+            if not self._begun and (blocks or self._decoder._metadata is not None):
+                self._begin()
+            if not blocks:
+                return
+            for block in blocks:
+                self._put(block)
+
+    def _begin(self) -> None:
+        # once it is known what the stream is
+        metadata = self._decoder._metadata
+        self._begun = True
+        if self._encoding == Encoding.DBN:
+            self._encoder = Encoder(cast("IO[bytes]", self._out), metadata)
+            return
+        if self._text["map_symbols"]:
+            self._resolver = resolver(metadata, self._map, text=True)
+        if metadata is not None:
+            self._put_text(())  # the header of CSV, whatever follows
+
+    def _put(self, block: Records) -> None:
+        if self._encoder is not None:
+            self._encoder.write(block)
+        else:
+            self._put_text((block,))
+
+    def _put_text(self, blocks: tuple[Records, ...]) -> None:
+        options = {
+            **self._text,
+            "schema": self._schema,
+            "resolver": self._resolver,
+            "metadata": self._decoder._metadata,
+            "upgrade": False,  # the decoder did it, as it was told to
+        }
+        if self._encoding == Encoding.CSV:
+            write_csv(blocks, self._out, header=not self._named, **options)
+            self._named = True
+        else:
+            write_json(blocks, self._out, **options)
+
+    def flush(self) -> None:
+        """
+        Hand to the output all that was written, so that it can be read so far.
+
+        Raises
+        ------
+        ValueError
+            The transcoder is finished.
+        OSError
+            The output takes no bytes.
+        """
+        self._check()
+        self._out.flush()
+
+    def finish(self) -> None:
+        """
+        End the output; a second call does nothing.
+
+        A stream that ends inside a record gives a `TruncatedWarning`.
+
+        Raises
+        ------
+        DbnError
+            The stream ended before its records.
+        OSError
+            The output takes no bytes.
+        """
+        if not self._finished:
+            self._finished = True
+            self._decoder._end()
+            self._out.finish()
+
+    def buffer(self) -> builtins.bytes:
+        """
+        Return the bytes that were written and not decoded.
+
+        Returns
+        -------
+        bytes
+        """
+        return self._decoder.buffer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
+        if exc_type is None:
+            self.finish()
+
+    def _check(self) -> None:
+        if self._finished:
+            raise ValueError("the transcoder is finished")
+
+
+class _Out:
+    """The output, with the compression before it."""
+
+    def __init__(self, file: Any, deflater: Deflater) -> None:
+        if not hasattr(file, "write"):
+            raise TypeError(f"{type(file).__name__} has no write()")
+        if isinstance(file, io.TextIOBase):
+            raise TypeError(f"{type(file).__name__} takes text; open the file in binary mode")
+        self._file = file
+        self._deflater = deflater
+
+    def write(self, data: Buffer) -> int:
+        self._send(self._deflater.push(data))
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        self._send(self._deflater.flush())
+        if hasattr(self._file, "flush"):
+            self._file.flush()
+
+    def finish(self) -> None:
+        self._send(self._deflater.finish())
+        if hasattr(self._file, "flush"):
+            self._file.flush()
+
+    def _send(self, data: Buffer) -> None:
+        if memoryview(data).nbytes:
+            write_all(self._file, memoryview(data))
+
+
+def _symbol_map(intervals: Intervals | None) -> SymbolMap | None:
+    if intervals is None:
+        return None
+    result = {
+        str(id_): [{"d0": first, "d1": last, "s": symbol} for first, last, symbol in rows]
+        for id_, rows in intervals.items()
+    }
+    made = SymbolMap()
+    made.insert_json(
+        dict.fromkeys(RESOLVE_KEYS) | {
+            "result": result, "stype_in": SType.INSTRUMENT_ID, "stype_out": SType.RAW_SYMBOL,
+        }
+    )  # fmt: skip
+    return made
+
+
+def update_encoded_metadata(
+    file: IO[bytes], start: int, end: int | None = None, limit: int | None = None
+) -> None:
+    """
+    Change times and limit in the header of a file.
+
+    Parameters
+    ----------
+    file : file-like
+        A plain DBN file, open for reading and writing. Its position is at its end afterwards.
+    start : int
+        The start, ns since 1970-01-01 UTC.
+    end : int, optional
+        The end, exclusive; None for an open one.
+    limit : int, optional
+        The most records that were asked for; None for no limit.
+
+    Raises
+    ------
+    DbnError
+        The file has no valid header.
+    ValueError
+        A time or the limit cannot be.
+    """
+    file.seek(0)
+    head = file.read(8)
+    head += file.read(int.from_bytes(head[4:8], "little"))
+    metadata = Metadata.decode(head).replace(start=start, end=end, limit=limit)
+    file.seek(RANGE_AT)
+    file.write(metadata.encode()[RANGE_AT : RANGE_AT + 24])
+    file.seek(0, io.SEEK_END)
