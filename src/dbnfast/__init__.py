@@ -141,6 +141,7 @@ from dbnfast.version import __version__
 DBNRecord = Record  # its name in annotations of programs for databento, which has a union
 
 if _TYPE_CHECKING:
+    from dbnfast.historical import Historical
     from dbnfast.live.asyncio.client import AsyncLive
     from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
     from dbnfast.live.log import enable_logging
@@ -159,6 +160,7 @@ _LAZY = {
     "Disconnected": ("dbnfast.live.events", "Disconnected"),
     "ErrorEvent": ("dbnfast.live.events", "ErrorEvent"),
     "Gap": ("dbnfast.live.events", "Gap"),
+    "Historical": ("dbnfast.historical", "Historical"),
     "InstrumentMap": ("dbnfast.symbology.instruments", "InstrumentMap"),
     "Live": ("dbnfast.live.sync.client", "Live"),
     "MarketState": ("dbnfast.live.events", "MarketState"),
@@ -221,6 +223,8 @@ __all__ = [
     "InstrumentMap",
     "map_symbols_csv",
     "map_symbols_json",
+    # historical data
+    "Historical",
     # live sessions
     "Live",
     "AsyncLive",

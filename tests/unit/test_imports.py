@@ -27,7 +27,7 @@ LAYERS = (
     ("tables", "text"),
     ("store", "files", "dbn"),
     ("live",),
-    ("gateway",),
+    ("gateway", "historical"),
     ("cli",),
     ("__main__",),
 )
@@ -123,7 +123,7 @@ def test_importing_the_package_imports_no_optional_library() -> None:
     assert "dbnfast" in loaded
     optional = {
         "pandas", "pyarrow", "polars", "typer", "rich", "msgspec", "databento", "databento_dbn",
-        "zstandard",
+        "zstandard", "requests", "aiohttp",
     }  # fmt: skip
     assert loaded & optional == set()
 

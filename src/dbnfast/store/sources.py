@@ -297,7 +297,7 @@ def sources_of(source: Any, on_truncated: OnTruncated) -> list[Source]:
 
     Parameters
     ----------
-    source : path, bytes-like, readable, or a sequence of them
+    source : path, bytes-like, readable, databento.DBNStore, or a sequence of them
         A path may be a pattern, or a folder, whose ``.dbn`` files are meant.
     on_truncated : str
         As `scan` takes it.
@@ -318,6 +318,11 @@ def sources_of(source: Any, on_truncated: OnTruncated) -> list[Source]:
         return [one for part in source for one in sources_of(part, on_truncated)]
     if isinstance(source, str | os.PathLike):
         return [_of_path(path, on_truncated) for path in paths_of(source)]
+    if hasattr(type(source), "raw") and hasattr(type(source), "reader"):  # a databento.DBNStore
+        path = getattr(vars(source).get("_data_source"), "path", None)
+        if path is not None:
+            return [_of_path(Path(path), on_truncated)]
+        return [MemorySource(source.raw, on_truncated)]
     if hasattr(source, "read"):
         if isinstance(source, io.TextIOBase):
             raise TypeError("the stream is open as text, expected binary")

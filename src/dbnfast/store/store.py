@@ -49,7 +49,7 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
 
     Parameters
     ----------
-    source : path, bytes-like, readable, or a sequence of them
+    source : path, bytes-like, readable, databento.DBNStore, or a sequence of them
         A path may be a file, a pattern (``"data/*.dbn.zst"``) or a folder, of which the
         ``.dbn``, ``.dbn.zst`` and ``.dbz`` files are read. The data is plain, zstd-compressed or
         DBZ, detected from its content.
@@ -600,14 +600,15 @@ class Store(StoreData):
 
         Parameters
         ----------
-        client : databento.Historical
-            Makes the request, which costs money.
+        client : Historical
+            Makes the request, which costs money; may be that of databento.
         path : path-like, optional
             Where the client stores the data.
 
         Returns
         -------
-        databento.DBNStore
+        Store
+            Or what the client returns.
         """
         return client.timeseries.get_range(
             dataset=self.dataset,
@@ -626,8 +627,8 @@ class Store(StoreData):
 
         Parameters
         ----------
-        client : databento.Historical
-            Makes the request.
+        client : Historical
+            Makes the request; may be that of databento.
 
         Returns
         -------
