@@ -58,6 +58,7 @@ def main() -> None:
     missing("polars", lambda: store.to_polars("trades"))
     missing("json", lambda: dbnfast.from_json(io.BytesIO(b"{}\n"), schema="trades"))
     missing("hours", lambda: MarketHours("GLBX.MDP3"))
+    missing("historical", lambda: dbnfast.Historical("db-0123456789abcdefghijklmnopqrs"))
     done = subprocess.run(
         [sys.executable, "-I", "-m", "dbnfast", "demo"], capture_output=True, text=True, check=False
     )

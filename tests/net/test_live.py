@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import gc
+import importlib
 import io
 import logging
 import math
@@ -447,14 +450,21 @@ def test_two_clients_in_one_process() -> None:
 
 def test_use_before_a_session() -> None:
     live = Live(KEY)
-    live.stop()  # there is nothing to end
-    for call in (live.start, live.terminate, live.block_for_close, live.batches):
+    for call in (live.start, live.batches):
         with pytest.raises(ValueError, match=r"subscribe\(\)"):
             call()
     assert live.metadata is live.session_id is None
     assert live.dataset == ""
     assert (live.stats().records, live.gaps, live.symbology_map) == (0, [], {})
     assert not live.is_connected()
+    # what they are for is done, as in the official client
+    clients = [live]
+    with contextlib.suppress(ImportError):
+        clients.append(importlib.import_module("databento").Live(KEY))
+    for one in clients:
+        for name in ("stop", "terminate", "block_for_close"):
+            assert getattr(one, name)() is None
+        assert asyncio.run(one.wait_for_close()) is None
 
 
 def test_start_twice_and_iteration_beside_callbacks() -> None:

@@ -321,12 +321,11 @@ def test_a_subscription_inside_a_callback(run: Runner) -> None:
 def test_use_before_a_session(run: Runner) -> None:
     async def work() -> None:
         live = AsyncLive(KEY)
-        await live.stop()  # there is nothing to end
-        for call in (live.start, live.wait_for_close):
-            with pytest.raises(ValueError, match="subscribe"):
-                await call()
         with pytest.raises(ValueError, match="subscribe"):
-            live.terminate()
+            await live.start()
+        await live.stop()
+        await live.wait_for_close()
+        live.terminate()
         with pytest.raises(ValueError, match="subscribe"):
             await anext(live.batches())
 

@@ -124,16 +124,16 @@ class AsyncLive(LiveBase):
         """
         End the session at once and discard what was received.
 
-        Raises
-        ------
-        ValueError
-            There is no session.
+        Without a session this does nothing.
         """
-        self._any_driver("terminate()").terminate()
+        if self._driver is not None:
+            self._any_driver("terminate()").terminate()
 
     async def wait_for_close(self, timeout: float | None = None) -> None:
         """
         Wait until the session has ended; records that nothing takes are dropped.
+
+        Without a session this returns at once.
 
         Parameters
         ----------
@@ -142,12 +142,10 @@ class AsyncLive(LiveBase):
 
         Raises
         ------
-        ValueError
-            There was never a session.
         LiveError, DecodeError
             The error that ended it, unless `subscribe` raised it.
         """
-        if self._failed:
+        if self._driver is None or self._failed:
             return
         driver = self._any_driver("wait_for_close()")
         driver.dispatch()

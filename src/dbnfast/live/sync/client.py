@@ -183,16 +183,14 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         """
         End the session at once and discard what was received.
 
-        Raises
-        ------
-        ValueError
-            There is no session.
+        Without a session this does nothing.
         """
-        self._any_engine("terminate()").terminate()
+        if self._engine is not None:
+            self._engine.terminate()
 
     def block_for_close(self, timeout: float | None = None) -> None:
         """
-        Wait until the session has ended.
+        Wait until the session has ended; without one, return at once.
 
         Records go to the callbacks and streams meanwhile. An iterator of this thread that has not
         come to its end gives what came; without one the records are dropped.
@@ -204,14 +202,12 @@ class Live(LiveBase):  # numpydoc ignore=PR02
 
         Raises
         ------
-        ValueError
-            There was never a session.
         LiveError, DecodeError
             The error that ended it, unless `subscribe` raised it.
         """
-        if self._failed:
+        engine = self._engine
+        if engine is None or self._failed:
             return
-        engine = self._any_engine("block_for_close()")
         try:
             if not engine.wait(timeout):
                 self._time_is_up(engine)
@@ -229,7 +225,7 @@ class Live(LiveBase):  # numpydoc ignore=PR02
 
     async def wait_for_close(self, timeout: float | None = None) -> None:
         """
-        Wait until the session has ended, without blocking the event loop.
+        Wait until the session has ended, without blocking the event loop; without one, return.
 
         Parameters
         ----------
@@ -238,14 +234,12 @@ class Live(LiveBase):  # numpydoc ignore=PR02
 
         Raises
         ------
-        ValueError
-            There was never a session.
         LiveError, DecodeError
             The error that ended it, unless `subscribe` raised it.
         """
-        if self._failed:
+        engine = self._engine
+        if engine is None or self._failed:
             return
-        engine = self._any_engine("wait_for_close()")
         engine.dispatch()
         closed = asyncio.Event()
         engine.call_when_closed(setter(closed))
