@@ -186,7 +186,7 @@ debug: $(VENV)/.test
 
 # what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
 # code that the other tests do not, and takes long under the sanitizers
-PLAIN_ONLY = tests/net tests/soak tests/documents tests/packaging tests/unit/cli \
+PLAIN_ONLY = tests/net tests/soak tests/switching tests/documents tests/packaging tests/unit/cli \
 	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py \
 	tests/property/test_live_property.py tests/sansio/test_gateway.py
 
