@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -215,6 +216,7 @@ def _kind(field: Field, options: TextOptions) -> str:
     return field.format.lstrip("<")
 
 
+@lru_cache(maxsize=256)  # a Transcoder asks for the same ones in every call
 def text_program(
     rtype: int, layout: Layout, size: int, ts_out: bool, options: TextOptions
 ) -> TextProgram:
