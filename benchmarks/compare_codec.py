@@ -178,7 +178,7 @@ def objects(bench: Bench) -> None:
                lambda: read(records), lambda: read(official()),
                road=Road("record objects", len(records), records.nbytes))  # fmt: skip
     few, theirs = list(records[:2000]), official()[:2000]
-    bench.pair("`pretty_ts_event`", "the same with `DBNDecoder`", 50,
+    bench.pair("`pretty_ts_event`", "the same with `DBNDecoder`", 10,
                lambda: [item.pretty_ts_event for item in few],
                lambda: [item.pretty_ts_event for item in theirs])  # fmt: skip
 

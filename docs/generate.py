@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self, SupportsInt
 
 import numpy as np
+import pandas
 from typing_extensions import Buffer
 
 from dbnfast._core.record import RecordTable, Struct
@@ -63,6 +64,7 @@ def record_table() -> RecordTable: ...
 
 class _Printed(Struct):
     _ordered_fields: ClassVar[tuple[str, ...]]
+    _timestamp_fields: ClassVar[tuple[str, ...]]
 
 class _Pair(_Printed):
     _dtype: ClassVar[np.dtype[np.void]]
@@ -73,7 +75,6 @@ class Record(_Printed):
     _dtypes: ClassVar[tuple[tuple[str, str], ...]]
     _hidden_fields: ClassVar[tuple[str, ...]]
     _price_fields: ClassVar[tuple[str, ...]]
-    _timestamp_fields: ClassVar[tuple[str, ...]]
     def __new__(cls, **fields: Any) -> Self: ...
     @classmethod
     def from_bytes(cls, data: Buffer, *, ts_out: bool = False, upgrade: bool = False) -> Record: ...
@@ -82,12 +83,12 @@ class Record(_Printed):
     @property
     def ts_index(self) -> int: ...
     @property
-    def pretty_ts_index(self) -> np.datetime64 | None: ...
+    def pretty_ts_index(self) -> pandas.Timestamp | None: ...
     def is_heartbeat(self) -> bool: ...
     @property
     def ts_out(self) -> int: ...
     @property
-    def pretty_ts_out(self) -> np.datetime64 | None: ...
+    def pretty_ts_out(self) -> pandas.Timestamp | None: ...
 """
 
 DOC_HEAD = f"""\
@@ -117,7 +118,7 @@ def properties(fields: list[Field], strip: bool = False) -> Iterator[str]:
     """Give the stub's lines for the attributes of some fields."""
     for field in fields:
         name = field.base_name if strip else field.name
-        pretty = {PRICE: "float", TIMESTAMP: "np.datetime64 | None"}.get(field.kind)
+        pretty = {PRICE: "float", TIMESTAMP: "pandas.Timestamp | None"}.get(field.kind)
         for attribute, kind in ((name, type_of(field)), (f"pretty_{name}", pretty)):
             if kind is not None:
                 yield "    @property"

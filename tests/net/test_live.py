@@ -13,13 +13,14 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import weakref
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import dbnfast
@@ -182,6 +183,8 @@ def test_a_callback_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize("name", ["add_callback", "add_reconnect_callback"])
 def test_callbacks_must_be_callable(name: str) -> None:
+    if name == "add_reconnect_callback":
+        pytest.importorskip("pandas")
     live = Live(KEY)
     with pytest.raises(ValueError, match="callable"):
         getattr(live, name)(1)
@@ -757,6 +760,7 @@ def broken(talk: Talk) -> None:
 
 @pytest.mark.parametrize("between", [refuse, mumble, half, rude, busy, broken])
 def test_the_session_goes_on(between: Any) -> None:
+    pandas = pytest.importorskip("pandas")
     first, second = BODY[:480], BODY[480:960]
     with Peer(serving(first), between, between, serving(second, stay=True)) as peer:
         live = client(peer, reconnect_policy="reconnect")
@@ -778,7 +782,9 @@ def test_the_session_goes_on(between: Any) -> None:
         (event, *_) = [item for item in items if isinstance(item, Reconnected)]
         assert event.attempts >= 1
         assert event.last_ns == 10**18 + 9
-        assert heard[-1][0] == np.datetime64(10**18 + 9, "ns")
+        began, ended = heard[-1]
+        assert began == pandas.Timestamp(10**18 + 9, tz="UTC")
+        assert ended == pandas.Timestamp(event.metadata.start, tz="UTC")
         asked = [talk.lines[1:] for talk in peer.talks if len(talk.lines) > 3]
         assert len(asked) >= 2
         for lines in asked:  # in order, with the same ids and marks
@@ -1134,6 +1140,7 @@ def test_a_stream_that_takes_a_part_is_given_the_rest() -> None:
 
 
 def test_an_error_of_the_reconnect_callback_is_reported() -> None:
+    pytest.importorskip("pandas")
     heard: list[BaseException] = []
 
     def fails(last: Any, start: Any) -> None:
@@ -1153,3 +1160,34 @@ def test_an_error_of_the_reconnect_callback_is_reported() -> None:
             if heard and isinstance(item, Records):
                 break
     assert [str(error) for error in heard] == ["in the callback"]
+
+
+WHEN_PANDAS = """
+import sys
+if sys.argv[2] == "no": sys.modules["pandas"] = None  # as if it were not there
+import dbnfast
+live = dbnfast.Live(sys.argv[3], "127.0.0.1", int(sys.argv[1]), reconnect_policy="none")
+before = sys.modules.get("pandas")
+live.subscribe("GLBX.MDP3", "trades")
+print(before is None, sys.modules.get("pandas") is not None, sum(1 for record in live))
+try:
+    live.add_reconnect_callback(print)
+except dbnfast.MissingExtraError as error:
+    print(error.extra)
+"""
+
+
+@pytest.mark.parametrize("there", ["yes", "no"])
+def test_a_session_imports_pandas_before_its_first_record(there: str) -> None:
+    if there == "yes":
+        pytest.importorskip("pandas")
+    with Peer(serving(BODY)) as peer:
+        arguments = [str(peer.port), there, KEY]
+        output = subprocess.run(
+            [sys.executable, "-c", WHEN_PANDAS, *arguments],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    n = str(len(TRADES))
+    assert output.split() == (
+        ["True", "True", n] if there == "yes" else ["True", "False", n, "pandas"]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 import numpy as np
+import pandas
 
 import dbnfast
 from dbnfast import Action, Record, Records, RType, Side
@@ -36,7 +37,7 @@ def fields(trade: dbnfast.TradeMsg) -> None:
     assert_type(trade.side, Side | str)
     assert_type(trade.action, Action | str)
     assert_type(trade.ts_recv, int)
-    assert_type(trade.pretty_ts_recv, np.datetime64 | None)
+    assert_type(trade.pretty_ts_recv, pandas.Timestamp | None)
     assert_type(trade.instrument_id, int)
     print(trade.no_such_field)  # type: ignore[attr-defined]
 

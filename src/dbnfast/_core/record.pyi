@@ -36,13 +36,13 @@ class Attribute:
     ----------
     code : int
         0-3 unsigned of 8 to 64 bits, 4-7 signed, 8 character, 9 text, 10 price as float,
-        11 time as datetime64[ns], 12 ts_out, 13 ts_out as datetime64[ns].
+        11 time as `make_time` gives it, 12 ts_out, 13 ts_out likewise.
     offset, width : int
         Where the field stands.
     members : mapping, optional
         From the raw value to what the attribute gives; a value that is no key is given raw.
     make_time : callable, optional
-        Called as ``make_time(ns, "ns")``; numpy.datetime64.
+        Called with the ns of a time that is not undefined.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Attribute:
         offset: int,
         width: int,
         members: Mapping[Any, Any] | None = None,
-        make_time: Callable[[int, str], Any] | None = None,
+        make_time: Callable[[int], Any] | None = None,
         doc: str | None = None,
     ) -> None: ...
     @overload

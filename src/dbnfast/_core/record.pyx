@@ -81,7 +81,7 @@ cdef enum Code:
     CHARACTER = 8  # a str of one character
     TEXT = 9  # NUL-padded UTF-8
     PRETTY_PRICE = 10  # float, 1e-9 units; nan where undefined
-    PRETTY_TIME = 11  # datetime64[ns]; None where undefined
+    PRETTY_TIME = 11  # what make_time gives; None where undefined
     STAMP = 12  # ts_out: the last 8 bytes where the stream has them
     PRETTY_STAMP = 13
 
@@ -176,10 +176,7 @@ cdef class Attribute:
         raise AttributeError(f"records are immutable: {self.name!r} cannot be deleted")
 
     cdef object time(self, uint64_t ts):
-        # datetime64[ns] ends in 2262, at 2**63 ns; nothing valid lies behind
-        if ts >= <uint64_t>1 << 63:
-            return None
-        return self.make_time(ts, "ns")
+        return None if ts == UNDEF_TIMESTAMP else self.make_time(ts)
 
     cdef object stamp(self, Struct struct):
         cdef uint64_t ts = UNDEF_TIMESTAMP

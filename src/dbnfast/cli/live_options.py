@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 WAKE_UP: Final = 0.2  # s: how long a wait may be before the time is looked at
 
 
+class _Live(Live):
+    _gives_objects = False
+
+
 @dataclass(frozen=True)
 class SessionOptions:
     """
@@ -117,7 +121,7 @@ class SessionOptions:
         if self.snapshot and Schema.MBO not in self.schemas:
             raise ValueError("--snapshot begins mbo with the book's state: it expects -s mbo")
         trace = Trace(True, hexdump=self.hexdump) if self.trace or self.hexdump else None
-        return Live(
+        return _Live(
             self.key,
             self.gateway,
             self.port,

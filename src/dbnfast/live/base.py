@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast._util.arguments import as_int, check_port
-from dbnfast._util.times import to_seconds
+from dbnfast._util.times import timestamps, to_seconds
 from dbnfast.enums import Compression, Encoding, ReconnectPolicy, SlowReaderBehavior
+from dbnfast.errors import MissingExtraError
 from dbnfast.live.session.backlog import BLOCK, POLICIES, Backlog
 from dbnfast.live.session.session import Session
 from dbnfast.live.session.silence import Silence
@@ -52,6 +54,8 @@ def host_of(dataset: str) -> str:
 
 class LiveBase:  # numpydoc ignore=PR01
     """What `Live` and `AsyncLive` share: the parameters, which `Live` documents, and properties."""
+
+    _gives_objects = True  # the command line takes arrays alone
 
     def __init__(
         self,
@@ -289,7 +293,7 @@ class LiveBase:  # numpydoc ignore=PR01
         ----------
         reconnect_callback : callable
             Takes the latest time received before, and the start in the header of the new
-            connection, both datetime64[ns].
+            connection, both pandas.Timestamp in UTC.
         exception_callback : callable, optional
             Called with an exception that it raises.
 
@@ -297,6 +301,8 @@ class LiveBase:  # numpydoc ignore=PR01
         ------
         ValueError
             One of them is not callable.
+        MissingExtraError
+            pandas is not installed.
         """
         self._own_sinks().reconnects.append(ReconnectSink(reconnect_callback, exception_callback))
 
@@ -354,6 +360,9 @@ class LiveBase:  # numpydoc ignore=PR01
                 )
             return session, False
         options = Options(**{**vars(self._options), "dataset": wanted})
+        if self._gives_objects:
+            with suppress(MissingExtraError):
+                timestamps()  # takes long to import: not when the first record's time is read
         hours = self._market_hours(wanted)
         self._session = Session(
             self._key,

@@ -10,21 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from dbnfast._util.buffers import write_all
+from dbnfast._util.times import as_timestamp, timestamps
 from dbnfast.live.events import Reconnected
 from dbnfast.live.log import log
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
+    import pandas
+
     from dbnfast.codec.metadata import Metadata
     from dbnfast.live.events import Event
     from dbnfast.records.messages import Record
 
     RecordCallback = Callable[[Record], object]
     ExceptionCallback = Callable[[Exception], object]
-    ReconnectCallback = Callable[[np.datetime64, np.datetime64], object]
+    ReconnectCallback = Callable[[pandas.Timestamp, pandas.Timestamp], object]
 
 MAX_WARNINGS: Final = 10  # of one callback or stream
 
@@ -232,7 +233,7 @@ class ReconnectSink(_Guarded):
     Parameters
     ----------
     function : callable
-        Takes the latest time received before, and the new session's start: datetime64[ns].
+        Takes the latest time received before, and the new session's start: pandas.Timestamp.
     on_error : callable, optional
         Takes the exceptions that it raises.
 
@@ -240,6 +241,8 @@ class ReconnectSink(_Guarded):
     ------
     ValueError
         Either is not callable.
+    MissingExtraError
+        pandas is not installed.
     """
 
     def __init__(
@@ -248,6 +251,7 @@ class ReconnectSink(_Guarded):
         if not callable(function):
             raise ValueError(f"{function!r} is not callable")
         super().__init__(function, on_error)
+        timestamps()  # what is missing is told now, not at the first new connection
         self._function = function
 
     def dispatch(self, event: Reconnected) -> None:
@@ -260,9 +264,7 @@ class ReconnectSink(_Guarded):
             What happened.
         """
         try:
-            self._function(
-                np.datetime64(event.last_ns, "ns"), np.datetime64(event.metadata.start, "ns")
-            )
+            self._function(as_timestamp(event.last_ns), as_timestamp(event.metadata.start))
         except Exception as error:
             self._failed(error)
 

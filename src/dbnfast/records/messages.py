@@ -2,7 +2,7 @@
 Record objects: one class per layout, made from the table.
 
 A record owns its bytes and is immutable. Its fields are attributes under the official names,
-read at C level; ``pretty_<price>`` is a float, ``pretty_<timestamp>`` a datetime64[ns] or None;
+read at C level; ``pretty_<price>`` is a float, ``pretty_<timestamp>`` a pandas.Timestamp or None;
 an enumerated field gives the member, or the raw value where the enumeration does not know it.
 
 Their stub, ``messages.pyi``, is written from the table by ``docs/generate.py``.
@@ -19,12 +19,14 @@ import numpy as np
 
 from dbnfast._core.record import Attribute, RecordTable, Struct, record_from
 from dbnfast._util.buffers import as_bytes
-from dbnfast.enums import SystemCode, TriState
+from dbnfast._util.times import as_datetime64, as_timestamp
+from dbnfast.enums import UNDEF_TIMESTAMP, SystemCode, TriState
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, RESERVED, TIMESTAMP, TS_OUT, Field, Layout
 from dbnfast.layouts.programs import program, upgraded
 from dbnfast.layouts.table import HEADER_DTYPE, HEADER_SIZE, LAYOUT_BY_NAME, LAYOUTS
 
 if TYPE_CHECKING:
+    import pandas
     from typing_extensions import Buffer
 
 _CODES: Final = {
@@ -64,7 +66,7 @@ def _attributes(field: Field, name: str, offset: int) -> dict[str, Attribute]:
     if field.kind == PRICE:
         made[pretty] = Attribute(pretty, _PRETTY_PRICE, offset, width)
     elif field.kind == TIMESTAMP:
-        made[pretty] = Attribute(pretty, _PRETTY_TIME, offset, width, make_time=np.datetime64)
+        made[pretty] = Attribute(pretty, _PRETTY_TIME, offset, width, make_time=as_timestamp)
     return made
 
 
@@ -73,12 +75,18 @@ class _Printed(Struct):
 
     __slots__ = ()
     _ordered_fields: tuple[str, ...] = ()
+    _timestamp_fields: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         shown = []
         for name in self._ordered_fields:
-            shown.append(f"{name}={getattr(self, name)!r}")
-            pretty = getattr(self, f"pretty_{name}", None)
+            value = getattr(self, name)
+            shown.append(f"{name}={value!r}")
+            pretty = None
+            if name not in self._timestamp_fields:
+                pretty = getattr(self, f"pretty_{name}", None)
+            elif value != UNDEF_TIMESTAMP:
+                pretty = as_datetime64(value)  # needs no pandas
             if pretty is not None:
                 shown.append(f"pretty_{name}={str(pretty)!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -104,7 +112,7 @@ class Record(_Printed):
     _ordered_fields = ("ts_event", "rtype", "publisher_id", "instrument_id")
     _hidden_fields: tuple[str, ...] = ("length",)
     _price_fields: tuple[str, ...] = ()
-    _timestamp_fields: tuple[str, ...] = ("ts_event",)
+    _timestamp_fields = ("ts_event",)
 
     def __new__(cls, **fields: Any) -> Record:
         """
@@ -177,10 +185,10 @@ class Record(_Printed):
         return index
 
     @property
-    def pretty_ts_index(self) -> np.datetime64 | None:
-        """The index timestamp as datetime64[ns], None where undefined."""
+    def pretty_ts_index(self) -> pandas.Timestamp | None:
+        """The index timestamp as pandas.Timestamp in UTC, None where undefined."""
         name = self._layout.index_ts if self._layout is not None else "ts_event"
-        index: np.datetime64 | None = getattr(self, f"pretty_{name}")
+        index: pandas.Timestamp | None = getattr(self, f"pretty_{name}")
         return index
 
     def is_heartbeat(self) -> bool:
@@ -356,7 +364,7 @@ def _header_attributes() -> None:
         for name, attribute in _attributes(field, field.name, field.offset).items():
             setattr(Record, name, attribute)
     setattr(Record, "ts_out", Attribute("ts_out", _STAMP, 0, 8))  # noqa: B010
-    pretty = Attribute("pretty_ts_out", _PRETTY_STAMP, 0, 8, make_time=np.datetime64)
+    pretty = Attribute("pretty_ts_out", _PRETTY_STAMP, 0, 8, make_time=as_timestamp)
     setattr(Record, "pretty_ts_out", pretty)  # noqa: B010
 
 

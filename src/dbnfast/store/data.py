@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast._core.scan import span
-from dbnfast._util.times import as_datetime64
+from dbnfast._util.times import as_datetime64, as_timestamp
 from dbnfast.codec.compression import zstd
 from dbnfast.codec.merge import joined_metadata, merged
 from dbnfast.codec.metadata import n_mappings
@@ -32,6 +32,8 @@ from dbnfast.symbology.resolver import Ahead, Resolver, is_live
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Self, TextIO
+
+    import pandas
 
     from dbnfast._typing import Schemas
     from dbnfast._util.times import Time
@@ -131,15 +133,20 @@ class StoreData:
         return self._metadata.schema
 
     @property
-    def start(self) -> np.datetime64:
-        """Start of the query, ``datetime64[ns]`` UTC; NaT behind 2262, which has no such time."""
-        return as_datetime64(self._metadata.start)
+    def start(self) -> pandas.Timestamp:
+        """Start of the query, a pandas.Timestamp in UTC; NaT behind 2262. The header has the ns."""
+        return as_timestamp(self._metadata.start)
 
     @property
-    def end(self) -> np.datetime64 | None:
+    def end(self) -> pandas.Timestamp | None:
         """End of the query, exclusive, as `start`; None where open."""
         end = self._metadata.end
-        return None if end is None else as_datetime64(end)
+        return None if end is None else as_timestamp(end)
+
+    def _range(self) -> tuple[np.datetime64, np.datetime64 | None]:
+        # the start and the end for what runs without pandas
+        end = self._metadata.end
+        return as_datetime64(self._metadata.start), None if end is None else as_datetime64(end)
 
     @property
     def limit(self) -> int | None:
@@ -169,12 +176,13 @@ class StoreData:
     @property
     def symbology(self) -> dict[str, Any]:
         """Everything that the metadata says about symbols, with dates as text."""
+        start, end = self._range()
         return {
             "symbols": self.symbols,
             "stype_in": str(self.stype_in),
             "stype_out": str(self.stype_out),
-            "start_date": str(self.start.astype("M8[D]")),
-            "end_date": None if self.end is None else str(self.end.astype("M8[D]")),
+            "start_date": str(start.astype("M8[D]")),
+            "end_date": None if end is None else str(end.astype("M8[D]")),
             "partial": self._metadata.partial,
             "not_found": self._metadata.not_found,
             "mappings": self.mappings,
@@ -226,7 +234,7 @@ class StoreData:
 
     @property
     def time_range(self) -> tuple[np.datetime64, np.datetime64] | None:
-        """The lowest and the highest index timestamp, as `start`; None if there is none."""
+        """The lowest and the highest index timestamp, datetime64[ns] UTC; None without records."""
         found = [
             ends
             for block in self._blocks(BLOCK)

@@ -610,12 +610,13 @@ class Store(StoreData):
         Store
             Or what the client returns.
         """
+        start, end = self._range()
         return client.timeseries.get_range(
             dataset=self.dataset,
             symbols=self.symbols,
             schema="definition",
-            start=str(self.start),
-            end=None if self.end is None else str(self.end),
+            start=str(start),
+            end=None if end is None else str(end),
             stype_in=None if self.stype_in is None else str(self.stype_in),
             stype_out=str(self.stype_out),
             path=path,
@@ -636,7 +637,8 @@ class Store(StoreData):
             What `insert_symbology_json` takes.
         """
         day = datetime.timedelta(days=1)
-        end = None if self.end is None else self.end.astype("M8[us]").astype(datetime.datetime)
+        start, last = self._range()
+        end = None if last is None else last.astype("M8[us]").astype(datetime.datetime)
         if end is not None and end != end.replace(hour=0, minute=0, second=0, microsecond=0):
             end += day
         found: dict[str, Any] = client.symbology.resolve(
@@ -644,7 +646,7 @@ class Store(StoreData):
             symbols=self.symbols,
             stype_in=None if self.stype_in is None else str(self.stype_in),
             stype_out=str(self.stype_out),
-            start_date=str(self.start.astype("M8[D]")),
+            start_date=str(start.astype("M8[D]")),
             end_date=None if end is None else str(end.date()),
         )
         return found
@@ -656,10 +658,11 @@ class Store(StoreData):
         if len(symbols) > SHOWN_SYMBOLS:
             shown += f" and {len(symbols) - SHOWN_SYMBOLS:,} more"
         counts, size = self._counted()
+        start, end = self._range()
         return [
             ("dataset", self.dataset),
             ("schema", "mixed" if self.schema is None else str(self.schema)),
-            ("range", f"{self.start} to {'open' if self.end is None else self.end}"),
+            ("range", f"{start} to {'open' if end is None else end}"),
             ("records", counts or "none"),
             ("symbols", shown or "none"),
             ("size", f"{size}, {self.compression}"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import math
 import pickle
 import random
 import struct
+import subprocess
+import sys
 from typing import Any
 
-import numpy as np
 import pytest
 
 import dbnfast
@@ -128,22 +130,69 @@ def test_undefined_values(cls: type[Record]) -> None:
 
 
 def test_pretty_values() -> None:
+    pandas = pytest.importorskip("pandas")
     trade = dbnfast.TradeMsg(
         price=-1_500_000_001, ts_event=1_609_113_600_246_821_748, ts_recv=0, ts_out=2**63 - 1
     )
     assert trade.pretty_price == -1.500000001
-    assert trade.pretty_ts_event == np.datetime64("2020-12-28T00:00:00.246821748", "ns")
-    assert trade.pretty_ts_event.dtype == "M8[ns]"
-    assert trade.pretty_ts_recv == np.datetime64(0, "ns")
-    assert trade.pretty_ts_index == trade.pretty_ts_recv
-    assert trade.pretty_ts_out == np.datetime64(2**63 - 1, "ns")
-    assert dbnfast.TradeMsg(ts_recv=2**63).pretty_ts_recv is None  # behind what datetime64 has
+    event = trade.pretty_ts_event
+    assert type(event) is pandas.Timestamp
+    assert event == pandas.Timestamp("2020-12-28T00:00:00.246821748", tz="UTC")
+    assert (event.tz, event.unit, event.value) == (datetime.UTC, "ns", 1_609_113_600_246_821_748)
+    assert f"{event:%H:%M}" == "00:00"
+    assert event.date() == datetime.date(2020, 12, 28)
+    assert event.isoformat() == "2020-12-28T00:00:00.246821748+00:00"
+    assert event.tz_convert("America/New_York").strftime("%d %H") == "27 19"
+    assert event >= pandas.date_range("2020-12-28", periods=1, tz="UTC")
+    assert trade.pretty_ts_recv == trade.pretty_ts_index == pandas.Timestamp(0, tz="UTC")
+    assert trade.pretty_ts_out is not None
+    assert trade.pretty_ts_out.value == 2**63 - 1
+
+
+@pytest.mark.parametrize("ns", [0, 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1])
+def test_pretty_times_are_the_official(ns: int) -> None:
+    pytest.importorskip("pandas")
+    dbn = pytest.importorskip("databento_dbn")
+    theirs = dbn.TradeMsg(1, 2, ns, 4, 5, dbn.Action.TRADE, dbn.Side.BID, 0, ns, ts_out=ns)
+    mine = Record.from_bytes(bytes(theirs), ts_out=len(bytes(theirs)) == 56)
+    for name in ("pretty_ts_event", "pretty_ts_recv", "pretty_ts_index", "pretty_ts_out"):
+        found, wanted = getattr(mine, name), getattr(theirs, name)
+        assert (type(found), repr(found)) == (type(wanted), repr(wanted)), name
+
+
+WITHOUT_PANDAS = """
+import sys
+sys.modules["pandas"] = None  # as if it were not there
+import dbnfast
+record = dbnfast.TradeMsg(ts_recv=5, ts_event=2**64 - 1, ts_out=7)
+print(record.ts_recv, record.ts_index, record.pretty_ts_event, repr(record)[:58])
+for name in ("pretty_ts_recv", "pretty_ts_index", "pretty_ts_out"):
+    try:
+        getattr(record, name)
+    except dbnfast.MissingExtraError as error:
+        print(name, error.extra, error)
+"""
+
+
+def test_without_pandas_only_pretty_times_are_missing() -> None:
+    output = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PANDAS], capture_output=True, text=True, check=True
+    ).stdout
+    how = "pandas pandas is not installed; it comes with the extra: pip install 'dbnfast[pandas]'"
+    assert output.splitlines() == [
+        "5 5 None TradeMsg(ts_recv=5, pretty_ts_recv='1970-01-01T00:00:00.00",
+        f"pretty_ts_recv {how}",
+        f"pretty_ts_index {how}",
+        f"pretty_ts_out {how}",
+    ]
 
 
 @pytest.mark.parametrize("ts_out", [False, True], ids=["plain", "ts_out"])
 def test_ts_out_is_undefined_where_the_stream_has_none(ts_out: bool) -> None:
     raw = streams.trade(3, extra=streams.stamp(3))
     record = Record.from_bytes(raw, ts_out=ts_out)
+    if ts_out:
+        pytest.importorskip("pandas")
     assert record.ts_out == (2 * 10**18 + 3 if ts_out else 2**64 - 1)
     assert (record.pretty_ts_out is None) is not ts_out
     assert bytes(record) == raw
@@ -158,12 +207,12 @@ def test_record_size_is_an_attribute_and_a_method() -> None:
 
 @by_class
 def test_ts_index(cls: type[Record]) -> None:
-    record = cls(ts_event=5)
+    pandas = pytest.importorskip("pandas")
+    record, index = cls(ts_event=5), 5
     if "ts_recv" in cls._ordered_fields:
-        record = cls(ts_event=5, ts_recv=6)
-        assert (record.ts_index, record.pretty_ts_index) == (6, np.datetime64(6, "ns"))
-    else:
-        assert (record.ts_index, record.pretty_ts_index) == (5, np.datetime64(5, "ns"))
+        record, index = cls(ts_event=5, ts_recv=6), 6
+    assert record.ts_index == index
+    assert record.pretty_ts_index == pandas.Timestamp(index, tz="UTC")
 
 
 @pytest.mark.parametrize(

@@ -271,9 +271,6 @@ def test_properties_are_the_metadatas() -> None:
     store = dbnfast.read(data)
     assert store.dataset == "GLBX.MDP3"
     assert store.schema == "mbo"
-    assert store.start == np.datetime64(T0, "ns")
-    assert store.end == np.datetime64(T0 + 5, "ns")
-    assert store.start.dtype == "datetime64[ns]"
     assert (store.limit, store.symbols) == (7, ["AAA"])
     assert (store.stype_in, store.stype_out) == ("raw_symbol", "instrument_id")
     assert store.mappings == store.metadata.mappings
@@ -283,6 +280,23 @@ def test_properties_are_the_metadatas() -> None:
     assert store.metadata.version == 2
     assert store.time_range is None
     assert store.counts == {}
+
+
+@pytest.mark.parametrize("start", [0, 1, T0 + 1, 2**63 - 1])
+def test_start_and_end_are_the_official(start: int) -> None:
+    pandas = pytest.importorskip("pandas")
+    official = pytest.importorskip("databento")
+    data = streams.header(start=start, end=start + 5 if start < 2**63 - 5 else 2**64 - 1)
+    mine, theirs = dbnfast.read(data), official.DBNStore.from_bytes(data)
+    assert repr((mine.start, mine.end)) == repr((theirs.start, theirs.end))
+    assert type(mine.start) is pandas.Timestamp
+    assert mine.symbology["start_date"] == theirs.symbology["start_date"]
+
+
+def test_start_and_end_behind_what_timestamps_have() -> None:
+    pandas = pytest.importorskip("pandas")
+    store = dbnfast.read(streams.header(start=2**63, end=2**64 - 2))
+    assert store.start is store.end is pandas.NaT
 
 
 def test_an_open_end() -> None:
@@ -571,8 +585,7 @@ def test_disjoint_files_follow_each_other() -> None:
     store = dbnfast.read([parts[i] for i in (3, 0, 4, 2, 1)])
     array = store.to_ndarray()
     assert array["sequence"].tolist() == [i for i in range(5) for _ in range(50)]
-    assert store.start == np.datetime64(T0, "ns")
-    assert store.end == np.datetime64(T0 + 450, "ns")
+    assert (store.metadata.start, store.metadata.end) == (T0, T0 + 450)
     assert store.schema == "trades"
     assert store.nbytes == sum(map(len, parts))
 
@@ -834,6 +847,9 @@ def test_requests_name_what_the_store_is_of() -> None:
         ("pyarrow", "arrow", lambda store: store.records().__arrow_c_stream__()),
         ("polars", "polars", lambda store: store.to_polars()),
         ("pyarrow", "polars", lambda store: store.to_polars()),
+        ("pandas", "pandas", lambda store: store.start),
+        ("pandas", "pandas", lambda _: dbnfast.read(streams.header(end=T0)).end),
+        ("pandas", "pandas", lambda store: next(iter(store)).pretty_ts_event),
     ],
 )
 def test_a_missing_library_names_its_extra(
@@ -850,6 +866,14 @@ def test_a_missing_library_names_its_extra(
         call(dbnfast.read(PLAIN))
     assert caught.value.extra == extra
     assert isinstance(caught.value, ImportError)
+
+
+def test_a_store_is_described_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dbnfast.read(PLAIN)
+    told = repr(store), store._repr_html_(), store.symbology, store.time_range
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert told == (repr(store), store._repr_html_(), store.symbology, store.time_range)
+    assert repr(next(iter(store))).startswith("TradeMsg(ts_recv=")
 
 
 @pytest.mark.parametrize("missing", ["pandas", "pyarrow"])
@@ -935,16 +959,12 @@ def test_times_that_datetime64_does_not_have() -> None:
     late = 2**64 - 2
     data = streams.header(start=2**63, end=late) + trade(5) + trade(late) + trade(2**63 - 1)
     store = dbnfast.read(data)
-    assert np.isnat(store.start)
-    assert store.end is not None
-    assert np.isnat(store.end)
     assert store.time_range is not None
     assert store.time_range[0] == np.datetime64(5, "ns")
     assert np.isnat(store.time_range[1])
     assert "range=NaT to NaT" in repr(store)
     assert "NaT to NaT" in store._repr_html_()
     known = dbnfast.read(streams.header(start=2**63 - 1) + trade(5))
-    assert known.start == np.datetime64(2**63 - 1, "ns")
     assert known.time_range == (np.datetime64(5, "ns"),) * 2
 
 
