@@ -292,6 +292,23 @@ def test_real_files_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 # ---------------------------------------------------------------- head, its forms
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["info"], ["head"], ["head", "--schema", "definition"], ["stats"], ["verify"], ["info", "--json"]],
+    ids=" ".join,
+)
+def test_times_are_shown_without_pandas(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [*command[:1], str(SAMPLE), *command[1:]]
+    assert main(told) == 0
+    shown = re.sub(r"[\d.]+ (s|ms)\b", "", capsys.readouterr().out)  # how long it took
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert main(told) == 0
+    assert re.sub(r"[\d.]+ (s|ms)\b", "", capsys.readouterr().out) == shown
+    assert shown
+
+
 def test_head_of_one_type_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["head", "-n", "2", str(FIXTURES / "trades.v3.dbn")]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -130,6 +130,20 @@ def test_records_are_lines(gateway: Gateway, capsys: pytest.CaptureFixture[str])
     )
 
 
+def test_a_session_of_the_command_line_does_without_pandas(gateway: Gateway) -> None:
+    code = (
+        "import sys\nfrom dbnfast.__main__ import main\ncode = main()\n"
+        "print('pandas' in sys.modules)\nsys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "live", *told(gateway)],
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == N_CONTROL + N_TRADES + 1
+    assert lines[-1] == "False"
+
+
 def test_records_are_lines_of_json(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["live", *told(gateway, "trades", "mbp-1"), "--show", "json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
