@@ -21,6 +21,7 @@ from page_commands import commands_page
 from dbnfast.enums import CharEnum, TriState
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, RESERVED, TIMESTAMP, Field, Layout
 from dbnfast.layouts.table import LAYOUTS
+from dbnfast.records.messages import parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,21 +62,24 @@ from dbnfast.layouts.fields import Layout
 RECORD_CLASSES: Final[dict[str, type[Record]]]
 
 def record_table() -> RecordTable: ...
+def parameters_of(layout: Layout) -> list[str]: ...
 
 class _Printed(Struct):
-    _ordered_fields: ClassVar[tuple[str, ...]]
-    _timestamp_fields: ClassVar[tuple[str, ...]]
+    _ordered_fields: ClassVar[list[str]]
+    _timestamp_fields: ClassVar[list[str]]
+    def to_dict(self) -> dict[str, Any]: ...
 
 class _Pair(_Printed):
     _dtype: ClassVar[np.dtype[np.void]]
+    def __new__(cls, *values: int, **fields: int) -> Self: ...
 
 class Record(_Printed):
     size_hint: ClassVar[int]
     _layout: ClassVar[Layout | None]
-    _dtypes: ClassVar[tuple[tuple[str, str], ...]]
-    _hidden_fields: ClassVar[tuple[str, ...]]
-    _price_fields: ClassVar[tuple[str, ...]]
-    def __new__(cls, **fields: Any) -> Self: ...
+    _dtypes: ClassVar[list[tuple[str, str]]]
+    _hidden_fields: ClassVar[list[str]]
+    _price_fields: ClassVar[list[str]]
+    def __new__(cls, *values: Any, **fields: Any) -> Self: ...
     @classmethod
     def from_bytes(cls, data: Buffer, *, ts_out: bool = False, upgrade: bool = False) -> Record: ...
     @property
@@ -85,6 +89,7 @@ class Record(_Printed):
     @property
     def pretty_ts_index(self) -> pandas.Timestamp | None: ...
     def is_heartbeat(self) -> bool: ...
+    def replace(self, **fields: Any) -> Self: ...
     @property
     def ts_out(self) -> int: ...
     @property
@@ -143,7 +148,7 @@ def pair_stub(name: str, layout: Layout) -> Iterator[str]:
     """Give the stub of a class of book levels."""
     fields = [f for f in layout.fields if f.level == 0 and f.kind != RESERVED]
     yield f"\nclass {name}(_Pair):"
-    yield "    def __new__(\n        cls,\n        *,"
+    yield "    def __new__(\n        cls,"
     yield from parameters(fields, strip=True)
     yield "    ) -> Self: ..."
     yield from properties(fields, strip=True)
@@ -154,15 +159,21 @@ def class_stub(layout: Layout) -> Iterator[str]:
     fields = [field for field in layout.fields if field.kind != RESERVED]
     yield f"\nclass {layout.name}(Record):"
     pair = "ConsolidatedBidAskPair" if "bid_pb_00" in layout.by_name else "BidAskPair"
-    yield "    def __new__(\n        cls,\n        *,"
-    yield from parameters(fields[1:])
+    yield "    def __new__(\n        cls,"
+    names = parameters_of(layout)
+    yield from parameters([layout.by_name[n] for n in names if n in layout.by_name])
     if layout.n_levels:
-        yield f"        levels: {pair} | Sequence[{pair}] = ...,"
-    yield "        ts_out: int = ...,\n    ) -> Self: ..."
+        yield f"        levels: {pair} | Sequence[{pair}] | None = ...,"
+    yield "        ts_out: int = ...,"
+    more = [field for field in fields[1:] if field.name not in names]
+    if more:
+        yield "        *,"
+        yield from parameters(more)
+    yield "    ) -> Self: ..."
     yield from properties(fields[5:])
     if layout.n_levels:
         yield "    @property"
-        yield f"    def levels(self) -> tuple[{pair}, ...]: ..."
+        yield f"    def levels(self) -> list[{pair}]: ..."
 
 
 def stub() -> str:

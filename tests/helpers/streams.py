@@ -307,7 +307,7 @@ def plain(value: Any) -> Any:
     if type(value).__name__ == "Timestamp":
         return value.value
     if type(value).__name__.endswith("BidAskPair"):
-        names = [name for name in dir(value) if not name.startswith("_")]
+        names = [name for name in dir(value) if not name.startswith("_") and name != "to_dict"]
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
@@ -318,7 +318,7 @@ def plain(value: Any) -> Any:
 
 def attributes(record: Any, names: Iterable[str] | None = None) -> dict[str, Any]:
     """All public attributes of a record object, `plain`."""
-    skipped = ("from_bytes",)
+    skipped = ("from_bytes", "replace", "to_dict")
     if names is None:
         names = [name for name in dir(record) if name[0] != "_" and name not in skipped]
     return {name: plain(getattr(record, name)) for name in names}

@@ -98,7 +98,7 @@ def test_pretty_values_are_the_official(stream: Stream) -> None:
                 assert is_same_pretty(getattr(mine, name), getattr(other, name)), name
         assert mine.ts_index == other.ts_index
         assert mine.record_size() == mine.record_size == other.record_size()
-        assert mine._ordered_fields == tuple(other._ordered_fields)
+        assert mine._ordered_fields == list(other._ordered_fields)
         for level, pair in zip(
             getattr(mine, "levels", ()), getattr(other, "levels", ()), strict=True
         ):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import operator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -23,9 +23,18 @@ from dbnfast._util.times import as_datetime64, as_timestamp
 from dbnfast.enums import UNDEF_TIMESTAMP, SystemCode, TriState
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, RESERVED, TIMESTAMP, TS_OUT, Field, Layout
 from dbnfast.layouts.programs import program, upgraded
-from dbnfast.layouts.table import HEADER_DTYPE, HEADER_SIZE, LAYOUT_BY_NAME, LAYOUTS
+from dbnfast.layouts.table import (
+    HEADER_DTYPE,
+    HEADER_SIZE,
+    LAYOUT_BY_NAME,
+    LAYOUTS,
+    MAX_RECORD_SIZE,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
     import pandas
     from typing_extensions import Buffer
 
@@ -33,6 +42,34 @@ _CODES: Final = {
     "u1": 0, "<u2": 1, "<u4": 2, "<u8": 3, "i1": 4, "<i2": 5, "<i4": 6, "<i8": 7,
 }  # fmt: skip
 _CHARACTER, _TEXT, _PRETTY_PRICE, _PRETTY_TIME, _STAMP, _PRETTY_STAMP = range(8, 14)
+
+
+# The fields that the official constructors take first, in the order of the struct; those that
+# follow are optional there. Of a layout that is not named here, all fields come in that order.
+_FIRST: Final = {
+    "MBOMsg": ("order_id", "price", "size", "action", "side", "ts_recv"),
+    "TradeMsg": ("price", "size", "action", "side", "depth", "ts_recv"),
+    "MBP1Msg": ("price", "size", "action", "side", "depth", "ts_recv"),
+    "MBP10Msg": ("price", "size", "action", "side", "depth", "ts_recv"),
+    "BBOMsg": ("price", "size", "side", "ts_recv"),
+    "CMBP1Msg": ("price", "size", "action", "side", "ts_recv"),
+    "CBBOMsg": ("price", "size", "side", "ts_recv"),
+    "ImbalanceMsg": (
+        "ts_recv", "ref_price", "auction_time", "cont_book_clr_price", "auct_interest_clr_price",
+        "paired_qty", "total_imbalance_qty", "auction_type", "side", "significant_imbalance",
+    ),
+    "InstrumentDefMsg": (
+        "ts_recv", "min_price_increment", "display_factor", "raw_symbol", "asset",
+        "security_type", "instrument_class", "security_update_action",
+    ),
+    "StatMsg": ("ts_recv", "ts_ref", "price", "quantity", "stat_type"),
+    "StatMsgV1": ("ts_recv", "ts_ref", "price", "quantity", "stat_type"),
+    "ErrorMsg": ("err", "is_last"),
+}  # fmt: skip
+_WITH_RTYPE: Final = ("BBOMsg", "CBBOMsg", "CMBP1Msg", "OHLCVMsg")
+_OF_NO_INSTRUMENT: Final = ("ErrorMsg", "ErrorMsgV1", "SystemMsg", "SystemMsgV1")
+# what the official constructors set where nothing is given and the format has another value
+_DEFAULTS: Final = {"is_last": 1, "update_action": 1, "user_defined_instrument": "N"}
 
 
 class _Size(int):
@@ -74,8 +111,21 @@ class _Printed(Struct):
     """A struct that shows the fields named in ``_ordered_fields``."""
 
     __slots__ = ()
-    _ordered_fields: tuple[str, ...] = ()
-    _timestamp_fields: tuple[str, ...] = ()
+    _ordered_fields: ClassVar[list[str]] = []  # lists, as official, which nobody is to change
+    _timestamp_fields: ClassVar[list[str]] = []
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Give the fields by name, as a row of a table.
+
+        Returns
+        -------
+        dict
+            In the order of text output, book levels as ``bid_px_00`` and so on, ``ts_out`` last
+            where there is one. The values are those of the attributes.
+        """
+        names = [*self._ordered_fields, *(["ts_out"] if self._stamped else [])]
+        return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
         shown = []
@@ -106,23 +156,27 @@ class Record(_Printed):
     __slots__ = ()
     size_hint = HEADER_SIZE
     _layout: Layout | None = None
-    _dtypes: tuple[tuple[str, str], ...] = tuple(
+    _dtypes: ClassVar[list[tuple[str, str]]] = [
         (name, HEADER_DTYPE[name].str) for name in HEADER_DTYPE.names or ()
-    )
-    _ordered_fields = ("ts_event", "rtype", "publisher_id", "instrument_id")
-    _hidden_fields: tuple[str, ...] = ("length",)
-    _price_fields: tuple[str, ...] = ()
-    _timestamp_fields = ("ts_event",)
+    ]
+    _ordered_fields: ClassVar[list[str]] = ["ts_event", "rtype", "publisher_id", "instrument_id"]
+    _hidden_fields: ClassVar[list[str]] = ["length"]
+    _price_fields: ClassVar[list[str]] = []
+    _timestamp_fields: ClassVar[list[str]] = ["ts_event"]
 
-    def __new__(cls, **fields: Any) -> Record:
+    def __new__(cls, *values: Any, **fields: Any) -> Record:
         """
-        Make a record; what is not given is undefined.
+        Make a record.
 
         Parameters
         ----------
+        *values
+            Values in the order of the official constructor, which the class's docstring tells.
         **fields
             Values by field name, in the wire's units; ``ts_out`` appends one; ``levels`` takes
-            pairs, or one pair.
+            pairs, or one pair. What is missing or None is undefined, except for three fields that
+            are as the official constructors set them: ``is_last`` is 1, ``update_action`` 1
+            (new), and ``user_defined_instrument`` "N".
 
         Returns
         -------
@@ -131,12 +185,14 @@ class Record(_Printed):
         Raises
         ------
         TypeError
-            There is no such field, or this class has no layout.
+            There is no such field, it is given twice, or this class has no layout.
         ValueError
             A value does not fit its field.
         """
         if cls._layout is None:
             raise TypeError(f"{cls.__name__} has no layout; make a subclass, or use from_bytes")
+        if values:
+            fields = _by_name(cls.__name__, parameters_of(cls._layout), values, fields)
         raw = _build(cls._layout, fields)
         stamped = fields.get("ts_out") is not None
         made: Record = Struct._from_bytes(cls, raw.tobytes(), cls._layout.size, stamped)
@@ -201,6 +257,46 @@ class Record(_Printed):
         """
         return False
 
+    def replace(self, **fields: Any) -> Self:
+        """
+        Make a copy with some fields changed.
+
+        Parameters
+        ----------
+        **fields
+            As the class takes them; a field that is None becomes undefined. All other bytes stay
+            as they are.
+
+        Returns
+        -------
+        Record
+            Of the same class. ``ts_out`` is appended if there was none.
+
+        Raises
+        ------
+        TypeError
+            There is no such field, or this class has no layout.
+        ValueError
+            A value does not fit its field.
+        """
+        layout, stamped = self._layout, self._stamped
+        if layout is None:
+            raise TypeError(f"{type(self).__name__} has no layout, so no field can be replaced")
+        raw = bytearray(bytes(self))
+        if fields.get("ts_out") is not None and not stamped:
+            raw += bytes(TS_OUT.at(0).size)  # at the end also of a record longer than its layout
+            if len(raw) > MAX_RECORD_SIZE:
+                raise ValueError(f"a record of {len(bytes(self))} bytes has no room for a ts_out")
+            raw[0], stamped = len(raw) // 4, True
+        if "ts_out" in fields:
+            ts_out = fields.pop("ts_out")
+            if stamped:
+                ts_out = UNDEF_TIMESTAMP if ts_out is None else ts_out
+                raw[-8:] = _integer("ts_out", TS_OUT.format, ts_out).to_bytes(8, "little")
+        _set_fields(np.frombuffer(raw, layout.dtype(), 1), layout, fields)
+        made: Self = Struct._from_bytes(type(self), bytes(raw), layout.size, stamped)
+        return made
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Record._restored, (type(self).__name__, bytes(self), self._stamped)
 
@@ -213,17 +309,61 @@ class Record(_Printed):
 
 def _build(layout: Layout, fields: dict[str, Any]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     record = layout.undefined(fields.get("ts_out") is not None)
-    levels = fields.pop("levels", None) if "levels" in fields else None
-    if levels is not None:
-        fields = {**_level_fields(layout, levels), **fields}
+    given = {name: value for name, value in fields.items() if value is not None}
+    defaults = {name: value for name, value in _DEFAULTS.items() if name in layout.by_name}
+    _set_fields(record, layout, {**defaults, **given})
+    return record
+
+
+def _set_fields(
+    record: np.ndarray[tuple[int], np.dtype[np.void]], layout: Layout, fields: dict[str, Any]
+) -> None:
+    if fields.get("levels") is not None:
+        fields = {**_level_fields(layout, fields["levels"]), **fields}
     for name, value in fields.items():
-        if value is None and name != "length":
-            continue  # as the official constructors' default: not given
+        if name == "levels" and layout.n_levels:
+            continue
         field = TS_OUT.at(layout.size) if name == "ts_out" else layout.by_name.get(name)
         if field is None or field.kind == RESERVED or name == "length":
             raise TypeError(f"{layout.name} has no field {name!r}")
-        _set_field(record, layout, field, value)
-    return record
+        _set_field(record, layout, field, field.undef if value is None else value)
+
+
+def parameters_of(layout: Layout) -> list[str]:
+    """
+    List what a record class takes, in the order of the official constructor.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the class.
+
+    Returns
+    -------
+    list of str
+        The fields, then ``levels`` and ``ts_out``.
+    """
+    shown = [field for field in layout.fields[1:] if field.kind != RESERVED and field.level is None]
+    names = [field.name for field in shown]
+    left_out = {"rtype"} if layout.name not in _WITH_RTYPE else set()
+    if layout.name in _OF_NO_INSTRUMENT:
+        left_out |= {"publisher_id", "instrument_id"}
+    header = [name for name in names[:4] if name not in left_out]
+    first = [name for name in names[4:] if name in _FIRST.get(layout.name, names)]
+    others = [name for name in names[4:] if name not in first]
+    return [*header, *first, *others, *(["levels"] if layout.n_levels else []), "ts_out"]
+
+
+def _by_name(
+    cls: str, names: Sequence[str], values: tuple[Any, ...], fields: dict[str, Any]
+) -> dict[str, Any]:
+    if len(values) > len(names):
+        raise TypeError(f"{cls} takes {len(names)} values without a name, {len(values)} were given")
+    given = dict(zip(names, values, strict=False))
+    for name in given:
+        if name in fields:
+            raise TypeError(f"{cls} was given two values for {name!r}")
+    return {**given, **fields}
 
 
 def _level_fields(layout: Layout, levels: Any) -> dict[str, Any]:
@@ -279,12 +419,14 @@ class _Pair(_Printed):
     __slots__ = ()
     _dtype: np.dtype[np.void]
 
-    def __new__(cls, **fields: int) -> _Pair:
+    def __new__(cls, *values: int, **fields: int) -> _Pair:
         """
         Make a level; what is not given is undefined.
 
         Parameters
         ----------
+        *values
+            Values in the order of the fields.
         **fields
             Values by field name, in the wire's units.
 
@@ -294,6 +436,7 @@ class _Pair(_Printed):
         """
         raw = np.zeros(1, cls._dtype)
         raw["bid_px"] = raw["ask_px"] = np.iinfo("<i8").max
+        fields = _by_name(cls.__name__, cls._ordered_fields, values, fields)
         for name, value in fields.items():
             if name not in cls._ordered_fields:
                 raise TypeError(f"{cls.__name__} has no field {name!r}")
@@ -316,7 +459,7 @@ def _make_pair(name: str, layout: Layout) -> type[_Pair]:
     namespace["__doc__"] = f"Both sides of one book level, as {layout.name} has it."
     namespace["_dtype"] = np.dtype([(field.base_name, field.format) for field in level])
     shown = [field for field in level if field.kind != RESERVED]
-    namespace["_ordered_fields"] = tuple(field.base_name for field in shown)
+    namespace["_ordered_fields"] = [field.base_name for field in shown]
     for field in shown:
         namespace.update(_attributes(field, field.base_name, field.offset - level[0].offset))
     return type(name, (_Pair,), namespace)
@@ -335,11 +478,11 @@ def _levels_of(layout: Layout) -> property:
     first = layout.by_name["bid_px_00"].offset
     offsets = range(first, first + layout.n_levels * size, size)
 
-    def levels(self: Struct) -> tuple[Any, ...]:
+    def levels(self: Struct) -> list[Any]:
         raw = bytes(self)
-        return tuple(Struct._from_bytes(cls, raw[at : at + size], size) for at in offsets)
+        return [Struct._from_bytes(cls, raw[at : at + size], size) for at in offsets]
 
-    levels.__doc__ = f"The book's {layout.n_levels} best levels, best first."
+    levels.__doc__ = f"The book's {layout.n_levels} best levels, best first, in a new list."
     return property(levels)
 
 
@@ -373,14 +516,17 @@ def _make_class(layout: Layout) -> type[Record]:
     namespace: dict[str, Any] = {
         "__slots__": (),
         "__module__": "dbnfast",
-        "__doc__": f"A {layout.name} record of {layout.size} bytes (see ``docs/records.md``).",
+        "__doc__": (
+            f"A {layout.name} record of {layout.size} bytes (see ``docs/records.md``).\n\n"
+            f"Takes {', '.join(parameters_of(layout))}, in this order or by name."
+        ),
         "size_hint": layout.size,
         "_layout": layout,
-        "_dtypes": tuple((field.name, field.format) for field in layout.fields),
-        "_ordered_fields": tuple(field.name for field in layout.ordered),
-        "_hidden_fields": tuple(field.name for field in layout.fields if field.hidden),
-        "_price_fields": tuple(f.name for f in shown if f.kind == PRICE),
-        "_timestamp_fields": tuple(f.name for f in shown if f.kind == TIMESTAMP),
+        "_dtypes": [(field.name, field.format) for field in layout.fields],
+        "_ordered_fields": [field.name for field in layout.ordered],
+        "_hidden_fields": [field.name for field in layout.fields if field.hidden],
+        "_price_fields": [f.name for f in shown if f.kind == PRICE],
+        "_timestamp_fields": [f.name for f in shown if f.kind == TIMESTAMP],
         **_EXTRAS.get(layout.name, {}),
     }
     for field in shown[5:]:

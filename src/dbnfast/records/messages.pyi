@@ -30,21 +30,24 @@ from dbnfast.layouts.fields import Layout
 RECORD_CLASSES: Final[dict[str, type[Record]]]
 
 def record_table() -> RecordTable: ...
+def parameters_of(layout: Layout) -> list[str]: ...
 
 class _Printed(Struct):
-    _ordered_fields: ClassVar[tuple[str, ...]]
-    _timestamp_fields: ClassVar[tuple[str, ...]]
+    _ordered_fields: ClassVar[list[str]]
+    _timestamp_fields: ClassVar[list[str]]
+    def to_dict(self) -> dict[str, Any]: ...
 
 class _Pair(_Printed):
     _dtype: ClassVar[np.dtype[np.void]]
+    def __new__(cls, *values: int, **fields: int) -> Self: ...
 
 class Record(_Printed):
     size_hint: ClassVar[int]
     _layout: ClassVar[Layout | None]
-    _dtypes: ClassVar[tuple[tuple[str, str], ...]]
-    _hidden_fields: ClassVar[tuple[str, ...]]
-    _price_fields: ClassVar[tuple[str, ...]]
-    def __new__(cls, **fields: Any) -> Self: ...
+    _dtypes: ClassVar[list[tuple[str, str]]]
+    _hidden_fields: ClassVar[list[str]]
+    _price_fields: ClassVar[list[str]]
+    def __new__(cls, *values: Any, **fields: Any) -> Self: ...
     @classmethod
     def from_bytes(cls, data: Buffer, *, ts_out: bool = False, upgrade: bool = False) -> Record: ...
     @property
@@ -54,6 +57,7 @@ class Record(_Printed):
     @property
     def pretty_ts_index(self) -> pandas.Timestamp | None: ...
     def is_heartbeat(self) -> bool: ...
+    def replace(self, **fields: Any) -> Self: ...
     @property
     def ts_out(self) -> int: ...
     @property
@@ -74,7 +78,6 @@ class Record(_Printed):
 class BidAskPair(_Pair):
     def __new__(
         cls,
-        *,
         bid_px: int = ...,
         ask_px: int = ...,
         bid_sz: int = ...,
@@ -102,7 +105,6 @@ class BidAskPair(_Pair):
 class ConsolidatedBidAskPair(_Pair):
     def __new__(
         cls,
-        *,
         bid_px: int = ...,
         ask_px: int = ...,
         bid_sz: int = ...,
@@ -130,22 +132,22 @@ class ConsolidatedBidAskPair(_Pair):
 class MBOMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
         order_id: int = ...,
         price: int = ...,
         size: int = ...,
-        flags: int = ...,
-        channel_id: int = ...,
         action: str | bytes = ...,
         side: str | bytes = ...,
         ts_recv: int = ...,
+        flags: int = ...,
+        channel_id: int = ...,
         ts_in_delta: int = ...,
         sequence: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def order_id(self) -> int: ...
@@ -175,8 +177,6 @@ class MBOMsg(Record):
 class TradeMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -184,12 +184,14 @@ class TradeMsg(Record):
         size: int = ...,
         action: str | bytes = ...,
         side: str | bytes = ...,
-        flags: int = ...,
         depth: int = ...,
         ts_recv: int = ...,
+        flags: int = ...,
         ts_in_delta: int = ...,
         sequence: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def price(self) -> int: ...
@@ -217,8 +219,6 @@ class TradeMsg(Record):
 class MBP1Msg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -226,19 +226,21 @@ class MBP1Msg(Record):
         size: int = ...,
         action: str | bytes = ...,
         side: str | bytes = ...,
-        flags: int = ...,
         depth: int = ...,
         ts_recv: int = ...,
+        flags: int = ...,
         ts_in_delta: int = ...,
         sequence: int = ...,
+        levels: BidAskPair | Sequence[BidAskPair] | None = ...,
+        ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
         bid_px_00: int = ...,
         ask_px_00: int = ...,
         bid_sz_00: int = ...,
         ask_sz_00: int = ...,
         bid_ct_00: int = ...,
         ask_ct_00: int = ...,
-        levels: BidAskPair | Sequence[BidAskPair] = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def price(self) -> int: ...
@@ -279,13 +281,11 @@ class MBP1Msg(Record):
     @property
     def ask_ct_00(self) -> int: ...
     @property
-    def levels(self) -> tuple[BidAskPair, ...]: ...
+    def levels(self) -> list[BidAskPair]: ...
 
 class MBP10Msg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -293,11 +293,15 @@ class MBP10Msg(Record):
         size: int = ...,
         action: str | bytes = ...,
         side: str | bytes = ...,
-        flags: int = ...,
         depth: int = ...,
         ts_recv: int = ...,
+        flags: int = ...,
         ts_in_delta: int = ...,
         sequence: int = ...,
+        levels: BidAskPair | Sequence[BidAskPair] | None = ...,
+        ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
         bid_px_00: int = ...,
         ask_px_00: int = ...,
         bid_sz_00: int = ...,
@@ -358,8 +362,6 @@ class MBP10Msg(Record):
         ask_sz_09: int = ...,
         bid_ct_09: int = ...,
         ask_ct_09: int = ...,
-        levels: BidAskPair | Sequence[BidAskPair] = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def price(self) -> int: ...
@@ -544,12 +546,11 @@ class MBP10Msg(Record):
     @property
     def ask_ct_09(self) -> int: ...
     @property
-    def levels(self) -> tuple[BidAskPair, ...]: ...
+    def levels(self) -> list[BidAskPair]: ...
 
 class BBOMsg(Record):
     def __new__(
         cls,
-        *,
         rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
@@ -557,17 +558,18 @@ class BBOMsg(Record):
         price: int = ...,
         size: int = ...,
         side: str | bytes = ...,
-        flags: int = ...,
         ts_recv: int = ...,
+        flags: int = ...,
         sequence: int = ...,
+        levels: BidAskPair | Sequence[BidAskPair] | None = ...,
+        ts_out: int = ...,
+        *,
         bid_px_00: int = ...,
         ask_px_00: int = ...,
         bid_sz_00: int = ...,
         ask_sz_00: int = ...,
         bid_ct_00: int = ...,
         ask_ct_00: int = ...,
-        levels: BidAskPair | Sequence[BidAskPair] = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def price(self) -> int: ...
@@ -602,12 +604,11 @@ class BBOMsg(Record):
     @property
     def ask_ct_00(self) -> int: ...
     @property
-    def levels(self) -> tuple[BidAskPair, ...]: ...
+    def levels(self) -> list[BidAskPair]: ...
 
 class CMBP1Msg(Record):
     def __new__(
         cls,
-        *,
         rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
@@ -616,17 +617,18 @@ class CMBP1Msg(Record):
         size: int = ...,
         action: str | bytes = ...,
         side: str | bytes = ...,
-        flags: int = ...,
         ts_recv: int = ...,
+        flags: int = ...,
         ts_in_delta: int = ...,
+        levels: ConsolidatedBidAskPair | Sequence[ConsolidatedBidAskPair] | None = ...,
+        ts_out: int = ...,
+        *,
         bid_px_00: int = ...,
         ask_px_00: int = ...,
         bid_sz_00: int = ...,
         ask_sz_00: int = ...,
         bid_pb_00: int = ...,
         ask_pb_00: int = ...,
-        levels: ConsolidatedBidAskPair | Sequence[ConsolidatedBidAskPair] = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def price(self) -> int: ...
@@ -663,12 +665,11 @@ class CMBP1Msg(Record):
     @property
     def ask_pb_00(self) -> int: ...
     @property
-    def levels(self) -> tuple[ConsolidatedBidAskPair, ...]: ...
+    def levels(self) -> list[ConsolidatedBidAskPair]: ...
 
 class CBBOMsg(Record):
     def __new__(
         cls,
-        *,
         rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
@@ -676,16 +677,17 @@ class CBBOMsg(Record):
         price: int = ...,
         size: int = ...,
         side: str | bytes = ...,
-        flags: int = ...,
         ts_recv: int = ...,
+        flags: int = ...,
+        levels: ConsolidatedBidAskPair | Sequence[ConsolidatedBidAskPair] | None = ...,
+        ts_out: int = ...,
+        *,
         bid_px_00: int = ...,
         ask_px_00: int = ...,
         bid_sz_00: int = ...,
         ask_sz_00: int = ...,
         bid_pb_00: int = ...,
         ask_pb_00: int = ...,
-        levels: ConsolidatedBidAskPair | Sequence[ConsolidatedBidAskPair] = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def price(self) -> int: ...
@@ -718,12 +720,11 @@ class CBBOMsg(Record):
     @property
     def ask_pb_00(self) -> int: ...
     @property
-    def levels(self) -> tuple[ConsolidatedBidAskPair, ...]: ...
+    def levels(self) -> list[ConsolidatedBidAskPair]: ...
 
 class OHLCVMsg(Record):
     def __new__(
         cls,
-        *,
         rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
@@ -757,8 +758,6 @@ class OHLCVMsg(Record):
 class StatusMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -770,6 +769,8 @@ class StatusMsg(Record):
         is_quoting: TriState | str | bool | None = ...,
         is_short_sell_restricted: TriState | str | bool | None = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def ts_recv(self) -> int: ...
@@ -791,8 +792,6 @@ class StatusMsg(Record):
 class ImbalanceMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -801,22 +800,24 @@ class ImbalanceMsg(Record):
         auction_time: int = ...,
         cont_book_clr_price: int = ...,
         auct_interest_clr_price: int = ...,
+        paired_qty: int = ...,
+        total_imbalance_qty: int = ...,
+        auction_type: str | bytes = ...,
+        side: str | bytes = ...,
+        significant_imbalance: str | bytes = ...,
         ssr_filling_price: int = ...,
         ind_match_price: int = ...,
         upper_collar: int = ...,
         lower_collar: int = ...,
-        paired_qty: int = ...,
-        total_imbalance_qty: int = ...,
         market_imbalance_qty: int = ...,
         unpaired_qty: int = ...,
-        auction_type: str | bytes = ...,
-        side: str | bytes = ...,
         auction_status: int = ...,
         freeze_status: int = ...,
         num_extensions: int = ...,
         unpaired_side: str | bytes = ...,
-        significant_imbalance: str | bytes = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def ts_recv(self) -> int: ...
@@ -880,8 +881,6 @@ class ImbalanceMsg(Record):
 class InstrumentDefMsgV1(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -946,6 +945,8 @@ class InstrumentDefMsgV1(Record):
         flow_schedule_type: int = ...,
         tick_rule: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def ts_recv(self) -> int: ...
@@ -1097,8 +1098,6 @@ class InstrumentDefMsgV1(Record):
 class InstrumentDefMsgV2(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -1163,6 +1162,8 @@ class InstrumentDefMsgV2(Record):
         flow_schedule_type: int = ...,
         tick_rule: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def ts_recv(self) -> int: ...
@@ -1314,14 +1315,17 @@ class InstrumentDefMsgV2(Record):
 class InstrumentDefMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
         ts_recv: int = ...,
         min_price_increment: int = ...,
         display_factor: int = ...,
+        raw_symbol: str | bytes = ...,
+        asset: str | bytes = ...,
+        security_type: str | bytes = ...,
+        instrument_class: str | bytes = ...,
+        security_update_action: str | bytes = ...,
         expiration: int = ...,
         activation: int = ...,
         high_limit_price: int = ...,
@@ -1362,23 +1366,18 @@ class InstrumentDefMsg(Record):
         currency: str | bytes = ...,
         settl_currency: str | bytes = ...,
         secsubtype: str | bytes = ...,
-        raw_symbol: str | bytes = ...,
         group: str | bytes = ...,
         exchange: str | bytes = ...,
-        asset: str | bytes = ...,
         cfi: str | bytes = ...,
-        security_type: str | bytes = ...,
         unit_of_measure: str | bytes = ...,
         underlying: str | bytes = ...,
         strike_price_currency: str | bytes = ...,
         leg_raw_symbol: str | bytes = ...,
-        instrument_class: str | bytes = ...,
         match_algorithm: str | bytes = ...,
         main_fraction: int = ...,
         price_display_format: int = ...,
         sub_fraction: int = ...,
         underlying_product: int = ...,
-        security_update_action: str | bytes = ...,
         maturity_month: int = ...,
         maturity_day: int = ...,
         maturity_week: int = ...,
@@ -1389,6 +1388,8 @@ class InstrumentDefMsg(Record):
         leg_instrument_class: str | bytes = ...,
         leg_side: str | bytes = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def ts_recv(self) -> int: ...
@@ -1560,8 +1561,6 @@ class InstrumentDefMsg(Record):
 class StatMsgV1(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -1569,13 +1568,15 @@ class StatMsgV1(Record):
         ts_ref: int = ...,
         price: int = ...,
         quantity: int = ...,
+        stat_type: SupportsInt = ...,
         sequence: int = ...,
         ts_in_delta: int = ...,
-        stat_type: SupportsInt = ...,
         channel_id: int = ...,
         update_action: SupportsInt = ...,
         stat_flags: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def ts_recv(self) -> int: ...
@@ -1607,8 +1608,6 @@ class StatMsgV1(Record):
 class StatMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -1616,13 +1615,15 @@ class StatMsg(Record):
         ts_ref: int = ...,
         price: int = ...,
         quantity: int = ...,
+        stat_type: SupportsInt = ...,
         sequence: int = ...,
         ts_in_delta: int = ...,
-        stat_type: SupportsInt = ...,
         channel_id: int = ...,
         update_action: SupportsInt = ...,
         stat_flags: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def ts_recv(self) -> int: ...
@@ -1654,13 +1655,13 @@ class StatMsg(Record):
 class ErrorMsgV1(Record):
     def __new__(
         cls,
+        ts_event: int = ...,
+        err: str | bytes = ...,
+        ts_out: int = ...,
         *,
         rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
-        ts_event: int = ...,
-        err: str | bytes = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def err(self) -> str: ...
@@ -1668,15 +1669,15 @@ class ErrorMsgV1(Record):
 class ErrorMsg(Record):
     def __new__(
         cls,
+        ts_event: int = ...,
+        err: str | bytes = ...,
+        is_last: int = ...,
+        code: SupportsInt = ...,
+        ts_out: int = ...,
         *,
         rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
-        ts_event: int = ...,
-        err: str | bytes = ...,
-        code: SupportsInt = ...,
-        is_last: int = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def err(self) -> str: ...
@@ -1688,8 +1689,6 @@ class ErrorMsg(Record):
 class SymbolMappingMsgV1(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -1698,6 +1697,8 @@ class SymbolMappingMsgV1(Record):
         start_ts: int = ...,
         end_ts: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def stype_in_symbol(self) -> str: ...
@@ -1715,8 +1716,6 @@ class SymbolMappingMsgV1(Record):
 class SymbolMappingMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
         ts_event: int = ...,
@@ -1727,6 +1726,8 @@ class SymbolMappingMsg(Record):
         start_ts: int = ...,
         end_ts: int = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
     ) -> Self: ...
     @property
     def stype_in(self) -> SType | int: ...
@@ -1748,13 +1749,13 @@ class SymbolMappingMsg(Record):
 class SystemMsgV1(Record):
     def __new__(
         cls,
+        ts_event: int = ...,
+        msg: str | bytes = ...,
+        ts_out: int = ...,
         *,
         rtype: SupportsInt = ...,
         publisher_id: int = ...,
         instrument_id: int = ...,
-        ts_event: int = ...,
-        msg: str | bytes = ...,
-        ts_out: int = ...,
     ) -> Self: ...
     @property
     def msg(self) -> str: ...
@@ -1762,14 +1763,14 @@ class SystemMsgV1(Record):
 class SystemMsg(Record):
     def __new__(
         cls,
-        *,
-        rtype: SupportsInt = ...,
-        publisher_id: int = ...,
-        instrument_id: int = ...,
         ts_event: int = ...,
         msg: str | bytes = ...,
         code: SupportsInt = ...,
         ts_out: int = ...,
+        *,
+        rtype: SupportsInt = ...,
+        publisher_id: int = ...,
+        instrument_id: int = ...,
     ) -> Self: ...
     @property
     def msg(self) -> str: ...

@@ -294,7 +294,14 @@ def test_real_files_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["info"], ["head"], ["head", "--schema", "definition"], ["stats"], ["verify"], ["info", "--json"]],
+    [
+        ["info"],
+        ["head"],
+        ["head", "--schema", "definition"],
+        ["stats"],
+        ["verify"],
+        ["info", "--json"],
+    ],
     ids=" ".join,
 )
 def test_times_are_shown_without_pandas(

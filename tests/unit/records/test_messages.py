@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import inspect
 import math
 import pickle
 import random
@@ -12,11 +13,13 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 import dbnfast
 from dbnfast import Action, Record, RType, Side
 from dbnfast.layouts.table import LAYOUTS
+from dbnfast.records import messages
 from dbnfast.records.messages import RECORD_CLASSES, record_table
 from helpers import streams
 from helpers.places import FIXTURES
@@ -378,13 +381,191 @@ def test_levels_may_be_given_as_pairs() -> None:
 # making
 
 
+DEFAULTS = {"is_last": 1, "update_action": 1, "user_defined_instrument": b"N"}
+
+
 @by_class
-def test_without_arguments_all_is_undefined(cls: type[Record]) -> None:
-    assert bytes(cls()) == undefined(cls)
+def test_without_arguments_all_is_undefined_or_the_official_default(cls: type[Record]) -> None:
+    assert cls._layout is not None
+    expected = cls._layout.undefined()
+    for name in DEFAULTS.keys() & cls._layout.by_name.keys():
+        expected[name] = DEFAULTS[name]
+    assert bytes(cls()) == expected.tobytes()
     stamped = cls(ts_out=5)
     assert bytes(stamped)[:1] == bytes([(cls.size_hint + 8) // 4])
-    assert bytes(stamped)[1:-8] == undefined(cls)[1:]
+    assert bytes(stamped)[1:-8] == expected.tobytes()[1:]
     assert stamped.ts_out == 5
+
+
+def official_values(cls: type[Record], wanted: Any) -> dict[str, Any]:
+    """Something for each parameter of the official constructor that has no default."""
+    import databento_dbn as dbn
+
+    assert cls._layout is not None
+    enums = {
+        "action": dbn.Action.TRADE, "side": dbn.Side.BID, "stat_type": dbn.StatType.CLOSE_PRICE,
+        "instrument_class": dbn.InstrumentClass.FUTURE, "stype_in": dbn.SType.PARENT,
+        "security_update_action": dbn.SecurityUpdateAction.ADD, "stype_out": dbn.SType.CMS_SYMBOL,
+        "match_algorithm": dbn.MatchAlgorithm.FIFO, "is_last": False,
+        "user_defined_instrument": dbn.UserDefinedInstrument.YES,
+    }  # fmt: skip
+    if "rtype" in wanted:
+        enums["rtype"] = dbn.RType.from_int(int(cls._layout.rtypes[1]))
+    values = {}
+    for n, name in enumerate(wanted):
+        field = cls._layout.by_name[name]
+        values[name] = enums.get(name, "x" if field.kind in ("char", "cstr") else n + 1)
+    return values
+
+
+def as_ours(value: Any) -> Any:
+    """A member of an official enumeration as the one of this package."""
+    if not hasattr(value, "variants"):
+        return value
+    found: Any = getattr(dbnfast, type(value).__name__)
+    return getattr(found, str(value.name))
+
+
+@by_class
+def test_values_without_a_name_are_taken_in_the_official_order(cls: type[Record]) -> None:
+    pytest.importorskip("databento_dbn")
+    theirs = official_class(cls.__name__)
+    parameters = inspect.signature(theirs).parameters
+    required = [name for name in parameters if parameters[name].default is inspect.Parameter.empty]
+    values = official_values(cls, required)
+    mine = cls(*map(as_ours, values.values()))
+    assert bytes(mine) == bytes(theirs(**values))
+    if "ts_out" in parameters:
+        assert messages.parameters_of(cls._layout) == list(parameters)  # type: ignore[arg-type]
+        stamped = cls(*map(as_ours, values.values()), ts_out=77)
+        assert bytes(stamped)[1:-8] == bytes(mine)[1:]
+    assert all(name in (cls.__doc__ or "") for name in parameters)
+
+
+def test_all_values_without_a_name() -> None:
+    dbn = pytest.importorskip("databento_dbn")
+    values = [1, 2, 3, 4, 5, "T", "B", 6, 7, 128, 8, 9]
+    official = [
+        dbn.Action(value) if value == "T" else dbn.Side(value) if value == "B" else value
+        for value in values
+    ]
+    mine: Any = dbnfast.MBP1Msg(*values, dbnfast.BidAskPair(1, 2, 3, 4, 5, 6))
+    theirs = dbn.MBP1Msg(*official, dbn.BidAskPair(1, 2, 3, 4, 5, 6))
+    assert bytes(mine) == bytes(theirs)
+    assert type(mine.levels) is type(theirs.levels)
+    error = dbnfast.ErrorMsg(1, "too late", False, 3)
+    assert bytes(error) == bytes(dbn.ErrorMsg(1, "too late", False, dbn.ErrorCode.from_int(3)))
+
+
+def test_dtypes_are_what_numpy_takes() -> None:
+    dbn = pytest.importorskip("databento_dbn")
+    for cls in CLASSES:
+        assert np.dtype(cls._dtypes).itemsize == cls.size_hint
+    assert np.dtype(dbnfast.OHLCVMsg._dtypes) == np.dtype(dbn.OHLCVMsg._dtypes)
+    assert dbnfast.MBP1Msg._ordered_fields == dbn.MBP1Msg._ordered_fields
+
+
+# copies with changes, and rows
+
+
+@by_class
+def test_replace_changes_one_field_and_nothing_else(cls: type[Record]) -> None:
+    assert cls._layout is not None
+    rng = random.Random(cls.__name__)
+    for extra, ts_out in ((b"", False), (streams.stamp(3), True), (b"\xee" * 12, False)):
+        raw = bytearray(rng.randbytes(cls.size_hint)) + extra
+        raw[:2] = bytes([len(raw) // 4, int(cls._layout.rtypes[0])])
+        record = Record.from_bytes(raw, ts_out=ts_out)
+        assert type(record) is cls
+        for field in cls._layout.fields[2:]:
+            if field.kind in ("reserved", "cstr", "char"):
+                continue
+            changed = record.replace(**{field.name: 7})
+            expected = bytearray(raw)
+            end = field.offset + field.size
+            expected[field.offset : end] = (7).to_bytes(field.size, "little")
+            assert (type(changed), bytes(changed)) == (cls, bytes(expected)), field.name
+            assert changed.ts_out == record.ts_out
+        assert bytes(record) == bytes(raw)  # it is another one
+        assert record.replace() == record
+
+
+def test_replace_of_texts_levels_and_undefined_values() -> None:
+    mapping = dbnfast.SymbolMappingMsg(stype_in_symbol="ES.FUT", instrument_id=5)
+    assert mapping.replace(stype_in_symbol="NQ").stype_in_symbol == "NQ"
+    trade = Record.from_bytes(streams.trade(3))
+    assert trade.replace(price=None, side=Side.BID) == trade.replace(
+        price=dbnfast.UNDEF_PRICE, side="B"
+    )
+    book: Any = dbnfast.MBP10Msg(levels=[dbnfast.BidAskPair(i) for i in range(10)])
+    changed = book.replace(levels=[dbnfast.BidAskPair(77)], bid_sz_09=5)
+    assert [level.bid_px for level in changed.levels] == [77, *range(1, 10)]
+    assert changed.bid_sz_09 == 5
+    bar = dbnfast.OHLCVMsg(RType.OHLCV_1S, 1, 2, 3).replace(rtype=RType.OHLCV_1M)
+    assert (bar.rtype, bar.ts_event) == (RType.OHLCV_1M, 3)
+
+
+@pytest.mark.parametrize("extra", [b"", b"\xee" * 12], ids=["plain", "long"])
+def test_replace_of_ts_out(extra: bytes) -> None:
+    raw = streams.trade(3, extra=extra)
+    record = Record.from_bytes(raw)
+    stamped = record.replace(ts_out=9)
+    assert bytes(stamped) == bytes([raw[0] + 2]) + raw[1:] + (9).to_bytes(8, "little")
+    assert (stamped.ts_out, stamped.record_size) == (9, len(raw) + 8)
+    assert Record.from_bytes(bytes(stamped), ts_out=True) == stamped
+    assert stamped.replace(ts_out=11).ts_out == 11
+    assert bytes(stamped.replace(ts_out=None))[-8:] == b"\xff" * 8
+    assert record.replace(ts_out=None) == record
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"nothing": 1}, TypeError, "TradeMsg has no field 'nothing'"),
+        ({"nothing": None}, TypeError, "TradeMsg has no field 'nothing'"),
+        ({"levels": []}, TypeError, "TradeMsg has no field 'levels'"),
+        ({"length": 12}, TypeError, "has no field 'length'"),
+        ({"size": 2**32}, ValueError, "size is 4294967296"),
+        ({"rtype": 1}, ValueError, r"rtype is 1, TradeMsg has \[0\]"),
+        ({"ts_out": -1}, ValueError, "ts_out is -1"),
+        ({"price": 1.5}, TypeError, "price is 1.5"),
+    ],
+    ids=str,
+)
+def test_replace_refuses_what_the_class_refuses(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Record.from_bytes(streams.trade(0)).replace(**change)
+
+
+def test_replace_has_its_limits() -> None:
+    with pytest.raises(TypeError, match="Record has no layout"):
+        Record.from_bytes(streams.record(0x42, 24)).replace(ts_event=1)
+    longest = Record.from_bytes(streams.trade(0, extra=bytes(1020 - 48)))
+    with pytest.raises(ValueError, match="1020 bytes has no room for a ts_out"):
+        longest.replace(ts_out=1)
+
+
+def test_to_dict_is_a_row() -> None:
+    trade = Record.from_bytes(streams.trade(3, extra=streams.stamp(3)), ts_out=True)
+    assert trade.to_dict() == {
+        "ts_recv": 10**18 + 1003, "ts_event": 10**18 + 3, "rtype": RType.MBP_0, "publisher_id": 1,
+        "instrument_id": 103, "action": "T", "side": "A", "depth": 0, "price": 3 * 10**9,
+        "size": 3, "flags": 128, "ts_in_delta": 7, "sequence": 3, "ts_out": 2 * 10**18 + 3,
+    }  # fmt: skip
+    assert "ts_out" not in Record.from_bytes(streams.trade(3)).to_dict()
+    assert dbnfast.BidAskPair(1, 2).to_dict() == {
+        "bid_px": 1, "ask_px": 2, "bid_sz": 0, "ask_sz": 0, "bid_ct": 0, "ask_ct": 0,
+    }  # fmt: skip
+    assert Record.from_bytes(streams.record(0x42, 24, ts_event=7)).to_dict()["ts_event"] == 7
+
+
+@by_class
+def test_to_dict_is_what_the_class_takes(cls: type[Record]) -> None:
+    record = cls(ts_event=5, instrument_id=6)
+    assert list(record.to_dict()) == cls._ordered_fields
+    assert cls(**record.to_dict()) == record
 
 
 def test_fields_are_set_by_name() -> None:
@@ -418,6 +599,9 @@ def test_fields_are_set_by_name() -> None:
         (lambda: dbnfast.TradeMsg(price="x"), TypeError, "price is 'x', expected an int"),
         (lambda: dbnfast.SystemMsg(msg="x" * 303), ValueError, "303 bytes; 302 fit"),
         (lambda: Record(ts_event=1), TypeError, "Record has no layout"),
+        (lambda: dbnfast.TradeMsg(*range(14)), TypeError, "takes 13 values without a name, 14"),
+        (lambda: dbnfast.TradeMsg(1, publisher_id=1), TypeError, "two values for 'publisher_id'"),
+        (lambda: dbnfast.BidAskPair(1, bid_px=1), TypeError, "two values for 'bid_px'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
