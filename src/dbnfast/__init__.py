@@ -99,6 +99,7 @@ from dbnfast.errors import (
     SessionClosed,
     TruncatedError,
     TruncatedWarning,
+    UnknownNameError,
     UnsupportedVersionError,
 )
 from dbnfast.layouts.dtypes import dtype, empty
@@ -146,9 +147,8 @@ if _TYPE_CHECKING:
     from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
     from dbnfast.live.log import enable_logging
     from dbnfast.live.sync.client import Live
-    from dbnfast.store.store import Store, read
+    from dbnfast.store.store import Store, read, read_dbn
     from dbnfast.store.store import Store as DBNStore
-    from dbnfast.store.store import read as read_dbn
     from dbnfast.symbology.instruments import InstrumentMap, map_symbols_csv, map_symbols_json
     from dbnfast.symbology.map import SymbolMap
     from dbnfast.text import from_csv, from_json
@@ -174,7 +174,7 @@ _LAZY = {
     "map_symbols_csv": ("dbnfast.symbology.instruments", "map_symbols_csv"),
     "map_symbols_json": ("dbnfast.symbology.instruments", "map_symbols_json"),
     "read": ("dbnfast.store.store", "read"),
-    "read_dbn": ("dbnfast.store.store", "read"),
+    "read_dbn": ("dbnfast.store.store", "read_dbn"),
 }
 # packages with names of their own, which need no import before they are used
 _FACES = ("dbn", "files", "gateway", "live", "reference", "text")
@@ -347,6 +347,7 @@ __all__ = [
     "SessionClosed",
     "TruncatedError",
     "TruncatedWarning",
+    "UnknownNameError",
     "UnsupportedVersionError",
     "__version__",
 ]

@@ -10,7 +10,9 @@ Source: ``docs/format.md``, checked against the official package by ``tests/unit
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag, StrEnum
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+
+from dbnfast.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +44,14 @@ class _Variants:
         """
         return list(cls)  # type: ignore[call-overload, no-any-return]
 
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        cls._unknown(value)
+
+    @classmethod
+    def _unknown(cls, value: object, what_there_is: str = "") -> NoReturn:
+        raise UnknownNameError(f"{value!r} is not a valid {cls.__name__}{what_there_is}")
+
 
 class OpenIntEnum(_Variants, IntEnum):
     """An integer code; equal to its ``int``."""
@@ -62,7 +72,7 @@ class OpenIntEnum(_Variants, IntEnum):
 
         Raises
         ------
-        ValueError
+        UnknownNameError
             No member has this code.
         """
         return cls(value)
@@ -101,18 +111,18 @@ class TextIntEnum(OpenIntEnum):
 
         Raises
         ------
-        ValueError
+        UnknownNameError
             No member has this name.
         """
         wanted = _normal(value)
         for member in cls:
             if member._text.replace("_", "-") == wanted:
                 return member
-        raise ValueError(f"{value!r} is not a valid {cls.__name__}")
+        cls._unknown(value)
 
     @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        return cls.from_str(value) if isinstance(value, str) else None
+    def _missing_(cls, value: object) -> Any:
+        return cls.from_str(value) if isinstance(value, str) else super()._missing_(value)
 
 
 class NamedEnum(_Variants, StrEnum):
@@ -158,13 +168,13 @@ class NamedEnum(_Variants, StrEnum):
 
         Raises
         ------
-        ValueError
+        UnknownNameError
             No member has this code.
         """
         for member in cls:
             if member._code == value:
                 return member
-        raise ValueError(f"{value!r} is not a valid {cls.__name__}")
+        cls._unknown(value)
 
     @classmethod
     def from_str(cls, value: str) -> Self:
@@ -182,13 +192,13 @@ class NamedEnum(_Variants, StrEnum):
 
         Raises
         ------
-        ValueError
+        UnknownNameError
             No member has this text.
         """
         return cls(value)
 
     @classmethod
-    def _missing_(cls, value: object) -> Self | None:
+    def _missing_(cls, value: object) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return cls.from_int(value)
         if isinstance(value, str):
@@ -197,8 +207,8 @@ class NamedEnum(_Variants, StrEnum):
                 if wanted in map(_normal, (member.value, *member._aliases)):
                     return member
             known = [str(member.value) for member in cls]
-            raise ValueError(f"{value!r} is not a valid {cls.__name__}{one_of(value, known)}")
-        return None
+            cls._unknown(value, one_of(value, known))
+        return super()._missing_(value)
 
 
 class CharEnum(_Variants, StrEnum):
@@ -242,11 +252,11 @@ class CharEnum(_Variants, StrEnum):
 
         Raises
         ------
-        ValueError
+        UnknownNameError
             No member has this character.
         """
         if not 0 <= value < 256:
-            raise ValueError(f"{value} is not a valid {cls.__name__}")
+            cls._unknown(value)
         return cls(chr(value))
 
     @classmethod
@@ -265,7 +275,7 @@ class CharEnum(_Variants, StrEnum):
 
         Raises
         ------
-        ValueError
+        UnknownNameError
             No member has this character.
         """
         return cls(value)
@@ -332,20 +342,20 @@ class RType(TextIntEnum):
     TRADES = (0, "mbp-0")  # alias of MBP_0
 
     @classmethod
-    def from_schema(cls, schema: Schema | str) -> RType:
+    def from_schema(cls, value: Schema | str) -> RType:
         """
         Give the rtype that records of a schema carry.
 
         Parameters
         ----------
-        schema : Schema or str
+        value : Schema or str
             The schema; tbbo and mbp-1 share one rtype.
 
         Returns
         -------
         RType
         """
-        return SCHEMA_RTYPES[Schema(schema)]
+        return SCHEMA_RTYPES[Schema(value)]
 
 
 class Schema(NamedEnum):
@@ -403,10 +413,14 @@ class Encoding(NamedEnum):
 
 
 class Compression(NamedEnum):
-    """A compression of a whole stream."""
+    """A compression of a whole stream; None means ``NONE`` too."""
 
     NONE = (0, "none")
     ZSTD = (1, "zstd")
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        return cls.NONE if value is None else super()._missing_(value)
 
 
 class ReconnectPolicy(NamedEnum):
@@ -880,7 +894,7 @@ class Dataset(_Coded):
 
 
 class RecordFlags(IntFlag):
-    """The bits of ``flags``."""
+    """The bits of ``flags``; ``str()`` gives the names of those that are set."""
 
     F_LAST = 128
     F_TOB = 64
@@ -889,6 +903,19 @@ class RecordFlags(IntFlag):
     F_BAD_TS_RECV = 8
     F_MAYBE_BAD_BOOK = 4
     F_PUBLISHER_SPECIFIC = 2
+
+    def __str__(self) -> str:
+        """Give the names of the bits that are set, in lower case."""
+        return ", ".join(str(bit.name).lower() for bit in type(self) if bit in self)
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        if isinstance(value, int):
+            return super()._missing_(value)
+        found = cls.__members__.get(value.upper()) if isinstance(value, str) else None
+        if found is None:
+            raise UnknownNameError(f"{value!r} is not a valid RecordFlags")
+        return found
 
 
 F_LAST: Final = 128

@@ -12,6 +12,7 @@ The errors of the package.
     |  |- MetadataError
     |     |- UnsupportedVersionError          .version
     |- EncodeError(DbnError, ValueError)      .record_index
+    |- UnknownNameError(DbnError, ValueError) no such schema, symbology type or other member
     |- LiveError(DbnError)
     |  |- LocalProtocolError                  what this side may not do now
     |  |- RemoteProtocolError                 what the other side sent is not the protocol
@@ -204,6 +205,10 @@ class EncodeError(DbnError, ValueError):
     def __init__(self, message: str, *, record_index: int | None = None) -> None:
         super().__init__(message)
         self.record_index = record_index
+
+
+class UnknownNameError(DbnError, ValueError):
+    """A name or code that an enumeration does not have, such as a misspelt schema."""
 
 
 class LiveError(DbnError):

@@ -32,8 +32,44 @@ class Publisher(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Dataset and venue, joined by a dot."""
-        return f"{self.dataset}.{self.venue}"
+        """Dataset and venue, joined by a dot; of an unknown publisher its id."""
+        return f"{self.dataset}.{self.venue}" if self.dataset else f"{self.id}"
+
+    @property
+    def value(self) -> str:
+        """The same as `name`, under the official client's name."""
+        return self.name
+
+    def __str__(self) -> str:
+        """Give the name."""
+        return self.name
+
+    def to_int(self) -> int:
+        """
+        Give the id.
+
+        Returns
+        -------
+        int
+        """
+        return self.id
+
+    @classmethod
+    def from_int(cls, value: int) -> Publisher:
+        """
+        Find a publisher by its id.
+
+        Parameters
+        ----------
+        value : int
+            The ``publisher_id`` of record headers.
+
+        Returns
+        -------
+        Publisher
+            Of an id that is not known, one without dataset and venue: a new publisher is no error.
+        """
+        return PUBLISHERS.get(value) or cls(value, "", "")
 
 
 # dataset: the ids and venues of its publishers
@@ -101,3 +137,5 @@ PUBLISHERS: Final[dict[int, Publisher]] = {
     for dataset, *pairs in (line.split() for line in _TABLE.strip().splitlines())
     for number, _, venue in (pair.partition(":") for pair in pairs)
 }
+for _publisher in PUBLISHERS.values():  # as the official enumeration has them
+    setattr(Publisher, _publisher.name.replace(".", "_"), _publisher)

@@ -103,10 +103,36 @@ def test_variants_are_all_members_in_order(name: str) -> None:
 @by_name
 def test_unknown_codes_are_refused(name: str) -> None:
     cls = getattr(dbnfast, name)
-    with pytest.raises(ValueError, match="is not a valid"):
-        cls.from_int(254)
-    with pytest.raises(ValueError, match="is not a valid"):
-        cls("no such member")
+    for call, wrong in ((cls.from_int, 254), (cls, "no such member"), (cls, 1.5), (cls, b"x")):
+        with pytest.raises(ValueError, match=f"is not a valid {name}") as caught:
+            call(wrong)
+        assert type(caught.value) is dbnfast.UnknownNameError
+        assert isinstance(caught.value, dbnfast.DbnError)  # what the official classes raise is
+    if name != "Compression":
+        with pytest.raises(dbnfast.UnknownNameError):
+            cls(None)
+
+
+def test_no_compression_may_be_none() -> None:
+    dbn = pytest.importorskip("databento_dbn")
+    assert dbnfast.Compression(None) is dbnfast.Compression.NONE
+    assert dbn.Compression(None) == dbn.Compression.NONE
+
+
+def test_flags_are_shown_as_the_official() -> None:
+    theirs = pytest.importorskip("databento").RecordFlags
+    ours = dbnfast.RecordFlags
+    for number in range(256):
+        mine, other = ours(number), theirs(number)
+        assert (str(mine), repr(mine), f"{mine}") == (str(other), repr(other), f"{other}")
+        assert (f"{mine:02x}", mine | 1, ~mine) == (f"{other:02x}", other | 1, ~other)
+    record = dbnfast.TradeMsg(flags=130)
+    assert f"{record.flags & ours.F_LAST}" == "f_last"
+    assert str(ours.F_LAST | ours.F_MBP) == "f_last, f_mbp"
+    for name in ("F_LAST", "f_last", "F_MAYBE_BAD_BOOK"):
+        assert ours(name) == theirs(name)
+    with pytest.raises(dbnfast.UnknownNameError, match="'F_NONE' is not a valid RecordFlags"):
+        ours("F_NONE")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +206,7 @@ def calls(wrong: str) -> dict[str, Callable[[], object]]:
 def test_a_misspelt_schema_is_told_with_those_that_there_are(
     wrong: str, hint: str, call: str
 ) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(dbnfast.UnknownNameError) as caught:
         calls(wrong)[call]()
     kinds = ("is not a valid Schema", "is neither a schema nor an rtype")
     texts = [f"{wrong!r} {kind}{hint}, expected one of {SCHEMAS}" for kind in kinds]

@@ -27,6 +27,7 @@ TREE = {
     "MetadataError": ("DecodeError",),
     "UnsupportedVersionError": ("MetadataError",),
     "EncodeError": ("DbnError", "ValueError"),
+    "UnknownNameError": ("DbnError", "ValueError"),
     "LiveError": ("DbnError",),
     "LocalProtocolError": ("LiveError",),
     "RemoteProtocolError": ("LiveError",),

@@ -16,7 +16,8 @@ import dbnfast
 
 ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
-    ("errors", "enums", "publishers", "version"),
+    ("errors", "publishers", "version"),
+    ("enums",),
     ("_core",),
     ("_typing", "_util"),
     ("layouts",),

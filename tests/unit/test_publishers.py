@@ -42,6 +42,23 @@ def test_publisher(number: int, dataset: str, venue: str) -> None:
     assert publisher.name == f"{dataset}.{venue}"
 
 
+def test_publishers_are_found_as_in_the_official_enumeration() -> None:
+    official = pytest.importorskip("databento").Publisher
+    for number in set(range(1, 108)):
+        mine, theirs = Publisher.from_int(number), official.from_int(number)
+        assert mine is PUBLISHERS[number]
+        assert mine is getattr(Publisher, theirs.name)
+        assert (mine.to_int(), mine.value) == (theirs.to_int(), theirs.value)
+        assert (mine.dataset, mine.venue) == (theirs.dataset, theirs.venue)
+        assert f"{mine} {mine.venue}" == f"{theirs} {theirs.venue}"
+
+
+def test_an_unknown_publisher_is_no_error() -> None:
+    publisher = Publisher.from_int(60_000)
+    assert publisher == Publisher(60_000, "", "")
+    assert (publisher.to_int(), str(publisher), publisher.venue) == (60_000, "60000", "")
+
+
 def test_names_are_unique() -> None:
     assert len({publisher.name for publisher in PUBLISHERS.values()}) == len(PUBLISHERS)
     assert 0 not in PUBLISHERS  # the gateway's own records have no publisher

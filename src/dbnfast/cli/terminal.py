@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.cli.format import printable
 from dbnfast.codec.reader import RecordReader, iter_decode
-from dbnfast.errors import DbnError, TruncatedError
+from dbnfast.errors import DbnError, TruncatedError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +93,9 @@ def explain(name: str | None, error: Exception) -> int:
         The exit code: 1 for data and files that cannot be read, 2 for a wrong call.
     """
     text = str(error)
+    if isinstance(error, UnknownNameError):  # whatever the input is
+        talk(text)
+        return 2
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
     text = "; ".join([text, *getattr(error, "__notes__", ())])

@@ -11,7 +11,14 @@ from dbnfast._util.arguments import check_upgrade, check_version
 from dbnfast._util.buffers import as_bytes
 from dbnfast._util.times import to_ns
 from dbnfast.codec.sniff import check_begin
-from dbnfast.enums import DBN_VERSION, SYMBOL_CSTR_LEN_V1, SYMBOL_CSTR_LEN_V2, Schema, SType
+from dbnfast.enums import (
+    DBN_VERSION,
+    SYMBOL_CSTR_LEN_V1,
+    SYMBOL_CSTR_LEN_V2,
+    Schema,
+    SType,
+    VersionUpgradePolicy,
+)
 from dbnfast.errors import MetadataError
 
 if TYPE_CHECKING:
@@ -157,20 +164,26 @@ class Metadata:
         self._mappings = list(_mapping_rows(() if mappings is None else mappings))
 
     @classmethod
-    def decode(cls, buffer: Buffer) -> Metadata:
+    def decode(
+        cls,
+        data: Buffer,
+        upgrade_policy: VersionUpgradePolicy | int = VersionUpgradePolicy.AS_IS,
+    ) -> Metadata:
         """
-        Read the header at the beginning of a buffer, without upgrading it.
+        Read the header at the beginning of a buffer.
 
         Parameters
         ----------
-        buffer : bytes-like
+        data : bytes-like
             An uncompressed DBN stream, or its beginning. The header is copied, unless it is longer
             than 1 MiB and the buffer read-only: then it is kept as a view of it.
+        upgrade_policy : VersionUpgradePolicy
+            What becomes of a header of an older version.
 
         Returns
         -------
         Metadata
-            Of the version that the header states; see `upgrade`.
+            Of the version that the header states, unless it is to be upgraded; see `upgrade`.
 
         Raises
         ------
@@ -179,11 +192,16 @@ class Metadata:
         MetadataError, UnsupportedVersionError
             The header is not valid.
         TypeError, ValueError
-            `buffer` is no contiguous buffer.
+            `data` is no contiguous buffer, there is no such policy, or the header is newer than
+            the version that it asks for.
         """
-        data = as_bytes(buffer)
-        check_begin(data)
-        return cls._from_header(parse_header(data))
+        policy = VersionUpgradePolicy(upgrade_policy)
+        found = as_bytes(data)
+        check_begin(found)
+        metadata = cls._from_header(parse_header(found))
+        if policy == VersionUpgradePolicy.AS_IS:
+            return metadata
+        return metadata.upgrade(2 if policy == VersionUpgradePolicy.UPGRADE_TO_V2 else 3)
 
     @classmethod
     def _from_header(cls, header: Header) -> Metadata:

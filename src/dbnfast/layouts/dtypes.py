@@ -9,6 +9,7 @@ import numpy as np
 
 from dbnfast._util.arguments import check_version
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, RType, Schema, one_of
+from dbnfast.errors import UnknownNameError
 from dbnfast.layouts.table import LAYOUTS, LAYOUTS_BY_RTYPE, layout_for, layout_for_schema
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def as_rtype(schema: Schema | RType | str | int) -> tuple[Schema | None, RType]:
             return None, RType.from_str(schema)
         except ValueError:
             known = list(dict.fromkeys([*_SCHEMAS, *map(str, RType)]))
-            raise ValueError(
+            raise UnknownNameError(
                 f"{schema!r} is neither a schema nor an rtype{one_of(schema, known, [*_SCHEMAS])}"
             ) from None
     raise TypeError(f"schema is {schema!r}, expected a Schema, its text, or an RType")

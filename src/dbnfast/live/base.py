@@ -66,7 +66,7 @@ class LiveBase:  # numpydoc ignore=PR01
         heartbeat_interval_s: int | None = None,
         reconnect_policy: ReconnectPolicy | str = ReconnectPolicy.RECONNECT,
         slow_reader_behavior: SlowReaderBehavior | str | None = None,
-        compression: Compression | str = Compression.NONE,
+        compression: Compression | str | None = Compression.NONE,
         loop: Any = None,
         *,
         dataset: str | None = None,

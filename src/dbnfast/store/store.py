@@ -76,6 +76,24 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
     return Store(sources_of(source, on_truncated))
 
 
+def read_dbn(path: PathLike, *, on_truncated: OnTruncated = "warn") -> Store:
+    """
+    Read DBN data: `read` under the name and parameter of the official package.
+
+    Parameters
+    ----------
+    path : path, bytes-like, readable, or a sequence of them
+        As `read` takes it.
+    on_truncated : {"warn", "raise", "ignore"}
+        As `scan` takes it.
+
+    Returns
+    -------
+    Store
+    """
+    return read(path, on_truncated=on_truncated)
+
+
 class Store(StoreData):
     """
     DBN data in one file, several files, or memory.
@@ -432,7 +450,7 @@ class Store(StoreData):
         pretty_px: bool = True,
         pretty_ts: bool = True,
         map_symbols: bool = True,
-        compression: Compression | str = Compression.NONE,
+        compression: Compression | str | None = Compression.NONE,
         schema: SchemaLike | None = None,
         mode: str = "w",
         *,
@@ -479,7 +497,7 @@ class Store(StoreData):
         pretty_px: bool = True,
         pretty_ts: bool = True,
         map_symbols: bool = True,
-        compression: Compression | str = Compression.NONE,
+        compression: Compression | str | None = Compression.NONE,
         schema: SchemaLike | None = None,
         mode: str = "w",
         *,
@@ -533,7 +551,7 @@ class Store(StoreData):
         write: Callable[..., int],
         path: Target,
         mode: str,
-        compression: Compression | str,
+        compression: Compression | str | None,
         map_symbols: bool,
         **options: Any,
     ) -> None:

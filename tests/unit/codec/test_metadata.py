@@ -223,6 +223,28 @@ def test_wrong_magic(magic: bytes) -> None:
     assert caught.value.offset == 0
 
 
+@versions
+@pytest.mark.parametrize("policy", list(dbnfast.VersionUpgradePolicy), ids=lambda p: p.name)
+def test_decode_upgrades_as_the_official(
+    version: int, policy: dbnfast.VersionUpgradePolicy
+) -> None:
+    dbn = pytest.importorskip("databento_dbn")
+    data, wanted = sample(version), getattr(dbn.VersionUpgradePolicy, policy.name)
+    if version == 3 and policy == dbnfast.VersionUpgradePolicy.UPGRADE_TO_V2:
+        with pytest.raises(dbn.DBNError):
+            dbn.Metadata.decode(data=data, upgrade_policy=wanted)
+        with pytest.raises(ValueError, match="2"):
+            Metadata.decode(data=data, upgrade_policy=policy)
+        return
+    theirs = dbn.Metadata.decode(data=data, upgrade_policy=wanted)
+    mine = Metadata.decode(data=data, upgrade_policy=policy)
+    assert mine.version == theirs.version
+    assert mine.encode() == bytes(theirs)
+    assert Metadata.decode(data) == Metadata.decode(data, dbnfast.VersionUpgradePolicy.AS_IS)
+    with pytest.raises(dbnfast.UnknownNameError, match="9 is not a valid VersionUpgradePolicy"):
+        Metadata.decode(data, 9)
+
+
 @pytest.mark.parametrize("version", [0, 4, 255])
 def test_unsupported_version(version: int) -> None:
     with pytest.raises(dbnfast.UnsupportedVersionError) as caught:

@@ -248,6 +248,16 @@ def test_paths_may_begin_with_the_home_folder(
     assert len(dbnfast.read("~x").records()) == 20  # no user of that name
 
 
+def test_no_compression_may_be_none(tmp_path: Path) -> None:
+    store = dbnfast.read(ZSTD)
+    for name in ("to_csv", "to_json"):
+        getattr(store, name)(tmp_path / name, compression=None)
+        getattr(store, name)(tmp_path / f"{name}.plain", compression="none")
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"{name}.plain").read_bytes() > b""
+    live = dbnfast.Live("db-0123456789abcdefghijklmnopqrs", compression=None)
+    assert live.compression is dbnfast.Compression.NONE
+
+
 def test_from_file_and_from_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.dbn"
     path.write_bytes(PLAIN)
@@ -257,7 +267,10 @@ def test_from_file_and_from_bytes(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="str"):
         Store.from_bytes(str(path))
     assert dbnfast.DBNStore is Store
-    assert dbnfast.read_dbn is dbnfast.read
+    assert len(dbnfast.read_dbn(path=path).records()) == 20
+    assert len(dbnfast.read_dbn(PLAIN).records()) == 20
+    with pytest.raises(dbnfast.TruncatedError):
+        dbnfast.read_dbn(PLAIN[:-1], on_truncated="raise").records()
 
 
 # --- what a store says ------------------------------------------------------------------------
