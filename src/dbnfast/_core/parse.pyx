@@ -221,14 +221,15 @@ cdef inline int month_days(int year, int month) noexcept nogil:
 
 
 cdef inline int64_t days_before(int year, int month, int day) noexcept nogil:
-    # Days since 1970-01-01 of a date since then. A year that begins in March has its leap day
-    # last, so that months follow a fixed pattern of 153 days in five.
+    # Days since 1970-01-01 of a date, after the year 0. A year that begins in March has its leap
+    # day last, so that months follow a fixed pattern of 153 days in five.
     cdef int y = year - (month <= 2), m = (month + 9) % 12
     return <int64_t>365 * y + y // 4 - y // 100 + y // 400 + (153 * m + 2) // 5 + day - 1 - 719468
 
 
-cdef Reason date_time(const uint8_t* p, uint64_t* seconds) noexcept nogil:
-    # What: YYYY-MM-DDThh:mm:ss as seconds. Precondition: N_DATE_TIME bytes are there.
+cdef Reason date_time(const uint8_t* p, int64_t* seconds) noexcept nogil:
+    # What: YYYY-MM-DDThh:mm:ss as seconds; the last year before 1970 too, which may be 1970 in
+    # UTC. Precondition: N_DATE_TIME bytes are there.
     cdef int high = two(p), low = two(p + 2), month = two(p + 5), day = two(p + 8)
     cdef int hour = two(p + 11), minute = two(p + 14), second = two(p + 17), year
     if high < 0 or low < 0 or month < 0 or day < 0 or hour < 0 or minute < 0 or second < 0:
@@ -244,18 +245,35 @@ cdef Reason date_time(const uint8_t* p, uint64_t* seconds) noexcept nogil:
         return NO_DATE
     if hour > 23 or minute > 59 or second > 59:
         return NO_DATE
-    if year < 1970 or year > 2554:
+    if year < 1969 or year > 2554:
         return OUT_OF_RANGE
-    seconds[0] = <uint64_t>(days_before(year, month, day) * 86400 + hour * 3600)
-    seconds[0] += minute * 60 + second
+    seconds[0] = days_before(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+    return FINE
+
+
+cdef Reason zone_of(Cursor* cursor, int64_t* shift) noexcept nogil:
+    # What: the rest of a time, hh:mm, hhmm or hh, as seconds.
+    cdef Py_ssize_t n = cursor.end - cursor.pos
+    cdef const uint8_t* p = take(cursor, n)
+    cdef int hours, minutes = 0
+    if n != 2 and n != 4 and n != 5:
+        return UNREADABLE
+    hours = two(p)
+    if n == 5 and load_u8(p + 2) != c":":
+        return UNREADABLE
+    if n > 2:
+        minutes = two(p + n - 2)
+    if not 0 <= hours <= 23 or not 0 <= minutes <= 59:
+        return UNREADABLE
+    shift[0] = hours * 3600 + minutes * 60
     return FINE
 
 
 cdef Reason time_of(Cursor cursor, Number* number) noexcept nogil:
-    # What: an integer of ns, or a date and time of UTC with up to 9 decimals.
+    # What: an integer of ns, or a date and time with up to 9 decimals and a zone.
     cdef Cursor whole = cursor
     cdef const uint8_t* p = take(&cursor, N_DATE_TIME)
-    cdef uint64_t seconds = 0
+    cdef int64_t seconds = 0, shift = 0
     cdef unsigned int ns = 0
     cdef int n = 0
     cdef uint8_t digit
@@ -284,18 +302,18 @@ cdef Reason time_of(Cursor cursor, Number* number) noexcept nogil:
             n += 1
     if p == NULL:
         return UNREADABLE
-    if load_u8(p) == c"+":
-        p = take(&cursor, 5)
-        if p == NULL or memcmp(p, b"00:00", 5) != 0:
-            return UNREADABLE
-    elif load_u8(p) != c"Z":
+    digit = load_u8(p)
+    if digit == c"+" or digit == c"-":
+        reason = zone_of(&cursor, &shift)
+        if reason != FINE:
+            return reason
+        seconds += shift if digit == c"-" else -shift
+    elif digit != c"Z" or cursor.pos != cursor.end:
         return UNREADABLE
-    if cursor.pos != cursor.end:
-        return UNREADABLE
-    if seconds > LAST_SECOND or (seconds == LAST_SECOND and ns > LAST_NS):
+    if seconds < 0 or seconds > LAST_SECOND or (seconds == LAST_SECOND and ns > LAST_NS):
         return OUT_OF_RANGE
     number.negative = False
-    number.magnitude = seconds * 1_000_000_000 + ns
+    number.magnitude = <uint64_t>seconds * 1_000_000_000 + ns
     return FINE
 
 

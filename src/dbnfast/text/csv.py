@@ -337,10 +337,10 @@ def from_csv(
     Notes
     -----
     Prices may be decimals or integers of 1e-9, all alike: a whole number among decimals is an
-    error, since spreadsheets write 4799.0 as 4799. Times may be UTC text or ns. What is empty is
-    undefined; an empty character is NUL. Columns go by their names, in any order; those that
-    the record's layout does not have, ``symbol`` among them, are passed over. Texts are taken
-    byte for byte.
+    error, since spreadsheets write 4799.0 as 4799. Times may be ns, or text with a ``Z`` or an
+    offset from UTC. What is empty is undefined, also where a pretty time of 0 was written so; an
+    empty character is NUL. Columns go by their names, in any order; those that the record's
+    layout does not have, ``symbol`` among them, are passed over. Texts are taken byte for byte.
     Source: ``docs/format.md``, "Text output".
     """
     parser = CsvParser(Target(metadata, schema, version, ts_out))

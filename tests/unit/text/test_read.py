@@ -315,6 +315,12 @@ TIMES: tuple[tuple[str, int], ...] = (
     ("2020-12-28T00:00:00Z", 1609113600000000000),
     ("2020-12-28 00:00:00.246507011+00:00", 1609113600246507011),
     ("2020-12-28T00:00:00+00:00", 1609113600000000000),
+    ("2020-12-28T00:00:00+00", 1609113600000000000),
+    ("2020-12-27 19:00:00.246507011-05:00", 1609113600246507011),
+    ("2020-12-28 05:30:00+05:30", 1609113600000000000),
+    ("2020-12-28T05:45:00+0545", 1609113600000000000),
+    ("1969-12-31 19:00:00-05:00", 0),
+    ("2554-07-22 00:34:33.709551614+01:00", U64_MAX - 1),
     ("1609113600246507011", 1609113600246507011),
     ("1970-01-01T00:00:00Z", 0),
     ("2554-07-21T23:34:33.709551614Z", U64_MAX - 1),
@@ -337,14 +343,24 @@ NO_TIMES: tuple[tuple[str, str], ...] = (
     ("2554-07-21T23:34:33.709551616Z", "is out of range"),
     ("2554-07-21T23:34:34Z", "is out of range"),
     ("9999-12-31T23:59:59Z", "is out of range"),
+    ("1970-01-01T00:59:59+01:00", "is out of range"),
+    ("2554-07-21T23:34:33-01:00", "is out of range"),
+    ("1968-12-31T23:59:59-05:00", "is out of range"),
     ("18446744073709551616", "is out of range"),
     ("-1", "is out of range"),
     ("2020-12-28T00:00:00.0000000000Z", "has more than 9 decimals"),
     ("2020-12-28T00:00:00", "cannot be read"),
     ("2020-12-28T00:00:00.Z", "cannot be read"),
     ("2020-12-28T00:00:00.5", "cannot be read"),
-    ("2020-12-28T00:00:00+01:00", "cannot be read"),
-    ("2020-12-28T00:00:00+00", "cannot be read"),
+    ("2020-12-28T00:00:00+", "cannot be read"),
+    ("2020-12-28T00:00:00+1", "cannot be read"),
+    ("2020-12-28T00:00:00+1:00", "cannot be read"),
+    ("2020-12-28T00:00:00+01:0", "cannot be read"),
+    ("2020-12-28T00:00:00+01-00", "cannot be read"),
+    ("2020-12-28T00:00:00+24:00", "cannot be read"),
+    ("2020-12-28T00:00:00+01:60", "cannot be read"),
+    ("2020-12-28T00:00:00+01:00Z", "cannot be read"),
+    ("2020-12-28T00:00:00Z+01", "cannot be read"),
     ("2020-12-28T00:00:00Z ", "cannot be read"),
     ("2020-12-28", "cannot be read"),
     ("2020-12-28x00:00:00Z", "cannot be read"),
@@ -1290,3 +1306,14 @@ def test_a_line_without_sense_is_blamed_in_the_same_words_whatever_came_before()
             said.add(str(caught.value).partition(": ")[2])
     assert len(said) == 1
     assert "malformed" in said.pop()
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("tz", ["America/New_York", "Asia/Kolkata", "UTC"])
+def test_csv_of_an_official_frame_in_another_zone(tz: str) -> None:
+    databento = pytest.importorskip("databento")
+    pytest.importorskip("pandas")
+    data = streams.header(stype_in=1) + streams.trades(50)
+    frame = databento.DBNStore.from_bytes(data).to_df(tz=tz, map_symbols=False)
+    text = frame.to_csv().encode()
+    assert from_csv(text, schema="trades").tobytes() == data[-50 * 48 :]
