@@ -4,7 +4,7 @@ The errors of the package.
 ::
 
     DbnError(Exception)                        also named BentoError
-    |- DecodeError(DbnError, ValueError)      .offset .record_index
+    |- DecodeError(DbnError, ValueError)      .offset .record_index .path
     |  |- TruncatedError                      .needed .available .good
     |  |- InvalidRecordError                  .length .rtype .good
     |  |- MixedRecordsError                   .counts
@@ -66,6 +66,8 @@ class DecodeError(DbnError, ValueError):
         Byte offset of the damage from the first byte of the (decompressed) stream.
     record_index : int or None
         Index of the damaged record, counted from 0.
+    path : str or None
+        The file, which the message begins with; None for memory and streams.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class DecodeError(DbnError, ValueError):
         super().__init__(message)
         self.offset = offset
         self.record_index = record_index
+        self.path: str | None = None
 
 
 class TruncatedError(DecodeError):

@@ -9,6 +9,7 @@ import lzma
 import pickle
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import dbnfast
 from dbnfast import errors
 from helpers import streams
 
+GOOD = streams.header() + streams.trades(3)
 TREE = {
     "DbnError": ("Exception",),
     "DecodeError": ("DbnError", "ValueError"),
@@ -242,3 +244,75 @@ def test_mixed_records_are_counted_in_the_message() -> None:
         "name a schema, or use split()"
     )
     assert caught.value.counts == {0: 2, 0x42: 1}
+
+
+def of_iter_decode(path: Path) -> object:
+    return list(dbnfast.iter_decode(path, on_truncated="raise"))
+
+
+def of_store(path: Path) -> object:
+    return list(dbnfast.read(str(path), on_truncated="raise"))
+
+
+@pytest.mark.parametrize("road", [of_iter_decode, of_store])
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "the stream is empty"),
+        (b"no DBN at all", "expected b'DBN'"),
+        (GOOD[:50], "metadata at byte 0 needs"),
+        (GOOD + bytes(48), "record 3 at byte"),
+        (GOOD[:-1], "record 2 at byte"),
+        (streams.frame(GOOD)[:-10], "the zstd frame at compressed byte 0"),
+    ],
+)
+def test_errors_of_files_name_them(
+    data: bytes, text: str, road: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "some.dbn"
+    path.write_bytes(data)
+    with pytest.raises(dbnfast.DecodeError) as caught:
+        road(path)
+    error = caught.value
+    assert error.path == str(path)
+    assert re.match(rf"{re.escape(str(path))}: ({text})", str(error))
+    assert str(error).count(str(path)) == 1
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.path, str(again)) == (error.path, str(error))
+
+
+def test_an_error_that_is_raised_again_names_the_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "some.dbn"
+    path.write_bytes(GOOD + bytes(48))
+    reader = dbnfast.iter_decode(path)
+    assert len(next(reader)) == 3
+    for _ in range(2):
+        with pytest.raises(dbnfast.InvalidRecordError) as caught:
+            next(reader)
+        assert str(caught.value).count(str(path)) == 1
+
+
+def test_a_cut_file_is_named_in_the_warning(tmp_path: Path) -> None:
+    path = tmp_path / "some.dbn"
+    path.write_bytes(GOOD[:-1])
+    with pytest.warns(dbnfast.TruncatedWarning, match=rf"^{re.escape(str(path))}: record 2 at"):
+        list(dbnfast.iter_decode(path))
+
+
+@pytest.mark.parametrize("read", [dbnfast.from_csv, dbnfast.from_json])
+def test_errors_of_text_name_the_file(read: Callable[[Any], object], tmp_path: Path) -> None:
+    pytest.importorskip("msgspec")
+    path = tmp_path / "some.txt"
+    path.write_text("no record")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(dbnfast.DecodeError) as caught:
+            read(source)
+        assert caught.value.path == (str(path) if source is path else None)
+        assert (str(path) in str(caught.value)) == (source is path)
+
+
+def test_memory_has_no_path() -> None:
+    with pytest.raises(dbnfast.InvalidRecordError) as caught:
+        dbnfast.read(GOOD + bytes(48)).records()
+    assert caught.value.path is None
+    assert str(caught.value).startswith("record 3 at byte")

@@ -96,6 +96,8 @@ def explain(name: str | None, error: Exception) -> int:
     if isinstance(error, UnknownNameError):  # whatever the input is
         talk(text)
         return 2
+    if getattr(error, "path", None) is not None:  # says the name
+        name = None
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
     text = "; ".join([text, *getattr(error, "__notes__", ())])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Final
 
-from dbnfast.errors import InvalidRecordError, TruncatedError, TruncatedWarning
+from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError, TruncatedWarning
 from dbnfast.layouts.dtypes import rtype_key
 from dbnfast.layouts.table import HEADER_SIZE, LAYOUTS_BY_RTYPE
 
 if TYPE_CHECKING:
+    from dbnfast._typing import PathLike
     from dbnfast.records.records import Records
 
 MORE: Final = 1  # of bounds.pxd's Status: a record is cut
@@ -56,6 +58,22 @@ def invalid_record(
         rtype=rtype,
         good=good,
     )
+
+
+def name_file(error: BaseException, path: PathLike) -> None:
+    """
+    Say in an error which file it is about, unless it says so already.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of the kinds of this package, else it stays as it is.
+    path : path-like
+        The file.
+    """
+    if isinstance(error, DecodeError) and error.path is None:
+        error.path = os.fsdecode(path)
+        error.args = (f"{error.path}: {error}",)
 
 
 def report_truncated(error: TruncatedError, on_truncated: str) -> None:

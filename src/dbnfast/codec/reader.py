@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from dbnfast.codec.damage import (
     cut_record,
     interrupted,
     invalid_record,
+    name_file,
     report_truncated,
 )
 from dbnfast.codec.metadata import Metadata, stated_size
@@ -175,9 +176,9 @@ class RecordReader:
         self._done = False
         self._filter: Filter | None = None
         self._block = np.empty(0, np.uint8)  # of a filtered stream, filled again and again
-        self._owns = isinstance(source, str | os.PathLike)
-        if self._owns:
-            self._file: Any = open_raw(cast("str", source))
+        self._path = source if isinstance(source, str | os.PathLike) else None
+        if self._path is not None:
+            self._file: Any = open_raw(self._path)
         elif hasattr(source, "readinto") or hasattr(source, "read"):
             self._file = source
         else:
@@ -190,9 +191,14 @@ class RecordReader:
             if any(value is not None for value in wanted.values()):
                 own = None if self.metadata is None else self.metadata.schema
                 self._filter = Filter(own, **wanted)
-        except BaseException:
+        except BaseException as error:
+            self._name_file(error)
             self.close()
             raise
+
+    def _name_file(self, error: BaseException) -> None:
+        if self._path is not None:
+            name_file(error, self._path)
 
     def _open(self, has_metadata: bool, input_version: int | None, ts_out: bool | None) -> None:
         head = _read_head(self._file, 12)
@@ -275,6 +281,7 @@ class RecordReader:
         """
         while not self._done:
             if self._error is not None:
+                self._name_file(self._error)
                 self._close_file()
                 raise self._error.with_traceback(None)  # or it would grow with every call
             try:
@@ -282,6 +289,7 @@ class RecordReader:
             except BaseException as error:
                 # what was read of the block is lost: there is no way on
                 self._error = error if isinstance(error, Exception) else interrupted()
+                self._name_file(error)
                 self._close_file()
                 raise
             if len(records):
@@ -348,6 +356,7 @@ class RecordReader:
         if self._on_truncated == "raise":
             self._done, self._error = False, error  # after the records of this block
         else:
+            self._name_file(error)
             report_truncated(error, self._on_truncated)
 
     def _settle(self, records: Records) -> Records:
@@ -368,7 +377,7 @@ class RecordReader:
         self._finish()
 
     def _close_file(self) -> None:
-        if self._owns:
+        if self._path is not None:
             self._file.close()
 
     def __enter__(self) -> Self:

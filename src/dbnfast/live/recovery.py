@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from dbnfast._util.atomic import named
 from dbnfast._util.locks import FileLock
 from dbnfast.codec.compression import Inflater, frame_size
+from dbnfast.codec.damage import name_file
 from dbnfast.codec.decoder import Decoder
 from dbnfast.codec.metadata import header_bytes
 from dbnfast.codec.reader import iter_decode
@@ -423,12 +424,12 @@ def _header(path: Path) -> Metadata:
 
 @contextlib.contextmanager
 def _blamed(path: Path) -> Iterator[None]:
-    # errors name the file, those of its content by a note
+    # errors name the file
     with named(path):
         try:
             yield
         except DecodeError as error:
-            error.add_note(f"in {os.fspath(path)!r}")
+            name_file(error, path)
             raise
 
 

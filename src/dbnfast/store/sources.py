@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
-from dbnfast.codec.damage import warn_truncated
+from dbnfast.codec.damage import name_file, warn_truncated
 from dbnfast.codec.reader import RecordReader, iter_decode
 from dbnfast.codec.scan import scan
 from dbnfast.enums import Compression
@@ -67,8 +67,9 @@ class Source(ABC):
         with self.open() as file:
             head = file.read(12)
         if not head:
+            what = "the stream" if self.is_file else self.name
             raise TruncatedError(
-                f"{self.name} is empty: expected a metadata header at byte 0", offset=0, available=0
+                f"{what} is empty: expected a metadata header at byte 0", offset=0, available=0
             )
         kind = compression.detect(head)
         self.compression = Compression.NONE if kind == "none" else Compression.ZSTD
@@ -85,13 +86,15 @@ class Source(ABC):
             yield
         except DecodeError as error:
             if self.is_file:
-                error.add_note(f"in {self.name!r}")
+                name_file(error, self.name)
             raise
 
     def _warn(self, error: TruncatedError) -> None:
         if self._on_truncated != "warn":
             raise error
-        warn_truncated(f"{self.name}: {error}" if self.is_file else str(error))
+        if self.is_file:
+            name_file(error, self.name)
+        warn_truncated(str(error))
 
     @property
     def _on_cut(self) -> OnTruncated:

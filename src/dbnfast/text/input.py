@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from dbnfast._util.arguments import as_int
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
-from dbnfast.codec.damage import interrupted
+from dbnfast.codec.damage import interrupted, name_file
 from dbnfast.codec.options import open_raw
 from dbnfast.codec.sniff import N_SEEN, binary
 from dbnfast.errors import DecodeError, DecompressionError, InvalidRecordError, TruncatedError
@@ -60,14 +60,19 @@ class TextSource:
         As `from_json` takes it.
     piece_size : int
         The most bytes to read at a time.
+
+    Attributes
+    ----------
+    path : path-like or None
+        The file, where it is one.
     """
 
     def __init__(self, source: TextInput, piece_size: int) -> None:
         self._piece_size = piece_size
-        self._owns = isinstance(source, str | os.PathLike)
+        self.path: PathLike | None = None
         self._file: Any = source
         if isinstance(source, str | os.PathLike):
-            self._file = open_raw(source)
+            self.path, self._file = source, open_raw(source)
         elif not hasattr(source, "read"):
             try:
                 self._file = _Memory(as_bytes(source))
@@ -141,7 +146,7 @@ class TextSource:
 
     def close(self) -> None:
         """Close the file, where it was opened here."""
-        if self._owns:
+        if self.path is not None:
             self._file.close()
 
 
@@ -266,6 +271,8 @@ class TextReader:
             except BaseException:
                 self._error = interrupted()
                 raise
+        if self._error is not None and self._source.path is not None:
+            name_file(self._error, self._source.path)
         return make_records(blocks, self._parser.target)
 
     def _next_piece(self) -> bytes:

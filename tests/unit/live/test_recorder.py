@@ -789,7 +789,8 @@ def test_damage_names_the_file(tmp_path: Path) -> None:
     first.write_bytes(data)
     with pytest.raises(dbnfast.DecodeError) as caught:
         all_records(recover(tmp_path))
-    assert caught.value.__notes__ == [f"in {str(first)!r}"]
+    assert caught.value.path == str(first)
+    assert str(first) in str(caught.value)
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
@@ -916,7 +917,7 @@ def test_a_file_that_is_something_else_stays(tmp_path: Path, compression: str) -
     other.write_bytes(frame(content) if compression == "zstd" else content)
     with pytest.raises(MetadataError) as caught:
         recover(tmp_path)
-    assert any(str(other) in note for note in caught.value.__notes__)
+    assert str(other) in str(caught.value)
     assert other.exists()
 
 
@@ -928,7 +929,7 @@ def test_records_without_a_whole_frame_are_not_removed(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(dbnfast.DecodeError) as caught:
             recover(tmp_path)
-        assert any(str(path.name) in note for note in caught.value.__notes__)
+        assert str(path.name) in str(caught.value)
         assert path.read_bytes() == data
     head = Metadata("GLBX.MDP3", 7).encode() + b"".join(opening()[1:])
     path.write_bytes(frame(head, b"")[:-3])  # mapping records alone are repetitions

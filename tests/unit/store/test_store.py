@@ -222,7 +222,7 @@ def test_read_refuses_an_empty_folder_and_an_empty_file(tmp_path: Path) -> None:
         dbnfast.read(tmp_path)
     assert caught.value.filename == str(tmp_path)
     (tmp_path / "a.dbn").touch()
-    with pytest.raises(dbnfast.TruncatedError, match=r"a\.dbn is empty"):
+    with pytest.raises(dbnfast.TruncatedError, match=r"a\.dbn: the stream is empty"):
         dbnfast.read(tmp_path)
 
 
@@ -579,10 +579,12 @@ def test_of_many_files_the_one_at_fault_is_named(
     for names in (["bad.dbn"], ["good.dbn", "bad.dbn"]):
         with pytest.raises(dbnfast.InvalidRecordError) as failed:
             read_all(*names)
-        assert failed.value.__notes__ == [f"in {str(tmp_path / 'bad.dbn')!r}"]
+        assert failed.value.path == str(tmp_path / "bad.dbn")
+        assert str(failed.value).startswith(f"{tmp_path / 'bad.dbn'}: record 5 ")
     with pytest.raises(dbnfast.MetadataError) as failed_early:
         read_all("good.dbn", "none.dbn")
-    assert failed_early.value.__notes__ == [f"in {str(tmp_path / 'none.dbn')!r}"]
+    assert failed_early.value.path == str(tmp_path / "none.dbn")
+    assert str(failed_early.value).startswith(f"{tmp_path / 'none.dbn'}: expected b'DBN'")
 
 
 def test_an_unknown_on_truncated() -> None:
