@@ -118,7 +118,8 @@ class TextIntEnum(OpenIntEnum):
         for member in cls:
             if member._text.replace("_", "-") == wanted:
                 return member
-        cls._unknown(value)
+        known = [member._text for member in cls]
+        cls._unknown(value, one_of(value, known))
 
     @classmethod
     def _missing_(cls, value: object) -> Any:
@@ -301,8 +302,9 @@ def one_of(wrong: str, known: Sequence[str], listed: Sequence[str] | None = None
     """
     import difflib  # takes longer to import than errors are worth
 
-    close = difflib.get_close_matches(_normal(wrong), known, 1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    by_normal = {_normal(text): text for text in known}
+    close = difflib.get_close_matches(_normal(wrong), by_normal, 1)
+    hint = f" (did you mean {by_normal[close[0]]!r}?)" if close else ""
     return f"{hint}, expected one of {', '.join(known if listed is None else listed)}"
 
 

@@ -197,6 +197,10 @@ def test_filter_selects_what_the_values_say(stream: Stream, data: st.DataObject)
         and (ids["instrument_ids"] is None or record["instrument_id"] in ids["instrument_ids"])
         and (ids["publishers"] is None or record["publisher_id"] in ids["publishers"])
     ]
+    if start is not None and end is not None and start > end:
+        with pytest.raises(ValueError, match="which is after the end"):
+            dbnfast.scan(stream.data).filter(start=start, end=end, **ids)
+        return
     picked = dbnfast.scan(stream.data).filter(start=start, end=end, **ids)
     assert picked.tobytes() == b"".join(expected)
     assert len(picked) == len(expected)

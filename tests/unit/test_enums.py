@@ -220,6 +220,8 @@ def test_a_misspelt_text_of_another_kind_is_told_alike() -> None:
         dbnfast.Compression("zst")
     with pytest.raises(ValueError, match=r"\(did you mean 'symbol-mapping'\?\)"):
         dbnfast.dtype("symbol-maping")
+    with pytest.raises(ValueError, match=r"valid RType \(did you mean 'ohlcv-1m'\?\), expected"):
+        RType.from_str("OHLCV_1MN")
 
 
 @pytest.mark.parametrize("cls", [RType, Schema, SystemCode, TriState], ids=lambda cls: cls.__name__)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dbnfast._typing import Column
 
-    Time = int | np.datetime64 | datetime.date  # datetime and pandas.Timestamp are dates too
+    Time = int | str | np.datetime64 | datetime.date  # datetime and pandas.Timestamp are dates too
 
 UNDEFINED: Final = 2**64 - 1
 DAY: Final = 86_400 * 10**9  # ns
@@ -63,9 +63,9 @@ def to_ns(name: str, value: Any) -> int:
     ----------
     name : str
         What it is, for the error.
-    value : int, datetime64, datetime, date or pandas.Timestamp
-        ns since 1970-01-01 UTC, or a time of any unit. A naive datetime is UTC; a date is its
-        midnight.
+    value : int, str, datetime64, datetime, date or pandas.Timestamp
+        ns since 1970-01-01 UTC, or a time of any unit, or ISO 8601 text. A naive datetime is
+        UTC; a date is its midnight.
 
     Returns
     -------
@@ -79,6 +79,8 @@ def to_ns(name: str, value: Any) -> int:
     ValueError
         It does not fit.
     """
+    if isinstance(value, str):
+        return _iso(value, name)
     value = _as_numpy(value)
     if isinstance(value, np.datetime64):
         try:
@@ -164,8 +166,8 @@ def as_stamps(values: ArrayLike) -> Column:
 
     Parameters
     ----------
-    values : array of int, datetime64 or objects
-        ns since 1970-01-01 UTC, or times of any unit.
+    values : array of int, datetime64, str or objects
+        ns since 1970-01-01 UTC, or times of any unit, or ISO 8601 text.
 
     Returns
     -------
@@ -182,6 +184,8 @@ def as_stamps(values: ArrayLike) -> Column:
         return times.astype(np.uint64)
     if times.dtype.kind == "O":
         return np.array([moment(time) for time in times], np.uint64)
+    if times.dtype.kind == "U":
+        return np.array([_iso(str(time), "time") for time in times], np.uint64)
     if times.dtype.kind == "M":
         return _from_datetime64(times)
     if times.dtype.kind not in "iu":
@@ -211,8 +215,8 @@ def moment(time: Any) -> int:
 
     Parameters
     ----------
-    time : int, datetime64, datetime, date or pandas.Timestamp
-        A naive datetime is UTC; a date is its midnight.
+    time : int, str, datetime64, datetime, date or pandas.Timestamp
+        A naive datetime is UTC; a date is its midnight. Text is ISO 8601.
 
     Returns
     -------
@@ -224,10 +228,19 @@ def moment(time: Any) -> int:
     TypeError, ValueError
         It is no time.
     """
+    if isinstance(time, str):
+        return _iso(time, "time")
     time = _as_numpy(time)
     if isinstance(time, np.datetime64):
         return int(_from_datetime64(np.array([time]))[0])
     return to_ns("time", time)
+
+
+def _iso(text: str, name: str) -> int:
+    # of "2026" or "20260105" nobody can tell whether it is a date or ns
+    if text.strip().isdecimal():
+        raise ValueError(f"{name} is {text!r}, expected ISO 8601 as 2026-01-05, or ns as an int")
+    return instant(text, name)
 
 
 def _as_numpy(time: Any) -> Any:
@@ -241,7 +254,7 @@ def _as_numpy(time: Any) -> Any:
     return np.datetime64(time, "D") if isinstance(time, datetime.date) else time
 
 
-def instant(time: Any) -> int:
+def instant(time: Any, name: str = "time") -> int:
     """
     Read a time that a caller gave, text included.
 
@@ -250,6 +263,8 @@ def instant(time: Any) -> int:
     time : int, str, datetime64, datetime, date or pandas.Timestamp
         ISO 8601 text or what `moment` takes; without a zone it is UTC. Text of digits alone is
         ns since 1970-01-01 UTC.
+    name : str
+        What it is, for the error.
 
     Returns
     -------
@@ -268,17 +283,17 @@ def instant(time: Any) -> int:
     else:
         match = ISO.fullmatch(time.strip())
         if match is None:
-            raise ValueError(f"time is {time!r}, expected ISO 8601 or ns since 1970-01-01 UTC")
+            raise ValueError(f"{name} is {time!r}, expected ISO 8601 or ns since 1970-01-01 UTC")
         whole, _, part = match["local"].replace(" ", "T").partition(".")
         try:
             # in seconds: numpy lets ns behind 2262 become any other time
             ns = int(np.datetime64(whole, "s").astype(np.int64)) * SCALES["s"]
         except ValueError:
-            raise ValueError(f"time is {time!r}, which is on no calendar") from None
+            raise ValueError(f"{name} is {time!r}, which is on no calendar") from None
         ns += int(part.ljust(9, "0"))
         if match["hours"]:
             shift = (int(match["hours"]) * 60 + int(match["minutes"] or 0)) * 60_000_000_000
             ns += -shift if match["sign"] == "+" else shift
     if not 0 <= ns < UNDEFINED:
-        raise ValueError(f"time is {time!r}, expected one of 1970 to 2554")
+        raise ValueError(f"{name} is {time!r}, expected one of 1970 to 2554")
     return ns

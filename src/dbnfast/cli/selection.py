@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dbnfast._util.times import instant
 from dbnfast.cli.terminal import talk
 from dbnfast.codec.metadata import mapping_rows
 from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
@@ -96,7 +97,7 @@ def parse_time(name: str, text: str | None) -> int | None:
     name : str
         What it is, for the error.
     text : str or None
-        A date, an ISO 8601 time in UTC, or ns since 1970-01-01.
+        A date, an ISO 8601 time, or ns since 1970-01-01 UTC; without a zone it is UTC.
 
     Returns
     -------
@@ -119,9 +120,7 @@ def parse_time(name: str, text: str | None) -> int | None:
         except ValueError as error:
             raise ValueError(f"{name} is {text!r}: {error}") from None
         return (at - EPOCH) // datetime.timedelta(seconds=1) * 10**9 + int(part.ljust(9, "0"))
-    if text.isascii() and text.isdigit():
-        return int(text)
-    raise ValueError(f"{name} is {text!r}, expected a date, an ISO time in UTC, or ns since 1970")
+    return instant(text, name)
 
 
 def check(options: Options) -> None:

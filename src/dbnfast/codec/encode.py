@@ -48,7 +48,7 @@ def _pieces(
                 first += n
     else:
         raise TypeError(
-            f"records are {type(records).__name__}, expected Records, a structured array, "
+            f"records is of type {type(records).__name__}, expected Records, a structured array, "
             "Record objects, or a sequence of these"
         )
 

@@ -75,7 +75,7 @@ class Metadata:
     ----------
     dataset : str
         The dataset code, at most 15 ASCII characters.
-    start : int, datetime64, datetime, date or pandas.Timestamp
+    start : int, str, datetime64, datetime, date or pandas.Timestamp
         Start of the query; an int is ns since 1970-01-01 UTC, and so is the attribute.
     stype_in : SType or str or None
         The symbology of `symbols`; None for mixed or live data.

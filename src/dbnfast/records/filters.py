@@ -114,9 +114,9 @@ class Filter:
         The types to keep.
     instrument_ids, publishers : int or iterable of int, optional
         The ids to keep.
-    start, end : int, datetime64, datetime, date or pandas.Timestamp, optional
-        Half-open range of the index timestamp; an int is ns since 1970-01-01 UTC, a naive
-        datetime UTC, a date its midnight. Where either is given, records whose
+    start, end : int, str, datetime64, datetime, date or pandas.Timestamp, optional
+        Half-open range of the index timestamp; an int is ns since 1970-01-01 UTC, text ISO 8601,
+        a time without a zone UTC, a date its midnight. Where either is given, records whose
         timestamp is undefined do not pass.
     also : RType, optional
         A type that passes in any case.
@@ -149,6 +149,8 @@ class Filter:
         self._by_time = start is not None or end is not None
         self._start = 0 if start is None else to_ns("start", start)
         self._end = 2**64 - 1 if end is None else to_ns("end", end)
+        if self._start > self._end:
+            raise ValueError(f"start is {start}, which is after the end, {end}")
         self._ids = _ids("instrument_ids", instrument_ids)
         self._publishers = _ids("publishers", publishers)
 

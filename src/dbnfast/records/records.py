@@ -316,9 +316,9 @@ class Records(Run):
             The types to keep.
         instrument_ids, publishers : int or iterable of int, optional
             The ids to keep.
-        start, end : int, datetime64, datetime, date or pandas.Timestamp, optional
-            Half-open range of the index timestamp; an int is ns since 1970-01-01 UTC, a naive
-            datetime UTC, a date its midnight. Where either is given, records
+        start, end : int, str, datetime64, datetime, date or pandas.Timestamp, optional
+            Half-open range of the index timestamp; an int is ns since 1970-01-01 UTC, text ISO
+            8601, a time without a zone UTC, a date its midnight. Where either is given, records
             whose timestamp is undefined do not pass.
 
         Returns

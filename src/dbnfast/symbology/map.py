@@ -39,11 +39,10 @@ from dbnfast.symbology.intervals import (
 )
 
 if TYPE_CHECKING:
-    import datetime
-
     from numpy.typing import ArrayLike
 
     from dbnfast._typing import Codes, Column
+    from dbnfast._util.times import Time
     from dbnfast.codec.metadata import Metadata
     from dbnfast.symbology.intervals import Rows
 
@@ -272,7 +271,7 @@ class SymbolMap:
         ends[follows - 1] = begins[follows]
         self._add(ids, begins, ends, after)
 
-    def resolve(self, instrument_id: int, time: datetime.date | np.datetime64 | int) -> str | None:
+    def resolve(self, instrument_id: int, time: Time) -> str | None:
         """
         Return the symbol of an instrument at a given time.
 
@@ -280,8 +279,9 @@ class SymbolMap:
         ----------
         instrument_id : int
             The id, 0 to 2**32 - 1.
-        time : date, datetime64 or int
-            A date is its midnight UTC, a time without a zone UTC, an int ns since 1970-01-01 UTC.
+        time : date, datetime64, str or int
+            A date is its midnight UTC, a time without a zone UTC, an int ns since 1970-01-01 UTC,
+            text ISO 8601.
 
         Returns
         -------
@@ -333,8 +333,8 @@ class SymbolMap:
         ----------
         instrument_ids : array of int, shape (n,)
             Ids, 0 to 2**32 - 1.
-        index_ts : array of int or datetime64, shape (n,)
-            Times; ints are ns since 1970-01-01 UTC, a date is its midnight UTC.
+        index_ts : array of int, datetime64 or str, shape (n,)
+            Times; ints are ns since 1970-01-01 UTC, a date is its midnight UTC, text is ISO 8601.
 
         Returns
         -------

@@ -7,7 +7,7 @@ import zoneinfo
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dbnfast.enums import PriceType
+from dbnfast.enums import PriceType, one_of
 from dbnfast.layouts.fields import Field
 from dbnfast.tables.columns import MOVE, Request, Rows
 from dbnfast.tables.symbols import SYMBOL
@@ -143,10 +143,10 @@ def wanted_fields(
     index = fields[0]
     if columns is None:
         return fields, [*list(by_name)[1:], *([SYMBOL] if map_symbols else [])]
-    known = {*by_name, SYMBOL} if map_symbols else {*by_name}
+    known = [*by_name, SYMBOL] if map_symbols else [*by_name]
     for name in columns:
         if name not in known:
-            raise ValueError(f"there is no column {name!r}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"there is no column {name!r}{one_of(name, known)}")
     order = [name for name in dict.fromkeys(columns) if name != index.name]
     return [index, *(by_name[name] for name in order if name in by_name)], order
 

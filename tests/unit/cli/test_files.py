@@ -84,6 +84,7 @@ def test_times_of_the_command_line() -> None:
         assert parse_time("--start", text) == 1719878400 * 10**9
     assert parse_time("--start", "1970-01-01T00:00:01.000000005Z") == 10**9 + 5
     assert parse_time("--start", "2262-04-12") == int(np.datetime64("2262-04-12").astype(int)) * DAY
+    assert parse_time("--start", "2020-12-27T19:00-05:00") == 1609113600 * 10**9
     assert parse_time("--start", None) is None
     for text in (
         "yesterday",

@@ -84,7 +84,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"start": T0 + 50, "end": UNDEFINED},
     ),
     "an empty range": ({"start": T0 + 50, "end": T0 + 50}, {"start": T0 + 50, "end": T0 + 50}),
-    "a range backwards": ({"start": T0 + 9, "end": T0}, {"start": T0 + 9, "end": T0}),
     "start of time": ({"start": 0}, {"start": 0}),
     "end of time": ({"end": UNDEFINED}, {"end": UNDEFINED}),
     "all at once": (
@@ -141,7 +140,8 @@ def test_records_filter_gives_itself_where_all_passes() -> None:
         ({"start": -1}, ValueError),
         ({"start": 2**64}, ValueError),
         ({"start": 1.5}, TypeError),
-        ({"end": "2024-01-01"}, TypeError),
+        ({"end": "tomorrow"}, ValueError),
+        ({"start": T0 + 1, "end": T0}, ValueError),
         ({"end": np.datetime64("NaT", "ns")}, ValueError),
         ({"end": True}, TypeError),
         ({"start": np.datetime64("1969-12-31")}, ValueError),
@@ -343,11 +343,14 @@ BERLIN = datetime.timezone(datetime.timedelta(hours=2))
         np.uint64(T0 + 1000),
         "pandas",
         "pandas in Berlin",
+        "2001-09-09T01:46:40.000001",
+        "2001-09-09 01:46:40.000001000Z",
+        "2001-09-09T03:46:40.000001+02:00",
     ],
     ids=str,
 )
 def test_times_of_every_kind(time: Any) -> None:
-    if isinstance(time, str):
+    if isinstance(time, str) and time.startswith("pandas"):
         pandas = pytest.importorskip("pandas")
         zone = "Europe/Berlin" if "Berlin" in time else None
         time = pandas.Timestamp(T0 + 1000, tz="UTC").tz_convert(zone)
@@ -363,18 +366,26 @@ def test_times_of_every_kind(time: Any) -> None:
     )
 
 
+def test_a_filter_that_ends_before_it_starts() -> None:
+    said = "start is 2001-09-10, which is after the end, 2001-09-09"
+    with pytest.raises(ValueError, match=said):
+        dbnfast.read(DATA).filter(start="2001-09-10", end=datetime.date(2001, 9, 9))
+
+
 @pytest.mark.parametrize(
     "time",
     [
         datetime.date(1969, 12, 31),
         datetime.datetime(2262, 4, 12),
         np.datetime64("NaT", "ns"),
+        "2001-02-30",
+        "1969-12-31",
         "nat",
     ],
     ids=str,
 )
 def test_times_that_no_filter_has(time: Any) -> None:
-    if time == "nat":
+    if isinstance(time, str) and time == "nat":
         time = pytest.importorskip("pandas").NaT
     with pytest.raises(ValueError, match="start is"):
         dbnfast.scan(DATA).filter(start=time)

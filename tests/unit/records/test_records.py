@@ -495,7 +495,7 @@ def test_filter_by_an_array_of_ids(ids: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(None, None), (5, None), (None, 5), (5, 8), (8, 5), (0, 2**64 - 1), (7, 7)],
+    [(None, None), (5, None), (None, 5), (5, 8), (0, 2**64 - 1), (7, 7)],
 )
 def test_filter_by_index_timestamp(start: int | None, end: int | None) -> None:
     records = homogeneous()
@@ -565,7 +565,8 @@ def test_filter_that_passes_all_is_the_same_object() -> None:
         ({"publishers": [2**32]}, ValueError),
         ({"start": -1}, ValueError),
         ({"end": 2**64}, ValueError),
-        ({"start": "2026-01-05"}, TypeError),
+        ({"start": "today"}, ValueError),
+        ({"start": 2, "end": 1}, ValueError),
         ({"start": 1.0}, TypeError),
         ({"schema": 4}, TypeError),
     ],

@@ -633,10 +633,19 @@ def test_resolve_refuses(one_day: SymbolMap) -> None:
             one_day.resolve(wrong, DAY)
     with pytest.raises(TypeError):
         one_day.resolve("7", DAY)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="time is '1970-01-02'"):
-        one_day.resolve(7, "1970-01-02")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="time is 'today'"):
+        one_day.resolve(7, "today")
     with pytest.raises(ValueError, match="time is -1"):
         one_day.resolve(7, -1)
+
+
+def test_times_as_text(one_day: SymbolMap) -> None:
+    text = str(np.datetime64(DAY, "ns"))
+    assert one_day.resolve(7, text) == one_day.resolve(7, DAY) is not None
+    assert one_day.resolve(7, "1969-12-31T23:59:59-10:00") == one_day.resolve(7, 36 * 10**12 - 1)
+    times = [DAY, 2 * DAY]
+    texts = [str(np.datetime64(time, "ns")) for time in times]
+    assert one_day.codes([7, 7], texts).tolist() == one_day.codes([7, 7], times).tolist()
 
 
 # --- records ----------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def test_columns() -> None:
     assert table.column_names == ["ts_recv", "symbol", "price"]
     assert table == store.to_arrow().select(["ts_recv", "symbol", "price"])
     assert store.to_arrow(columns=[]).column_names == ["ts_recv"]
-    with pytest.raises(ValueError, match="no column 'prize'"):
+    with pytest.raises(ValueError, match=r"no column 'prize' \(did you mean 'price'\?\), expected"):
         store.to_arrow(columns=["prize"])
 
 
