@@ -212,8 +212,10 @@ class StoreData:
         if self.compression != Compression.ZSTD:
             return source.open()
         # what a ZstdFile opened itself, it closes with itself
-        file = source.path if isinstance(source, FileSource) else source.open()
-        reader: IO[bytes] = zstd().ZstdFile(file)
+        file: Any = None
+        if isinstance(source, FileSource) and not source.is_kept:
+            file = source.path
+        reader: IO[bytes] = zstd().ZstdFile(file or source.open())
         return reader
 
     def _single(self, name: str) -> Source:

@@ -8,9 +8,10 @@ import glob
 import io
 import mmap
 import os
+import stat
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
@@ -24,11 +25,16 @@ from dbnfast.records.headers import pieces
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.options import OnTruncated
+
+
+# Whether a file that is open can be removed, and be read by several at once.
+CAN_KEEP: Final = hasattr(os, "preadv")
+MOST_KEPT: Final = 128  # the lowest descriptor that is needed for other things: some have 256
 
 
 class Source(ABC):
@@ -174,21 +180,77 @@ class FileSource(Source):
 
     def __init__(self, path: Path, on_truncated: OnTruncated = "warn") -> None:
         self.path = path
+        self._kept: _Kept | None = None
         super().__init__(str(path), on_truncated)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
+
+    def keep(self) -> None:
+        """Keep the file open, where the system lets it be removed nevertheless."""
+        if CAN_KEEP:
+            with contextlib.suppress(OSError):  # then it is opened whenever it is read
+                kept = _Kept(os.open(self.path, os.O_RDONLY))
+                regular = stat.S_ISREG(os.fstat(kept.number).st_mode)
+                self._kept = kept if regular and kept.number < MOST_KEPT else None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the file is open all the time."""
+        return self._kept is not None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the file."""
-        return self.path.stat().st_size
+        at = self.path if self._kept is None else self._kept.number
+        return os.stat(at).st_size
 
     def open(self) -> IO[bytes]:
         """Open the file."""
+        if self._kept is not None:
+            return cast("IO[bytes]", _KeptFile(self._kept))
         return io.FileIO(self.path)  # large blocks are read as they are
 
     def buffer(self) -> Any:
         """Map the file into memory, read-only; the mapping lives as long as its views."""
+        if self._kept is not None:
+            return mmap.mmap(self._kept.number, 0, access=mmap.ACCESS_READ)
         with self.path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+class _Kept:
+    """A descriptor, closed when nobody holds it any more."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self.number)
+
+
+class _KeptFile(io.RawIOBase):
+    """A file that stays open, read from a place of its own."""
+
+    def __init__(self, kept: _Kept) -> None:
+        self._kept = kept
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        size = os.stat(self._kept.number).st_size if whence == 2 else 0
+        self._at = max((0, self._at, size)[whence] + offset, 0)
+        return self._at
+
+    def readinto(self, out: Any) -> int:
+        n = os.preadv(self._kept.number, [out], self._at)
+        self._at += n
+        return n
 
 
 class MemorySource(Source):
@@ -364,7 +426,10 @@ def paths_of(source: PathLike) -> Sequence[Path]:
     FileNotFoundError
         There are none.
     """
-    path = Path(os.path.expanduser(source))
+    name = os.path.expanduser(os.fsdecode(source))
+    if not name:  # for Path, the current folder
+        raise FileNotFoundError(errno.ENOENT, "the path is empty", name)
+    path = Path(name)
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if is_dbn_name(p.name))
         if not found:

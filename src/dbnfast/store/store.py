@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import datetime
 import html
+import os
 from typing import IO, TYPE_CHECKING, Any, Final, overload
 
 from dbnfast._util.atomic import output
 from dbnfast._util.extras import require
-from dbnfast.codec.compression import Deflater
+from dbnfast.codec.compression import Deflater, detect
 from dbnfast.codec.encode import Encoder
 from dbnfast.enums import Compression, PriceType, RType, Schema
 from dbnfast.errors import DecodeError
 from dbnfast.store.data import BLOCK, StoreData
-from dbnfast.store.sources import sources_of
+from dbnfast.store.sources import FileSource, sources_of
 from dbnfast.symbology.resolver import is_live, with_mappings
 from dbnfast.tables.arrow import ArrowOptions
 from dbnfast.tables.arrow import reader as arrow_reader
@@ -49,10 +50,10 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
 
     Parameters
     ----------
-    source : path, bytes-like, readable, databento.DBNStore, or a sequence of them
+    source : path, bytes-like, readable, databento.DBNStore, or a sequence of them; or a Store
         A path may be a file, a pattern (``"data/*.dbn.zst"``) or a folder, of which the
         ``.dbn``, ``.dbn.zst`` and ``.dbz`` files are read. The data is plain, zstd-compressed or
-        DBZ, detected from its content.
+        DBZ, detected from its content. Of a store it is what that has, its filter included.
     on_truncated : {"warn", "raise", "ignore"}
         As `scan` takes it.
 
@@ -60,7 +61,7 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
     -------
     Store
         Only the metadata is read at first. Bytes are not copied; a readable is read to its
-        end.
+        end. A single file stays open, so that it may be removed meanwhile; except on Windows.
 
     Raises
     ------
@@ -73,7 +74,12 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
     TypeError
         The source is none of these.
     """
-    return Store(sources_of(source, on_truncated))
+    if isinstance(source, Store):
+        return source.filter()
+    sources = sources_of(source, on_truncated)
+    if len(sources) == 1 and isinstance(sources[0], FileSource):
+        sources[0].keep()  # many would take all the descriptors that a process has
+    return Store(sources)
 
 
 def read_dbn(path: PathLike, *, on_truncated: OnTruncated = "warn") -> Store:
@@ -108,13 +114,13 @@ class Store(StoreData):
     __module__ = "dbnfast"  # where users find it
 
     @classmethod
-    def from_file(cls, path: PathLike) -> Store:
+    def from_file(cls, path: PathLike | bytes) -> Store:
         """
         Read a file.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like, or its bytes
             Plain, zstd-compressed or DBZ.
 
         Returns
@@ -127,7 +133,13 @@ class Store(StoreData):
             There is no such file.
         DecodeError
             It is empty, or its metadata is not valid.
+        TypeError
+            It is data.
         """
+        if isinstance(path, bytes):  # as the system has it; read() takes bytes for data
+            if path[:3] == b"DBN" or detect(path[:12]) != "none":
+                raise TypeError("path is DBN data, expected a path; from_bytes() takes data")
+            path = os.fsdecode(path)
         return read(path)
 
     @classmethod

@@ -8,6 +8,7 @@ import io
 import json
 import mmap
 import os
+import pickle
 import struct
 import sys
 import threading
@@ -1057,3 +1058,96 @@ def test_memory_read_as_a_file() -> None:
     assert reader.seek(3) == 3
     assert reader.read(1) == data[3:4]
     assert reader.seek(-5) == 0
+
+
+# --- files that stay open, and those that do not -----------------------------------------------
+
+
+@pytest.mark.skipif(not sources.CAN_KEEP, reason="a file that is open cannot be removed here")
+@pytest.mark.parametrize("data", [PLAIN, ZSTD], ids=["plain", "zstd"])
+def test_a_file_may_be_removed_after_it_was_read(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(data)
+    store = dbnfast.read(path)
+    path.unlink()
+    for _ in range(2):
+        assert store.records().tobytes() == PLAIN[-20 * 48 :]
+        assert len(list(store)) == 20
+    assert (store.nbytes, store.raw) == (len(data), data)
+    with store.reader as reader:
+        assert reader.read() == PLAIN
+    with store.reader as reader:
+        assert reader.seek(-48, os.SEEK_END) == len(PLAIN) - 48
+        assert reader.read() == PLAIN[-48:]
+    iterators = [iter(store) for _ in range(2)]  # each from a place of its own
+    assert [bytes(a) for a in iterators[0]] == [bytes(b) for b in iterators[1]]
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(pickle.dumps(store)).records()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="shows what is open on Linux only")
+def test_what_is_kept_open_is_closed_with_the_store(tmp_path: Path) -> None:
+    def n_open() -> int:
+        links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        return sum(os.path.exists(x) and os.path.realpath(x).startswith(here) for x in links)
+
+    here = str(tmp_path.resolve())
+    for name in "ab":
+        (tmp_path / f"{name}.dbn").write_bytes(PLAIN)
+    one = dbnfast.read(tmp_path / "a.dbn")
+    again = dbnfast.read(one)
+    assert n_open() == 1
+    del one
+    assert len(again.records()) == 20
+    del again
+    assert n_open() == 0
+    both = dbnfast.read(tmp_path)
+    assert len(both.records()) == 40
+    assert n_open() == 0
+
+
+def test_with_many_descriptors_files_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sources, "MOST_KEPT", 0)
+    (tmp_path / "a.dbn").write_bytes(ZSTD)
+    store = dbnfast.read(tmp_path / "a.dbn")
+    with store.reader as reader:
+        assert reader.read() == PLAIN
+    (tmp_path / "a.dbn").unlink()
+    with pytest.raises(FileNotFoundError):
+        store.records()
+
+
+def test_the_empty_path_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a.dbn").write_bytes(PLAIN)
+    monkeypatch.chdir(tmp_path)
+    assert len(dbnfast.read(".").records()) == 20
+    for call in (dbnfast.read, Store.from_file):
+        with pytest.raises(FileNotFoundError, match="the path is empty"):
+            call("")
+
+
+def test_from_file_takes_bytes_for_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "ä.dbn"
+    path.write_bytes(PLAIN)
+    assert len(Store.from_file(os.fsencode(path)).records()) == 20
+    for data in (PLAIN, ZSTD):
+        assert len(Store.from_bytes(data).records()) == 20
+        with pytest.raises(TypeError, match=r"path is DBN data, .* from_bytes\(\) takes data"):
+            Store.from_file(data)
+    with pytest.raises(FileNotFoundError):
+        Store.from_file(b"nothing")
+
+
+def test_read_of_a_store() -> None:
+    store = dbnfast.read(PLAIN)
+    part = dbnfast.read(store.filter(instrument_ids=[100, 101]))
+    assert len(dbnfast.read(store).records()) == 20
+    assert len(part.records()) == 2
+    with pytest.raises(ValueError, match="filtered already"):
+        part.filter("trades")
+    again = dbnfast.read(store)
+    again.insert_symbology_json(RESOLVED)
+    assert len(again.symbol_map()) == 1
+    assert len(store.symbol_map()) == 0
