@@ -31,7 +31,7 @@ from dbnfast.symbology.resolver import Ahead, Resolver, is_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import Self, TextIO
+    from typing import Self
 
     import pandas
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dbnfast.codec.metadata import MappingIntervalDict, Metadata
     from dbnfast.records.messages import Record
     from dbnfast.store.sources import Source
+    from dbnfast.symbology.map import JsonData
 
 BLOCK: Final = 16 << 20  # bytes of records in a step of what streams
 SMALL_BLOCK: Final = 1 << 20  # of each of many files that are merged
@@ -432,16 +433,14 @@ class StoreData:
 
     # symbols
 
-    def insert_symbology_json(
-        self, json_data: str | Mapping[str, Any] | TextIO, clear_existing: bool = True
-    ) -> None:
+    def insert_symbology_json(self, json_data: JsonData, clear_existing: bool = True) -> None:
         """
         Add symbol mappings in the form of ``symbology.json``, which override the metadata.
 
         Parameters
         ----------
-        json_data : str, mapping or text file
-            The result of ``symbology.resolve``.
+        json_data : str, path-like, mapping or readable
+            The result of ``symbology.resolve``, or the path of a file that holds it.
         clear_existing : bool
             Whether mappings that were added before are removed.
 

@@ -133,22 +133,26 @@ def columns_of_json(result: Mapping[str, Any]) -> Columns:
                 raise ValueError(
                     f"an interval of {raw_symbol!r} is {entry!r}, expected keys 'd0', 'd1' and 's'"
                 )
-            if not isinstance(entry["s"], str):
-                raise ValueError(f"'s' of {raw_symbol!r} is {entry['s']!r}, expected a str")
+            symbol = entry["s"]
+            if isinstance(symbol, bool) or not isinstance(symbol, str | int | np.integer):
+                raise ValueError(f"'s' of {raw_symbol!r} is {symbol!r}, expected a str or an id")
             days = [_date(raw_symbol, name, entry[name]) for name in ("d0", "d1")]
-            flat.append((row, days[0], days[1], entry["s"]))
+            flat.append((row, days[0], days[1], str(symbol)))
     return _columns([str(raw_symbol) for raw_symbol in result], flat)
 
 
 def _date(raw_symbol: str, name: str, value: Any) -> datetime.date:
+    # of a time the day in UTC
+    try:
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        if isinstance(value, datetime.datetime):
+            return (value if value.tzinfo is None else value.astimezone(datetime.UTC)).date()
+    except (ValueError, OverflowError):
+        pass
     if isinstance(value, datetime.date):
         return value
-    try:
-        return datetime.date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name!r} of {raw_symbol!r} is {value!r}, expected a date as YYYY-MM-DD"
-        ) from None
+    raise ValueError(f"{name!r} of {raw_symbol!r} is {value!r}, expected a date as YYYY-MM-DD")
 
 
 def _days(numbers: Any) -> Column:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import operator
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from dbnfast._util.times import Time
     from dbnfast.codec.metadata import Metadata
     from dbnfast.symbology.intervals import Rows
+
+    JsonData = str | bytes | os.PathLike[str] | Mapping[str, Any] | IO[str] | IO[bytes]
 
 
 RESOLVE_KEYS: Final = (
@@ -151,14 +154,15 @@ class SymbolMap:
         forward = is_forward(metadata.stype_in, metadata.stype_out)
         self._insert(forward, columns_of(metadata))
 
-    def insert_json(self, json_data: str | Mapping[str, Any] | TextIO) -> None:
+    def insert_json(self, json_data: JsonData) -> None:
         """
         Insert the result of a ``symbology.resolve`` request, or a ``symbology.json`` file.
 
         Parameters
         ----------
-        json_data : str, mapping or text file
-            JSON, or what was read from it.
+        json_data : str, path-like, mapping or readable
+            JSON, the path of such a file, or what was read from it. Dates may have a time, which
+            then does not count.
 
         Raises
         ------
@@ -430,7 +434,7 @@ class SymbolMap:
         return table
 
 
-def resolved(json_data: str | Mapping[str, Any] | TextIO) -> Mapping[str, Any]:
+def resolved(json_data: JsonData) -> Mapping[str, Any]:
     """
     Read the result of a ``symbology.resolve`` request.
 
@@ -452,12 +456,19 @@ def resolved(json_data: str | Mapping[str, Any] | TextIO) -> Mapping[str, Any]:
         It is no JSON, or a key is missing.
     """
     data: Any = json_data
-    if isinstance(data, str):
-        data = json.loads(data)
+    if isinstance(data, os.PathLike) or (isinstance(data, str) and _is_path(data)):
+        with open(os.path.expanduser(data), encoding="utf-8") as file:
+            data = json.load(file)
+    elif isinstance(data, str | bytes):
+        try:
+            data = json.loads(data)
+        except json.JSONDecodeError as error:
+            said = f"json_data is {data[:60]!r}, neither JSON nor a file: {error}"
+            raise ValueError(said) from None
     elif hasattr(data, "read"):
         data = json.load(data)
     elif not isinstance(data, Mapping):
-        raise TypeError(f"json_data is a {type(data).__name__}, expected JSON or a mapping")
+        raise TypeError(f"json_data is a {type(data).__name__}, expected JSON, a path or a mapping")
     missing = [key for key in RESOLVE_KEYS if not isinstance(data, Mapping) or key not in data]
     if missing:
         raise ValueError(f"no whole result of symbology.resolve: {missing[0]!r} is missing")
@@ -465,6 +476,11 @@ def resolved(json_data: str | Mapping[str, Any] | TextIO) -> Mapping[str, Any]:
         raise ValueError(f"'result' is a {type(data['result']).__name__}, expected a mapping")
     found: Mapping[str, Any] = data
     return found
+
+
+def _is_path(text: str) -> bool:
+    # JSON that is meant here begins with a brace, and no name does that is not there
+    return not text.lstrip().startswith("{") and os.path.isfile(os.path.expanduser(text))
 
 
 def _id_array(values: ArrayLike) -> Column:

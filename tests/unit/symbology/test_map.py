@@ -932,6 +932,36 @@ def test_json_from_a_file(tmp_path: Path) -> None:
     with path.open() as file:
         made.insert_json(file)
     assert made.resolve(8, 4 * DAY) == "B"
+    for form in (path, str(path), path.read_bytes()):
+        made = SymbolMap()
+        made.insert_json(form)
+        assert made.resolve(8, 4 * DAY) == "B"
+    with pytest.raises(FileNotFoundError):
+        made.insert_json(tmp_path / "none.json")
+    with pytest.raises(ValueError, match=r"json_data is 'none\.json', neither JSON nor a file"):
+        made.insert_json("none.json")
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("1970-01-02T00:00:00.000000000Z", "1970-01-04 00:00:00+00:00"),
+        ("1970-01-02T23:59:59", "1970-01-04T12:00"),
+        ("1970-01-01T22:00-05:00", datetime.datetime(1970, 1, 4, 5)),
+        (datetime.datetime(1970, 1, 2, 1, tzinfo=datetime.UTC), datetime.date(1970, 1, 4)),
+    ],
+)
+@pytest.mark.parametrize("symbol", ["7", 7, np.uint32(7)])
+def test_json_with_times_and_numbers(first: Any, last: Any, symbol: Any) -> None:
+    made = SymbolMap()
+    made.insert_json(resolve_result({"A": [(first, last, symbol)]}))
+    assert moments(made, 7, DAY - 1, DAY, 3 * DAY - 1, 3 * DAY) == [None, "A", "A", None]
+    symbology = pytest.importorskip("databento.common.symbology")
+    theirs = symbology.InstrumentMap()
+    if isinstance(first, str) and isinstance(last, str):  # all that it takes
+        theirs.insert_json(resolve_result({"A": [(first, last, symbol)]}))
+        days = [JAN + datetime.timedelta(n) for n in range(4)]
+        assert [theirs.resolve(7, day) for day in days] == [None, "A", "A", None]
 
 
 def test_json_the_other_way_round() -> None:
@@ -957,7 +987,8 @@ def test_json_without_a_key(key: str) -> None:
         ({"result": {"A": None}}, "the intervals of 'A' are None, expected a list"),
         ({"result": {"A": [{"d0": None, "d1": "1970-01-03", "s": "7"}]}}, "'d0' of 'A' is None"),
         ({"result": {"A": [{"d0": "1970-01-02", "d1": "soon", "s": "7"}]}}, "'d1' of 'A' is 'soo"),
-        ({"result": {"A": [{"d0": "1970-01-02", "d1": "1970-01-03", "s": 7}]}}, "expected a str"),
+        ({"result": {"A": [{"d0": "1970-01-02", "d1": "1970-01-03", "s": 7.5}]}}, "expected a str"),
+        ({"result": {"A": [{"d0": "1970-01-02", "d1": "1970-01-03", "s": True}]}}, "a str or an"),
         ({"result": {"A": [{"d0": "1970-01-03", "d1": "1970-01-02", "s": "7"}]}}, "before that"),
         ({"stype_in": "raw", "stype_out": "instrument_id"}, "raw"),
         ({"stype_out": "raw_symbol"}, "only where stype_out or stype_in is instrument_id"),
