@@ -337,5 +337,9 @@ class BentoWarning(Warning):
     """The base of the warnings of this package."""
 
 
+class SelectionWarning(BentoWarning, UserWarning):
+    """What was asked for is not in the data, or records of another schema have its rtype."""
+
+
 class TruncatedWarning(BentoWarning, UserWarning):
     """Input ended inside a record or a compressed frame; what was complete was delivered."""

@@ -43,6 +43,7 @@ TREE = {
     "BentoServerError": ("BentoHttpError",),
     "MissingExtraError": ("DbnError", "ImportError"),
     "BentoWarning": ("Warning",),
+    "SelectionWarning": ("BentoWarning", "UserWarning"),
     "TruncatedWarning": ("BentoWarning", "UserWarning"),
 }
 

@@ -95,23 +95,25 @@ def report_truncated(error: TruncatedError, on_truncated: str) -> None:
     if on_truncated == "raise":
         raise error
     if on_truncated == "warn":
-        warn_truncated(str(error))
+        warn_caller(str(error))
 
 
-def warn_truncated(text: str) -> None:
+def warn_caller(text: str, category: type[Warning] = TruncatedWarning) -> None:
     """
-    Warn that the input is cut, at the line outside this package that led here.
+    Warn, at the line outside this package that led here.
 
     Parameters
     ----------
     text : str
         What to say.
+    category : type
+        Of the warning; else that the input is cut.
     """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("dbnfast."):
         frame = frame.f_back
         level += 1
-    warnings.warn(text, TruncatedWarning, stacklevel=level)
+    warnings.warn(text, category, stacklevel=level)
 
 
 def cut_record(offset: int, record_index: int, tail: memoryview) -> TruncatedError:

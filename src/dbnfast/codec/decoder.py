@@ -10,7 +10,7 @@ from dbnfast._core.decoder import Feed
 from dbnfast._core.metadata import header_size, parse_header
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression as zstd
-from dbnfast.codec.damage import cut_record, invalid_record, warn_truncated
+from dbnfast.codec.damage import cut_record, invalid_record, warn_caller
 from dbnfast.codec.metadata import Metadata, stated_size
 from dbnfast.codec.options import check_options, check_stated, infer_version
 from dbnfast.enums import DBN_VERSION, Compression
@@ -242,10 +242,10 @@ class Decoder(Feed):
             return TruncatedError(text, offset=0, available=n)
         if self._inflater is not None and self._inflater.in_frame:
             text = f"the zstd frame at compressed byte {self._inflater.frame_at} is cut"
-            warn_truncated(text)
+            warn_caller(text)
         elif self._waiting:
             text = str(cut_record(self._offset, self._n_records, self._tail))
-            warn_truncated(text)
+            warn_caller(text)
         return None
 
     def _feed_head(self, data: bytes | memoryview) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 from dbnfast._core.scan import span
 from dbnfast._util.times import as_datetime64, as_timestamp
 from dbnfast.codec.compression import zstd
+from dbnfast.codec.damage import warn_caller
 from dbnfast.codec.merge import joined_metadata, merged
 from dbnfast.codec.metadata import n_mappings
 from dbnfast.codec.options import check_max_bytes
-from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType
+from dbnfast.enums import DBN_VERSION, Compression, RType, Schema, SType, one_of
+from dbnfast.errors import SelectionWarning
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.deal import dealt
@@ -26,6 +28,7 @@ from dbnfast.records.headers import (
 )
 from dbnfast.records.records import Records, empty_records
 from dbnfast.store.sources import FileSource
+from dbnfast.store.watch import Watch, counted
 from dbnfast.symbology.map import SymbolMap, resolved
 from dbnfast.symbology.resolver import Ahead, Resolver, is_live
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
     import pandas
 
-    from dbnfast._typing import Schemas
+    from dbnfast._typing import Hits, Schemas
     from dbnfast._util.times import Time
     from dbnfast.codec.metadata import MappingIntervalDict, Metadata
     from dbnfast.records.messages import Record
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 BLOCK: Final = 16 << 20  # bytes of records in a step of what streams
 SMALL_BLOCK: Final = 1 << 20  # of each of many files that are merged
 FEW_SOURCES: Final = 4
+SHOWN: Final = 20  # symbols in a warning
 
 
 def overlapping(sources: Sequence[Source]) -> Iterator[list[Source]]:
@@ -82,6 +86,24 @@ def _as_shared(schema: Any) -> Any:
     return RType.MBP_1 if as_rtype(schema)[1] == RType.MBP_1 else schema
 
 
+def _names(symbols: Any) -> list[str]:
+    found = [symbols] if isinstance(symbols, str) else list(symbols)
+    for symbol in found:
+        if not isinstance(symbol, str):
+            raise TypeError(f"one of symbols is {symbol!r}, expected a str")
+    return list(dict.fromkeys(found))
+
+
+def _without_symbols(wanted: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if name != "symbols"}
+
+
+def _has_symbol(resolver: Resolver, block: Records, symbols: Iterable[str]) -> Hits:
+    codes, known = resolver.codes(block), resolver.codes_by_symbol
+    hits: Hits = np.isin(codes, [known[symbol] for symbol in symbols if symbol in known])
+    return hits
+
+
 class StoreData:
     """
     What a store holds: its metadata, and its records in order.
@@ -111,6 +133,7 @@ class StoreData:
             ]
             self._metadata = joined_metadata([source.metadata for source in self._sources], names)
         self._wanted: dict[str, Any] = {}
+        self._asked: Any = None  # the schemas of the filter, as its caller named them
         self._json: list[Mapping[str, Any]] = []
         self._map: SymbolMap | None = None
         self._counts: dict[RType | int, int] | None = None
@@ -228,11 +251,7 @@ class StoreData:
     def counts(self) -> dict[RType | int, int]:
         """Number of records by rtype; the first use reads all records, in bounded memory."""
         if self._counts is None:
-            counts: dict[RType | int, int] = {}
-            for block in self._blocks(BLOCK):
-                for rtype, n in block.counts.items():
-                    counts[rtype] = counts.get(rtype, 0) + n
-            self._counts = dict(sorted(counts.items()))
+            self._counts = counted(self._passing_blocks(BLOCK, self._wanted))
         return dict(self._counts)
 
     @property
@@ -252,6 +271,7 @@ class StoreData:
         self,
         schema: Schemas | None = None,
         *,
+        symbols: Iterable[str] | str | None = None,
         instrument_ids: Iterable[int] | int | None = None,
         publishers: Iterable[int] | int | None = None,
         start: Time | None = None,
@@ -262,7 +282,11 @@ class StoreData:
 
         Parameters
         ----------
-        schema, instrument_ids, publishers, start, end
+        schema
+            As `Records.filter` takes it.
+        symbols : str or iterable of str, optional
+            The symbols to keep, as the symbol column of a frame has them.
+        instrument_ids, publishers, start, end
             As `Records.filter` takes them.
 
         Returns
@@ -275,9 +299,15 @@ class StoreData:
         ------
         TypeError, ValueError
             An argument has the wrong type or value, or the store is already filtered.
+
+        Warns
+        -----
+        SelectionWarning
+            When it is read, and no record is of the schema, or has one of the symbols.
         """
         given = {
             "schema": schema,
+            "symbols": None if symbols is None else _names(symbols),
             "instrument_ids": instrument_ids,
             "publishers": publishers,
             "start": start,
@@ -288,14 +318,16 @@ class StoreData:
             value = wanted.get(name, "")
             if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
                 wanted[name] = list(value)  # it is read more than once
+        asked = wanted.get("schema")
         if self.schema is None and "schema" in wanted:
             wanted["schema"] = _as_shared(wanted["schema"])
         if wanted and self._wanted:
             raise ValueError("the store is filtered already; filter the one it was made of")
-        Filter(self.schema, **wanted)  # says now what is wrong
+        Filter(self.schema, **_without_symbols(wanted))  # says now what is wrong
         made = type(self).__new__(type(self))
         made._sources, made._metadata, made._json = self._sources, self._metadata, list(self._json)
         made._wanted, made._counts, made._map = wanted or self._wanted, None, None
+        made._asked = asked if wanted else self._asked
         return made
 
     filter.__qualname__ = "Store.filter"  # the class that callers know, where Python names it
@@ -306,14 +338,57 @@ class StoreData:
         # the records in order, in blocks, as they are in a single source; with `mappings` the
         # mapping records too that a filter leaves out
         also = {"also": RType.SYMBOL_MAPPING} if mappings else {}
-        return self._passing_blocks(max_bytes, {**self._wanted, **also})
+        blocks = self._passing_blocks(max_bytes, {**self._wanted, **also}, warns=True)
+        return blocks if self._asked is None else self._watch(self._asked).of(blocks)
+
+    def _watch(self, schema: Any) -> Watch:
+        # for a warning where records are not there, or not what was asked for
+        return Watch(schema, self.schema, self._counts_of_all if self._wanted else None)
+
+    def _watched(self, blocks: Iterator[Records], schema: Any) -> Iterator[Records]:
+        # blocks for an output of this schema; what the filter asks for is watched anyway
+        asked = self._asked
+        if schema is None or (
+            isinstance(asked, str | RType) and as_rtype(asked) == as_rtype(schema)
+        ):
+            return blocks
+        return self._watch(schema).of(blocks)
+
+    def _counts_of_all(self) -> dict[RType | int, int]:
+        return counted(block for source in self._sources for block in source.blocks(BLOCK, {}))
 
     def _mapping_blocks(self) -> Iterator[Records]:
         # the mapping records of live data, whatever the filter; of other data there are none
         if is_live(self._metadata):
             yield from self._passing_blocks(BLOCK, {"schema": RType.SYMBOL_MAPPING})
 
-    def _passing_blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+    def _passing_blocks(
+        self, max_bytes: int, wanted: dict[str, Any], *, warns: bool = False
+    ) -> Iterator[Records]:
+        conditions = _without_symbols(wanted)
+        if "symbols" not in wanted:
+            yield from self._source_blocks(max_bytes, conditions)
+            return
+        symbols, resolver = wanted["symbols"], self._resolver(True)
+        assert resolver is not None
+        keeps_mappings = "also" in conditions
+        if self.schema is None:  # mapping records tell the symbols, whether they pass or not
+            conditions["also"] = RType.SYMBOL_MAPPING
+        for block in self._source_blocks(max_bytes, conditions):
+            hits = _has_symbol(resolver, block, symbols)
+            if keeps_mappings:
+                hits |= record_types(block) == RType.SYMBOL_MAPPING
+            elif self.schema is None:
+                hits &= self._hits(block)
+            if hits.any():
+                yield block if hits.all() else dealt(block, (~hits).astype(np.int32), 2)[0]
+        known = resolver.symbols
+        for symbol in symbols if warns else ():
+            if symbol not in resolver.codes_by_symbol:
+                hint = one_of(symbol, known, known[:SHOWN]) if known else ""
+                warn_caller(f"nothing has the symbol {symbol!r}{hint}", SelectionWarning)
+
+    def _source_blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
         if len(self._sources) == 1:
             yield from self._sources[0].blocks(max_bytes, wanted)
             return
@@ -351,20 +426,26 @@ class StoreData:
     ) -> tuple[Iterator[Records], Ahead]:
         # Of blocks with mapping records that a filter leaves out: what passes, and its symbols,
         # which were found while those were still there.
-        wanted, ahead = Filter(self.schema, **self._wanted), Ahead(resolver)
+        ahead, symbols = Ahead(resolver), self._wanted.get("symbols", ())
+        # a filter goes by the symbols of frames, whatever text has
+        names = self._resolver(True) if "symbols" in self._wanted else None
 
         def passing() -> Iterator[Records]:
             for block in blocks:
-                codes = resolver.codes(block)
-                hits = wanted.passes(
-                    record_types(block), instrument_ids(block), publisher_ids(block),
-                    index_times(block),
-                )  # fmt: skip
+                codes, hits = resolver.codes(block), self._hits(block)
+                if names is not None:
+                    hits &= _has_symbol(names, block, symbols)
                 if hits.any():
                     ahead.push(codes[hits])
                     yield dealt(block, (~hits).astype(np.int32), 2)[0]
 
         return passing(), ahead
+
+    def _hits(self, block: Records) -> Hits:
+        # which records of a block pass the filter, whatever their symbols
+        return Filter(self.schema, **_without_symbols(self._wanted)).passes(
+            record_types(block), instrument_ids(block), publisher_ids(block), index_times(block)
+        )
 
     def records(self) -> Records:
         """

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
-from dbnfast.codec.damage import name_file, warn_truncated
+from dbnfast.codec.damage import name_file, warn_caller
 from dbnfast.codec.reader import RecordReader, iter_decode
 from dbnfast.codec.scan import scan
 from dbnfast.enums import Compression
@@ -100,7 +100,7 @@ class Source(ABC):
             raise error
         if self.is_file:
             name_file(error, self.name)
-        warn_truncated(str(error))
+        warn_caller(str(error))
 
     @property
     def _on_cut(self) -> OnTruncated:

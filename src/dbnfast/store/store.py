@@ -16,10 +16,11 @@ from dbnfast._util.atomic import output
 from dbnfast._util.extras import require
 from dbnfast.codec.compression import Deflater, detect
 from dbnfast.codec.encode import Encoder
-from dbnfast.enums import Compression, PriceType, RType, Schema
+from dbnfast.enums import Compression, PriceType, RType
 from dbnfast.errors import DecodeError
 from dbnfast.store.data import BLOCK, StoreData
 from dbnfast.store.sources import FileSource, sources_of
+from dbnfast.store.watch import told
 from dbnfast.symbology.resolver import is_live, with_mappings
 from dbnfast.tables.arrow import ArrowOptions
 from dbnfast.tables.arrow import reader as arrow_reader
@@ -168,10 +169,15 @@ class Store(StoreData):
     def _schema(self, schema: SchemaLike | None) -> SchemaLike | None:
         if schema is not None:
             return schema
-        asked = self._wanted.get("schema")
+        asked: SchemaLike | None = self._asked
         if self.schema is None and isinstance(asked, str | RType):
             return asked  # of mixed data the one type that a filter leaves
         return self.schema
+
+    def _watched_whole(self, records: Records, schema: SchemaLike | None) -> Records:
+        for _ in self._watched(iter((records,)), schema):
+            pass
+        return records
 
     @overload
     def to_ndarray(self, schema: SchemaLike | None = ..., count: None = ...) -> Array: ...
@@ -200,10 +206,11 @@ class Store(StoreData):
         MixedRecordsError
             No schema is given, and there are several types.
         """
+        wanted = self._schema(schema)
         if count is not None:
-            source = self._current(self._blocks(BLOCK))
-            return NDArrayIterator(source, self._schema(schema), check_count(count))
-        return self.records().array(self._schema(schema))
+            blocks = self._watched(self._current(self._blocks(BLOCK)), wanted)
+            return NDArrayIterator(blocks, wanted, check_count(count))
+        return self._watched_whole(self.records(), wanted).array(wanted)
 
     def to_df(
         self,
@@ -259,9 +266,9 @@ class Store(StoreData):
         mappings = self._needs_mappings(wanted, resolver)
         if count is not None:
             require("pandas", "pandas")
-            blocks = self._current(self._blocks(BLOCK, mappings))
+            blocks = self._watched(self._current(self._blocks(BLOCK, mappings)), wanted)
             return DataFrameIterator(blocks, wanted, check_count(count), options, resolver)
-        records = self._records(mappings)
+        records = self._watched_whole(self._records(mappings), wanted)
         if resolver is not None and resolver.grows:  # a live stream: what its records say, in order
             return to_frame(records, wanted, options, labels_of(records, wanted, resolver))
         return to_frame(records, wanted, options, resolver)
@@ -332,7 +339,7 @@ class Store(StoreData):
         resolver = self._resolver(options.names_symbols)
         mappings = self._needs_mappings(schema, resolver)
         return arrow_reader(
-            self._current(self._blocks(BLOCK, mappings)),
+            self._watched(self._current(self._blocks(BLOCK, mappings)), schema),
             schema=schema,
             options=options,
             resolver=resolver,
@@ -445,7 +452,7 @@ class Store(StoreData):
         mappings = self._needs_mappings(wanted, resolver)
         with output(kwargs.pop("where", path), mode) as out:
             write_parquet(
-                self._current(self._blocks(BLOCK, mappings)),
+                self._watched(self._current(self._blocks(BLOCK, mappings)), wanted),
                 out,
                 schema=wanted,
                 price_type=price_type,
@@ -571,6 +578,8 @@ class Store(StoreData):
         resolver = self._resolver(map_symbols, text=True)
         mappings = self._needs_mappings(options["schema"], resolver)
         blocks: Iterator[Records] = self._blocks(BLOCK, mappings)
+        if write is write_csv:  # JSON has all records, whatever the schema
+            blocks = self._watched(blocks, options["schema"])
         symbols: Resolver | Ahead | None = resolver
         if mappings and resolver is not None:
             blocks, symbols = self._passing(blocks, resolver)
@@ -708,7 +717,7 @@ class Store(StoreData):
             counts = self.counts
         except (DecodeError, OSError) as error:  # a repr never raises
             return f"not readable ({error})", size
-        return ", ".join(f"{n:,} {_named(rtype)}" for rtype, n in counts.items()), size
+        return told(counts), size
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name}={value}" for name, value in self._described()[:5])
@@ -736,9 +745,3 @@ class _Deflated:
         if len(memoryview(made)):
             self._out.write(made)
         return len(memoryview(data))
-
-
-def _named(rtype: RType | int) -> str:
-    if rtype == RType.TRADES:
-        return str(Schema.TRADES)  # a better name than that of an empty book
-    return str(rtype) if isinstance(rtype, RType) else f"of rtype {rtype:#04x}"

@@ -6,6 +6,7 @@ import datetime
 import io
 import random
 import struct
+import warnings
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,11 @@ def test_filters_keep_what_they_should(case: str, compressed: bool) -> None:
         assert b"".join(block.tobytes() for block in blocks) == expected
         assert all(len(block) for block in blocks)
     store = dbnfast.read(data).filter(**wanted)
-    assert store.records().tobytes() == expected
-    assert b"".join(bytes(record) for record in store) == expected
-    assert sum(store.counts.values()) == len(streams.walk(expected))
+    with warnings.catch_warnings():  # that there is no record of a schema
+        warnings.simplefilter("ignore", dbnfast.SelectionWarning)
+        assert store.records().tobytes() == expected
+        assert b"".join(bytes(record) for record in store) == expected
+        assert sum(store.counts.values()) == len(streams.walk(expected))
 
 
 def test_filtered_blocks_are_not_written_again() -> None:
@@ -389,3 +392,88 @@ def test_times_that_no_filter_has(time: Any) -> None:
         time = pytest.importorskip("pandas").NaT
     with pytest.raises(ValueError, match="start is"):
         dbnfast.scan(DATA).filter(start=time)
+
+
+# --- filters by symbol ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [1020, 16 << 20])
+def test_a_filter_by_symbol(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    for module in ("store.store", "store.data"):
+        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
+    named = dbnfast.read(live()).filter(symbols=["NEW4", "OLD1", "NEW1"])
+    assert named.counts == {0: 2, 0x16: 3}  # the mapping records of these too
+    assert named.to_df(schema="trades")["symbol"].tolist() == ["OLD1", "NEW4"]
+    trades = dbnfast.read(live()).filter("trades", symbols=["NEW4", "OLD1", "NEW1"])
+    assert trades.counts == {0: 2}
+    assert [record.instrument_id for record in trades] == [101, 104]
+    assert trades.to_df()["symbol"].tolist() == ["OLD1", "NEW4"]
+    assert trades.to_arrow()["symbol"].to_pylist() == ["OLD1", "NEW4"]
+    assert [s for f in trades.to_df(count=1) for s in f["symbol"]] == ["OLD1", "NEW4"]
+    assert trades.to_ndarray()["instrument_id"].tolist() == [101, 104]
+    for store, schema in ((named, "trades"), (trades, None)):
+        csv, json = io.BytesIO(), io.BytesIO()
+        store.to_csv(csv, schema=schema)
+        rows = csv.getvalue().decode().splitlines()[1:]
+        assert [row.rsplit(",")[-1] for row in rows] == ["OLD1", "NEW4"]
+        store.to_json(json, schema="trades")
+        assert json.getvalue().count(b"\n") == sum(store.counts.values())
+    out = io.BytesIO()
+    trades.to_file(out)
+    again = dbnfast.read(out.getvalue())
+    assert [record.instrument_id for record in again] == [101, 104]
+
+
+def test_a_filter_by_one_symbol_and_more() -> None:
+    one = dbnfast.read(live()).filter("trades", symbols="NEW4", instrument_ids=range(100, 104))
+    assert one.counts == {}
+    assert dbnfast.read(live()).filter("trades", symbols=[]).counts == {}
+    late = dbnfast.read(live()).filter("trades", symbols={"OLD0", "OLD1"}, start=10**18 + 1001)
+    assert [record.instrument_id for record in late] == [101]
+
+
+def test_a_filter_by_symbols_of_the_header() -> None:
+    days = [(20010909, 20010910, b"100"), (20010910, 20300101, b"101")]
+    lists = bytes(12) + streams.mapping_list([(b"AAA", days)])
+    data = streams.header(lists=lists, stype_in=1) + streams.trades(3)
+    store = dbnfast.read(data)
+    assert [record.instrument_id for record in store.filter(symbols="AAA")] == [100]
+    other = store.filter(symbols="BBB")
+    other.insert_symbology_json(
+        {
+            "result": {"BBB": [{"d0": "2001-09-09", "d1": "2001-09-10", "s": 102}]},
+            "symbols": ["BBB"], "stype_in": "raw_symbol", "stype_out": "instrument_id",
+            "start_date": "2001-09-09", "end_date": "2001-09-10", "partial": [],
+            "not_found": [], "message": "OK", "status": 0,
+        }
+    )  # fmt: skip
+    assert [record.instrument_id for record in other] == [102]
+
+
+@pytest.mark.parametrize("text", ["csv", "json"])
+def test_smart_symbols_of_a_filter_are_those_of_frames(text: str) -> None:
+    # text has the number, frames have the name that was asked for
+    body = b"\1" + b"ES.c.0".ljust(71, b"\0") + b"\1" + b"100".ljust(71, b"\0")
+    stamps = struct.pack("<QQ", UNDEFINED, UNDEFINED)
+    given = streams.record(0x16, 176, instrument_id=100, body=body + stamps)
+    store = dbnfast.read(streams.header(schema=None) + given + streams.trades(3))
+    out = io.BytesIO()
+    trades = store.filter("trades", symbols="ES.c.0")
+    getattr(trades, f"to_{text}")(out, schema="trades")
+    lines = out.getvalue().splitlines()[text == "csv" :]
+    assert len(lines) == 1
+    assert b"100" in lines[0]
+
+
+def test_a_symbol_that_nothing_has() -> None:
+    store = dbnfast.read(live()).filter(symbols=["OLD1", "NEW9"])
+    said = r"nothing has the symbol 'NEW9' \(did you mean 'NEW\d'\?\), expected one of OLD0, "
+    with pytest.warns(dbnfast.SelectionWarning, match=said) as caught:
+        assert len(store.records()) == 2
+    assert [warning.filename for warning in caught] == [__file__]
+    assert "symbol-mapping" in repr(store)  # without a warning
+    empty = dbnfast.read(streams.header() + streams.trades(2)).filter(symbols="A")
+    with pytest.warns(dbnfast.SelectionWarning, match="nothing has the symbol 'A'$"):
+        assert len(empty.records()) == 0

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import dbnfast
-from dbnfast import RType, Schema, Store
+from dbnfast import RType, Schema, SelectionWarning, Store
 from dbnfast._util import extras
 from dbnfast.store import data as store_data
 from dbnfast.store import sources
@@ -411,7 +411,9 @@ def test_batches_are_of_a_number_of_bytes(max_bytes: Any) -> None:
         ({"instrument_ids": [118.0]}, "one of instrument_ids is 118.0, expected an int"),
         ({"instrument_ids": ["118"]}, "one of instrument_ids is '118', expected an int"),
         ({"publishers": 1.5}, "publishers is 1.5, expected an int"),
-        ({"symbols": "ESH6"}, r"Store\.filter\(\) got an unexpected keyword argument 'symbols'"),
+        ({"symbols": [118]}, "one of symbols is 118, expected a str"),
+        ({"symbols": 118}, "'int' object is not iterable"),
+        ({"symbol": "ESH6"}, r"Store\.filter\(\) got an unexpected keyword argument 'symbol'"),
     ],
 )
 def test_a_filter_names_what_it_cannot_take(wanted: Any, text: str) -> None:
@@ -478,8 +480,10 @@ def test_arrays_of_mixed_data() -> None:
     with pytest.raises(dbnfast.MixedRecordsError):
         list(store.to_ndarray(count=1))
     assert len(store.to_ndarray(RType.SYSTEM)) == 4
-    assert store.to_ndarray("mbo").shape == (0,)
-    assert store.to_ndarray("mbo").dtype == dbnfast.dtype("mbo")
+    with pytest.warns(SelectionWarning, match="no record of mbo"):
+        none = store.to_ndarray("mbo")
+    assert none.shape == (0,)
+    assert none.dtype == dbnfast.dtype("mbo")
 
 
 def test_one_type_after_the_other_is_mixed_too(small_blocks: None) -> None:

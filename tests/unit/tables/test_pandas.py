@@ -269,8 +269,10 @@ def test_mixed_data() -> None:
     assert store.to_df(schema="trades")["sequence"].tolist() == list(range(5))
     system = store.to_df(schema=RType.SYSTEM)
     assert system["msg"].tolist() == ["Heartbeat"] * 5
-    assert store.to_df(schema="mbo").shape == (0, 14)
-    assert list(store.to_df(schema="mbo", count=3)) == []
+    with pytest.warns(dbnfast.SelectionWarning, match="no record of mbo"):
+        assert store.to_df(schema="mbo").shape == (0, 14)
+    with pytest.warns(dbnfast.SelectionWarning, match="no record of mbo"):
+        assert list(store.to_df(schema="mbo", count=3)) == []
 
 
 def test_one_type_after_the_other_is_mixed_too(small_blocks: None) -> None:

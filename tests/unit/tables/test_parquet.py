@@ -167,7 +167,8 @@ def test_mixed_data(small_blocks: None) -> None:
     store = dbnfast.read(streams.header(schema=None) + streams.mixed(40))
     back = pd.read_parquet(written(store, schema="trades", map_symbols=False))
     assert back["sequence"].tolist() == list(range(40))
-    file = parquet.ParquetFile(written(store, schema="mbo"))
+    with pytest.warns(dbnfast.SelectionWarning, match="no record of mbo"):
+        file = parquet.ParquetFile(written(store, schema="mbo"))
     assert (file.metadata.num_rows, file.num_row_groups) == (0, 1)
     with pytest.raises(dbnfast.MixedRecordsError):
         written(store)
