@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast._util.times import instant
-from dbnfast.cli.terminal import talk
+from dbnfast.cli.terminal import explain_watch, talk
 from dbnfast.codec.metadata import mapping_rows
 from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
 from dbnfast.layouts.dtypes import as_rtype
@@ -23,6 +23,7 @@ from dbnfast.records.headers import (
     record_types,
     selected_rtypes,
 )
+from dbnfast.store.watch import Watch
 from dbnfast.symbology.resolver import Ahead, resolver
 
 if TYPE_CHECKING:
@@ -193,8 +194,10 @@ class Wanted:
     ) -> None:
         self._options = options
         self.schema: Schema | None = None
+        self._watch: Watch | None = None
         if options.schema is not None:
             self.schema = as_rtype(options.schema)[0]
+            self._watch = Watch(options.schema, None if metadata is None else metadata.schema)
         self.start = parse_time("--start", options.start)
         self.end = parse_time("--end", options.end)
         self._keep = keep_mappings and (metadata is None or metadata.schema is None)
@@ -242,6 +245,8 @@ class Wanted:
         """
         left = self._options.limit
         for block in blocks:
+            if self._watch is not None:
+                self._watch.see(block)
             codes = None if self._ahead is None else self._ahead.resolver.codes(block)
             hits = self._hits(block)
             if left is not None:
@@ -257,6 +262,22 @@ class Wanted:
         if self._resolver is not None:
             for symbol in sorted(self._awaited - set(self._resolver.symbols)):
                 talk(f"warning: no record maps the symbol {symbol}")
+
+    def explain(self, name: str) -> int:
+        """
+        Write to stderr what was not as it was asked for.
+
+        Parameters
+        ----------
+        name : str
+            The input.
+
+        Returns
+        -------
+        int
+            The exit code: 1 where no record is of the schema.
+        """
+        return 0 if self._watch is None else explain_watch(name, self._watch)
 
     def _hits(self, block: Records) -> Column:
         options = self._options

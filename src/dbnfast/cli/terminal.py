@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dbnfast.cli.format import Value
     from dbnfast.records.records import Records
+    from dbnfast.store.watch import Watch
 
 
 STDIN: Final = "-"
@@ -103,6 +104,27 @@ def explain(name: str | None, error: Exception) -> int:
     text = "; ".join([text, *getattr(error, "__notes__", ())])
     talk(text if name is None else f"{name}: {text}")
     return 1 if isinstance(error, DbnError | OSError) else 2
+
+
+def explain_watch(name: str, watch: Watch) -> int:
+    """
+    Write to stderr what was not as it was asked for.
+
+    Parameters
+    ----------
+    name : str
+        The input.
+    watch : Watch
+        What saw its records.
+
+    Returns
+    -------
+    int
+        The exit code: 1 where no record is of the schema.
+    """
+    for text in watch.said():
+        talk(f"{name}: {text}" if watch.is_missing else f"warning: {name}: {text}")
+    return int(watch.is_missing)
 
 
 @dataclass(frozen=True)

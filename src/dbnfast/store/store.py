@@ -16,8 +16,9 @@ from dbnfast._util.atomic import output
 from dbnfast._util.extras import require
 from dbnfast.codec.compression import Deflater, detect
 from dbnfast.codec.encode import Encoder
-from dbnfast.enums import Compression, PriceType, RType
+from dbnfast.enums import SCHEMA_RTYPES, Compression, PriceType, RType, Schema
 from dbnfast.errors import DecodeError
+from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.store.data import BLOCK, StoreData
 from dbnfast.store.sources import FileSource, sources_of
 from dbnfast.store.watch import told
@@ -617,6 +618,11 @@ class Store(StoreData):
             The file exists, and `mode` is "x".
         TypeError, ValueError
             An option has the wrong type or value.
+
+        Notes
+        -----
+        Of live data, a filter for one schema leaves a file of that schema, whose header has what
+        the mapping records say; not so where the records end in a ts_out.
         """
         kind = self.compression if compression is None else Compression(compression)
         plain = len(self._sources) == 1 and not self._wanted
@@ -629,9 +635,23 @@ class Store(StoreData):
             metadata = self._metadata
             if is_live(metadata):  # a filter, or the order of time, parts records from mappings
                 metadata = with_mappings(metadata, self._mapping_blocks())
+            schema = self._only_schema()
+            if schema is not None:
+                metadata = metadata.replace(schema=schema)
             with Encoder(out, metadata, compression=kind) as encoder:
                 for block in self._blocks(BLOCK):
                     encoder.write(block)
+
+    def _only_schema(self) -> Schema | None:
+        # What a filter leaves alone, for the header. With ts_out the official package would take
+        # the header's word for records without: it reads them rightly as mixed data only.
+        if not isinstance(self._asked, str | RType) or self._metadata.ts_out:
+            return None
+        schema, rtype = as_rtype(self._asked)
+        if schema is None:
+            named = [one for one, code in SCHEMA_RTYPES.items() if code == rtype]
+            schema = Schema.MBP_1 if rtype == RType.MBP_1 else next(iter(named), None)
+        return schema
 
     def request_full_definitions(self, client: Any, path: Any = None) -> Any:
         """

@@ -139,27 +139,50 @@ class Watch:
             At the end.
         """
         for block in blocks:
-            add_counts(self._counts, block)
-            if self._is_tbbo and has_rtype(block, RType.MBP_1):
-                actions = block.array(RType.MBP_1)["action"]
-                self._n_others += int(np.count_nonzero(actions != b"T"))
+            self.see(block)
             yield block
-        self._tell()
+        for text in self.said():
+            warn_caller(text, SelectionWarning)
 
-    def _tell(self) -> None:
+    def see(self, block: Records) -> None:
+        """
+        Look at a block.
+
+        Parameters
+        ----------
+        block : Records
+            The block.
+        """
+        add_counts(self._counts, block)
+        if self._is_tbbo and has_rtype(block, RType.MBP_1):
+            actions = block.array(RType.MBP_1)["action"]
+            self._n_others += int(np.count_nonzero(actions != b"T"))
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there were records, and none of what was asked for."""
+        return bool(self._counts) and not self._rtypes & self._counts.keys()
+
+    def said(self) -> list[str]:
+        """
+        Say at the end what was not as it was asked for.
+
+        Returns
+        -------
+        list of str
+            Empty where all was.
+        """
         if self._n_others:
-            warn_caller(
-                f"tbbo was asked for, but {self._n_others:,} of the "
-                f"{self._counts[RType.MBP_1]:,} records are no trades: they are of mbp-1, which "
-                "has the same rtype",
-                SelectionWarning,
-            )
+            n = self._counts[RType.MBP_1]
+            return [
+                f"tbbo was asked for, but {self._n_others:,} of the {n:,} records are no trades: "
+                "they are of mbp-1, which has the same rtype"
+            ]
         if self._rtypes & self._counts.keys():
-            return
+            return []
         there: Counts = self._counts
         if self._counts_of_all is not None:
             there = self._counts_of_all()
-        if there and not self._rtypes & there.keys():
-            warn_caller(
-                f"there is no record of {self._names}; there are {told(there)}", SelectionWarning
-            )
+        if not there or self._rtypes & there.keys():
+            return []
+        return [f"there is no record of {self._names}; there are {told(there)}"]

@@ -360,8 +360,15 @@ def test_head_of_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(SAMPLE)
     assert main(["head", path, "--schema", "status", "-n", "100"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + FILES[SAMPLE_NAME]["counts"]["18"]
-    assert main(["head", path, "--schema", "imbalance"]) == 0
-    assert capsys.readouterr().out == ""
+    assert main(["head", path, "--schema", "imbalance"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"dbnfast: {path}: there is no record of imbalance; there are 581 trades")
+    assert main(["head", path, "--schema", "imbalance", "-n", "0"]) == 0
+    assert main(["head", path, "--schema", "tbbo", "-n", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert err.startswith(f"dbnfast: warning: {path}: tbbo was asked for, but ")
     assert main(["head", path, "--schema", "instrument-def", "-n", "1"]) == 0
     assert capsys.readouterr().out.startswith("instrument-def  2026-01-05T14:29:00.000000000Z")
 

@@ -413,12 +413,58 @@ def test_convert_limit_stops_reading(monkeypatch: pytest.MonkeyPatch, capsysbina
 def test_convert_of_a_live_stream_keeps_its_mappings(tmp_path: Path, capsys: Out) -> None:
     live = FIXTURES / "live.v3.dbn"
     target = tmp_path / "x.dbn"
-    assert convert(str(live), str(target), "--schema", "trades", "--limit", "1") == 0
+    assert convert(str(live), str(target), "--limit", "1") == 0
     counts = dbnfast.scan(target.read_bytes()).counts
-    assert counts[dbnfast.RType.MBP_0] == 1
     assert counts[dbnfast.RType.SYMBOL_MAPPING] >= 1
-    assert convert(str(live), str(target), "--schema", "trades", "--no-symbols", "--force") == 0
-    assert list(dbnfast.scan(target.read_bytes()).counts) == [dbnfast.RType.MBP_0]
+    assert convert(str(live), str(target), "--limit", "1", "--no-symbols", "--force") == 0
+    capsys.readouterr()
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("road", ["convert", "no symbols", "a pipe", "filter"])
+def test_one_schema_of_a_live_stream_is_a_file_of_that_schema(
+    road: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    def mapping(instrument_id: int, symbol: bytes) -> bytes:
+        texts = bytes(72) + bytes(1) + symbol.ljust(71, b"\0") + b"\xff" * 16
+        return streams.record(0x16, 176, instrument_id=instrument_id, body=texts)
+
+    live, target = tmp_path / "live.dbn", tmp_path / "x.dbn"
+    names = b"".join(mapping(100 + i, b"S%d" % i) for i in range(3))
+    again = mapping(101, b"S1")  # as files repeat them
+    live.write_bytes(streams.header(schema=None) + names + streams.mixed(3) + again)
+    if road == "filter":
+        dbnfast.read(live).filter("trades").to_file(target)
+    else:
+        more = ["--no-symbols"] if road == "no symbols" else []
+        if road == "a pipe":
+            stream = io.BytesIO(live.read_bytes())
+            monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
+        source = "-" if road == "a pipe" else str(live)
+        assert convert(source, str(target), "--schema", "trades", *more) == 0
+    capsys.readouterr()
+    made = dbnfast.read(target)
+    if road == "a pipe":  # is read once: what tells the symbols is carried along
+        assert made.schema is None
+        assert made.counts == {dbnfast.RType.MBP_0: 3, dbnfast.RType.SYMBOL_MAPPING: 4}
+        return
+    assert made.schema == "trades"
+    assert made.counts == {dbnfast.RType.MBP_0: 3}
+    databento = pytest.importorskip("databento")
+    theirs = databento.DBNStore.from_bytes(target.read_bytes())
+    assert theirs.to_ndarray().tobytes() == made.to_ndarray().tobytes()
+    frame = theirs.to_df()
+    assert len(frame) == 3
+    if road != "no symbols":
+        assert frame["symbol"].tolist() == made.to_df()["symbol"].tolist() == ["S0", "S1", "S2"]
+
+
+def test_one_schema_with_ts_out_stays_mixed(tmp_path: Path, capsys: Out) -> None:
+    live, target = FIXTURES / "live.v3.ts_out.dbn", tmp_path / "x.dbn"
+    dbnfast.read(live).filter("trades").to_file(target)
+    assert dbnfast.read(target).schema is None
+    assert convert(str(live), str(target), "--schema", "trades", "--force") == 0
+    assert dbnfast.read(target).schema is None
     capsys.readouterr()
 
 
@@ -426,11 +472,13 @@ def test_convert_of_a_live_stream_keeps_its_mappings(tmp_path: Path, capsys: Out
     ("args", "said"),
     [
         ([], "16 records"),
+        (["--start", "1970-01-02"], "13 records and 3 symbol mappings"),
         (["--schema", "trades"], "3 records and 3 symbol mappings"),
         (["--schema", "trades", "--limit", "1"], "1 record and 2 symbol mappings"),
         (["--schema", "trades", "--no-symbols"], "3 records"),
         (["--schema", "symbol-mapping"], "3 records"),
         (["--symbol", "NQH6", "--schema", "trades"], "1 record and 1 symbol mapping"),
+        (["--symbol", "NQH6", "--publisher", "1"], "4 records and 1 symbol mapping"),
     ],
 )
 def test_convert_of_a_live_stream_tells_records_from_mappings(
@@ -885,9 +933,12 @@ def test_convert_in_small_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert (made.tobytes(), made.metadata) == (source.tobytes(), source.metadata)
 
 
-def test_convert_to_a_schema_that_is_not_there_names_it_in_the_header(tmp_path: Path) -> None:
+def test_convert_to_a_schema_that_is_not_there(tmp_path: Path, capsys: Out) -> None:
     path = bars_at(tmp_path / "a.dbn", [1, 2, 3])
-    assert main(["convert", str(path), str(tmp_path / "b.dbn"), "--schema", "trades"]) == 0
+    assert main(["convert", str(path), str(tmp_path / "b.csv"), "--schema", "trades"]) == 1
+    said = f"dbnfast: {path}: there is no record of trades; there are 3 ohlcv-1s\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert main(["convert", str(path), str(tmp_path / "b.dbn"), "--schema", "trades"]) == 1
     made = dbnfast.scan((tmp_path / "b.dbn").read_bytes())
     assert made.metadata is not None
     assert (made.metadata.schema, len(made)) == ("trades", 0)

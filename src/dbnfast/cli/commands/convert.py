@@ -18,10 +18,13 @@ from dbnfast.codec import compression
 from dbnfast.codec.compression import Deflater
 from dbnfast.codec.encode import Encoder
 from dbnfast.codec.metadata import Metadata
+from dbnfast.codec.reader import iter_decode
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, Compression, RType
 from dbnfast.errors import DbnError
+from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.records import empty_records
+from dbnfast.symbology.resolver import is_live, with_mappings
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -83,9 +86,12 @@ def run(source: Input, target: str, options: Options) -> int:
             blocks, metadata, is_text = _opened(source, raw, options, names_symbols)
             if form in ONE_SCHEMA:
                 blocks, options = _with_schema(blocks, metadata, options)
-            keep = form == "dbn" and options.map_symbols
+            header = None
+            if form == "dbn" and metadata is not None:
+                header = _of_one_schema(source, metadata, options)
+            keep = form == "dbn" and options.map_symbols and header is None
             wanted = Wanted(options, metadata, is_text, keep)
-            job = _Job(blocks, metadata, is_text, wanted, options)
+            job = _Job(blocks, header or metadata, is_text, wanted, options)
             with output(target, options.force) as file:
                 out = _Packed(file) if zstd else file
                 job.write(form, out)
@@ -95,7 +101,7 @@ def run(source: Input, target: str, options: Options) -> int:
         return blame(source.name, error)
     if target != STDOUT:
         talk(f"{target}: {job.told()}")
-    return 0
+    return wanted.explain(source.name)
 
 
 def _target_format(target: str, options: Options) -> tuple[str, bool]:
@@ -114,6 +120,26 @@ def _target_format(target: str, options: Options) -> tuple[str, bool]:
     if zstd and form not in PACKED:
         raise ValueError(f"zstd is for {', '.join(PACKED)}; {form} has a compression of its own")
     return form, bool(zstd)
+
+
+def _of_one_schema(source: Input, metadata: Metadata, options: Options) -> Metadata | None:
+    # The header of one schema of a live stream, with what the mapping records say; None where
+    # these must be carried along: a pipe is read once, and a symbol that changes does so at a
+    # place in the stream, while a header knows days. See Store._only_schema for ts_out.
+    schema = None if options.schema is None else as_rtype(options.schema)[0]
+    if schema is None or not is_live(metadata) or metadata.ts_out:
+        return None
+    if options.map_symbols:
+        if source.size is None:
+            return None
+        with iter_decode(
+            source.name, max_bytes=BLOCK, on_truncated="ignore", schema=RType.SYMBOL_MAPPING
+        ) as blocks:
+            metadata = with_mappings(metadata, blocks)
+        ids = [one["symbol"] for named in metadata.mappings.values() for one in named]
+        if len(set(ids)) < len(ids):
+            return None
+    return metadata.replace(schema=schema)
 
 
 # ---------------------------------------------------------------- input

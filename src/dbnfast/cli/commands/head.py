@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from dbnfast.cli.format import Style, layout_of, rows
-from dbnfast.cli.terminal import cell, explain, put, put_json, put_table
+from dbnfast.cli.terminal import cell, explain, explain_watch, put, put_json, put_table
 from dbnfast.errors import DbnError, DecodeError
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.fields import CHAR, CSTR, ENUM, TIMESTAMP
 from dbnfast.layouts.table import MAX_RECORD_SIZE
+from dbnfast.store.watch import Watch
 
 if TYPE_CHECKING:
     from dbnfast.cli.format import Row
@@ -57,20 +58,30 @@ def run(source: Input, n: int, schema: str | None, *, raw: bool, as_json: bool) 
     max_bytes = MAX_BLOCK if schema else min(max(n * MAX_RECORD_SIZE, MIN_BLOCK), MAX_BLOCK)
     try:
         with source.open(max_bytes) as opened:
-            parts, damage = _first(opened, n, schema)
+            watch = None
+            if schema is not None:
+                metadata = opened.reader.metadata
+                watch = Watch(schema, None if metadata is None else metadata.schema)
+            parts, damage = _first(opened, n, schema, watch)
     except (DbnError, OSError) as error:
         return explain(source.name, error)
     _put_parts(parts, Style(raw, names=not (as_json or raw), all_levels=as_json), as_json)
-    return 0 if damage is None else explain(source.name, damage)
+    if damage is not None:
+        return explain(source.name, damage)
+    return 0 if watch is None else explain_watch(source.name, watch)
 
 
-def _first(opened: Opened, n: int, schema: str | None) -> tuple[list[Records], DecodeError | None]:
+def _first(
+    opened: Opened, n: int, schema: str | None, watch: Watch | None
+) -> tuple[list[Records], DecodeError | None]:
     # the first n records, and the damage that stands in the way of them
     parts: list[Records] = []
     left = n
     blocks = opened.blocks()
     try:
         while left and (block := next(blocks, None)) is not None:
+            if watch is not None:
+                watch.see(block)
             part = (block if schema is None else block.filter(schema))[:left]
             if len(part):
                 parts.append(part)
