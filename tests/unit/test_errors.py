@@ -317,3 +317,9 @@ def test_memory_has_no_path() -> None:
         dbnfast.read(GOOD + bytes(48)).records()
     assert caught.value.path is None
     assert str(caught.value).startswith("record 3 at byte")
+
+
+def test_what_is_no_buffer() -> None:
+    for call in (dbnfast.scan, dbnfast.decode, dbnfast.Metadata.decode, dbnfast.Decoder().feed):
+        with pytest.raises(TypeError, match=r"^int is no bytes-like object$"):
+            call(3)  # type: ignore[arg-type]

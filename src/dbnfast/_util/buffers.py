@@ -36,7 +36,10 @@ def as_bytes(buffer: Buffer) -> memoryview:
     """
     if isinstance(buffer, str):
         raise TypeError("a str is no bytes-like object; open files with iter_decode()")
-    view = memoryview(buffer)
+    try:
+        view = memoryview(buffer)
+    except TypeError:
+        raise TypeError(f"{type(buffer).__name__} is no bytes-like object") from None
     if not view.c_contiguous:
         raise ValueError("the buffer is not contiguous")
     if view.nbytes == 0:

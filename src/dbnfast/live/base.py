@@ -18,7 +18,7 @@ from dbnfast.live.sinks import CallbackSink, ReconnectSink, Sinks, StreamSink
 from dbnfast.live.stats import Stats
 from dbnfast.live.trace import trace_of
 from dbnfast.live.wire.auth import ApiKey
-from dbnfast.live.wire.lines import HEARTBEAT_S, MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
+from dbnfast.live.wire.lines import DOMAIN, HEARTBEAT_S, MAX_HEARTBEAT_S, MIN_HEARTBEAT_S
 from dbnfast.live.wire.protocol import Options
 from dbnfast.live.wire.requests import subscription
 
@@ -49,7 +49,7 @@ def host_of(dataset: str) -> str:
     -------
     str
     """
-    return f"{dataset.lower().replace('.', '-')}.lsg.databento.com"
+    return f"{dataset.lower().replace('.', '-')}{DOMAIN}"
 
 
 class LiveBase:  # numpydoc ignore=PR01

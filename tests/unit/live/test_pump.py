@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dbnfast
+from dbnfast.live.base import host_of
 from dbnfast.live.sync import pump
+from dbnfast.live.sync.pump import no_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,3 +175,21 @@ def test_busy_poll_reaches_the_pump() -> None:
         live.subscribe("GLBX.MDP3", "trades")
     assert live._engine is not None
     assert live._engine._pump._busy_poll == 0.0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "hint"),
+    [
+        ("GLBX.MDP3", ""),
+        ("glbx.mdp3", ""),
+        (
+            "GLBX.MDP",
+            r"; dataset 'GLBX\.MDP' is not known \(did you mean 'GLBX\.MDP3'\?\), expect.*",
+        ),
+        ("QQQQ", r"; dataset 'QQQQ' is not known, expected one of .*XNAS\.ITCH.*"),
+    ],
+)
+def test_a_misspelt_dataset_is_told_where_there_is_no_connection(dataset: str, hint: str) -> None:
+    error = no_connection(host_of(dataset), 13000, [("", OSError("no such host"))])
+    assert re.fullmatch(rf"no connection to .*\.com:13000: no such host{hint}", str(error))
+    assert "dataset" not in str(no_connection("localhost", 1, []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import dbnfast
 from dbnfast import Schema, SType
 from dbnfast._util.times import instant
 from dbnfast.live.wire.requests import subscription, symbols_of
@@ -130,3 +132,12 @@ def test_times_behind_those_of_numpy(time: str, ns: int) -> None:
 def test_instant_refuses(time: Any) -> None:
     with pytest.raises(ValueError):
         instant(time)
+
+
+def test_the_end_of_a_session_before_there_is_one() -> None:
+    live = dbnfast.Live("db-0123456789abcdefghijklmnopqrs")
+    live.stop()
+    live.terminate()
+    later = dbnfast.AsyncLive("db-0123456789abcdefghijklmnopqrs")
+    asyncio.run(later.stop())
+    later.terminate()

@@ -14,8 +14,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.threads import cores
+from dbnfast.enums import one_of
 from dbnfast.errors import ConnectError
 from dbnfast.live.session.retry import SPACING
+from dbnfast.live.wire.lines import DOMAIN
+from dbnfast.publishers import PUBLISHERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -368,6 +371,15 @@ class _Attempt:
             sock.close()
 
 
+def _dataset_hint(host: str) -> str:
+    # a host of the vendor's follows from the dataset, which may be new, or misspelt
+    code = host.removesuffix(DOMAIN).replace("-", ".").upper()
+    known = sorted({publisher.dataset for publisher in PUBLISHERS.values()})
+    if not host.endswith(DOMAIN) or code in known:
+        return ""
+    return f"; dataset {code!r} is not known{one_of(code, known)}"
+
+
 def no_connection(host: str, port: int, failures: Sequence[tuple[str, Exception]]) -> ConnectError:
     """
     Make the error that says why no address of a host could be reached.
@@ -388,7 +400,8 @@ def no_connection(host: str, port: int, failures: Sequence[tuple[str, Exception]
     whys = [
         f"{where}: {error}" if where not in ("", host) else str(error) for where, error in failures
     ]
-    made = ConnectError(f"no connection to {host}:{port}: {'; '.join(whys) or 'it has no address'}")
+    text = f"no connection to {host}:{port}: {'; '.join(whys) or 'it has no address'}"
+    made = ConnectError(text + _dataset_hint(host))
     made.__cause__ = failures[-1][1] if failures else None
     return made
 

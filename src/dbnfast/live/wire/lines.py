@@ -21,6 +21,8 @@ MAX_REPLY: Final = 16 << 10  # bytes of a line that a gateway sends
 MAX_REQUEST: Final = 128 << 10  # of a line that a client sends: 500 symbols take 36 kB at most
 SHOWN: Final = 100  # bytes of a wrong line that an error shows
 
+DOMAIN: Final = ".lsg.databento.com"  # of the vendor's gateways, behind the dataset
+
 # seconds of silence before a gateway sends a heartbeat: unasked, and what may be asked for
 HEARTBEAT_S: Final = 30
 MIN_HEARTBEAT_S: Final = 5
