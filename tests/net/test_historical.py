@@ -158,14 +158,14 @@ def test_stores_ask_through_it(client: Historical, server: Vendor) -> None:
 
 
 @both_kinds
-def test_a_wrong_key_is_an_error_of_this_package(server: Vendor, kind: str) -> None:
+def test_a_wrong_key_is_an_error_of_this_package(server: Vendor, kind: str, tmp_path: Path) -> None:
     wrong = "db-wrongwrongwrongwrongwrongwr"
     with pytest.raises(official.BentoClientError) as theirs:
         get_range(official.Historical(wrong, server.url), kind)
     for ask in (
         lambda: get_range(Historical(wrong, server.url), kind),
         Historical(wrong, server.url).metadata.list_datasets,
-        lambda: Historical(wrong, server.url).batch.download("JOB-1", output_dir="nowhere"),
+        lambda: Historical(wrong, server.url).batch.download("JOB-1", output_dir=tmp_path),
     ):
         with pytest.raises(dbnfast.BentoClientError) as mine:
             ask()

@@ -531,7 +531,7 @@ def test_feed_refuses_what_is_no_buffer(data: Any, head: bytes) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"compression": "gzip"}, {"compression": None}, {"input_version": 4}],
+    [{"compression": "gzip"}, {"input_version": 4}],
     ids=str,
 )
 def test_wrong_options(options: dict[str, Any]) -> None:

@@ -47,8 +47,6 @@ class Report:
         How many there were, and how many of them no replay filled.
     announce : (str, float or None) or None
         Why and when the connection before ended, until the next one brought records.
-    untold : bool
-        Whether it is still to be told what connections before the first good one did not bring.
     missed : str or None
         Why the first connection ended that brought nothing though records were wanted.
     wanted_ns : int or None
@@ -62,7 +60,7 @@ class Report:
         self.gaps: list[Gap] = []
         self.n_gaps = self.n_unfilled = 0
         self.announce: tuple[str, float | None] | None = None
-        self.untold = False
+        self._untold: dict[Schema, int] = {}  # since when, of what earlier connections missed
         self.missed: str | None = None
         self.wanted_ns: int | None = None
         self._backlog = backlog
@@ -74,7 +72,7 @@ class Report:
     @property
     def due(self) -> bool:
         """Whether there is something to tell with the next records."""
-        return self.untold or self.announce is not None
+        return bool(self._untold) or self.announce is not None
 
     def lost(self, error: Exception, now: float, *, told: bool) -> None:
         """
@@ -99,40 +97,43 @@ class Report:
         """Forget the replays that were under way."""
         self._open = {}
 
-    def begun(
-        self,
-        wanted: Sequence[Subscription],
-        asked: Sequence[Subscription],
-        metadata: Metadata,
-        first: Records,
-    ) -> None:
+    def begun(self, wanted: Sequence[Subscription], asked: Sequence[Subscription]) -> None:
         """
-        Tell what connections before the first good one did not bring.
+        Note what connections before the first good one did not bring.
 
         Parameters
         ----------
         wanted, asked : sequence of Subscription
             What the user asked for, and what this connection was asked for in its place.
-        metadata : Metadata
-            The header of this one.
-        first : Records
-            What came first.
         """
-        self.untold = False
         # what was wanted from then on is missing, and what replay was to bring, where that has
         # aged out meanwhile
         if self.missed is None or self.wanted_ns is None:
             return
-        replayed = any(sub.start is not None for sub in asked)
-        now = max(self._wall(), self._gateway_ns(metadata, first, replayed))
-        missing: dict[Schema, int] = {}
         for own, sent in zip(wanted, asked, strict=False):
             if sent.start is None:
                 start = beginning(own.schema, self.wanted_ns) - self._progress.overlap_ns
                 start = max(0, start) if own.start is None else own.start
-                missing[own.schema] = min(start, missing.get(own.schema, start))
-        for schema, start in missing.items():
-            self._add(Gap(schema, start, max(start, now), False, self.missed))
+                self._untold[own.schema] = min(start, self._untold.get(own.schema, start))
+
+    def began(self, asked: Sequence[Subscription], metadata: Metadata, first: Records) -> None:
+        """
+        Tell it.
+
+        Parameters
+        ----------
+        asked : sequence of Subscription
+            What this connection was asked for.
+        metadata : Metadata
+            Its header.
+        first : Records
+            What came first.
+        """
+        untold, self._untold = self._untold, {}
+        replayed = any(sub.start is not None for sub in asked)
+        now = max(self._wall(), self._gateway_ns(metadata, first, replayed))
+        for schema, start in untold.items():
+            self._add(Gap(schema, start, max(start, now), False, self.missed or ""))
 
     def reconnected(
         self,

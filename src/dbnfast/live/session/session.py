@@ -510,8 +510,8 @@ class Session:
         refusal: GatewayError | None = link.refusal
         refused = refusal is not None and not market and self._refused_replay(link, refusal.code)
         header = link.protocol.metadata
-        if self._report.untold and not refused and header is not None:
-            self._report.begun(self.subscriptions, link.asked, header, records)
+        if self._report.due and not refused and header is not None:
+            self._report.began(link.asked, header, records)
         if self._report.announce is not None and not refused:
             self._tell_reconnected(link, records, now)
         if market:
@@ -557,7 +557,7 @@ class Session:
         self.progress.started(start, self._report.wanted_ns)
         if self.metadata is None:
             self.metadata = header
-            self._report.untold = True
+            self._report.begun(self.subscriptions, link.asked)
 
     def _read_control(self, link: Link, records: Records) -> None:
         # before the records are handed on: what they change of the session itself
