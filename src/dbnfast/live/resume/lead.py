@@ -166,7 +166,7 @@ def sent_times(records: Records) -> Column:
     Returns
     -------
     ndarray of uint64, shape (n_records,)
-        ns since 1970-01-01 UTC; 0 where a record has none.
+        In ns since 1970-01-01 UTC; 0 where a record has none.
     """
     times = [index_times(records), event_times(records)]
     for each in times:
