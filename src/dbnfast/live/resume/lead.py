@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dbnfast.enums import UNDEF_TIMESTAMP
-from dbnfast.layouts.programs import SNAPSHOT_AT, SNAPSHOT_BITS
+from dbnfast.layouts.programs import FILTER_TS_AT, SNAPSHOT_AT, SNAPSHOT_BITS
 from dbnfast.records.deal import dealt
 from dbnfast.records.headers import (
     event_times,
     filter_times,
     index_times,
     instrument_ids,
-    only_rtype,
     record_sizes,
     record_types,
 )
@@ -92,15 +91,10 @@ class Lead:
             The same object where nothing is left out, else a copy of the others.
         """
         floor = self.floor
-        if not callable(floor) and not shots and not self._early:
-            first = records[:1]
-            if (
-                only_rtype(first) == self._rtype
-                and int(sent_times(first)[0]) >= floor
-                and int(filter_times(first)[0]) >= self._start
-            ):
-                self.over = True  # at once, as nearly always
-                return records
+        simple = not callable(floor) and not shots and not self._early
+        if simple and self._is_owed(records, floor):
+            self.over = True  # at once, as nearly always
+            return records
         own = record_types(records) == self._rtype
         if shots:
             own &= ~snapshots_in(records)
@@ -129,6 +123,15 @@ class Lead:
         chosen = np.ones(len(records), np.int32)
         chosen[places[early]] = 0
         return records if chosen.all() else dealt(records, chosen, 2)[1]
+
+    def _is_owed(self, records: Records, floor: Any) -> bool:
+        # whether the first record is: its filter time alone shows that, or nothing does
+        data, rtype = records.data, self._rtype
+        if data[1] != rtype:
+            return False
+        at = int(FILTER_TS_AT[rtype])
+        held = int.from_bytes(data[at : at + 8], "little")
+        return bool(max(floor, self._start) <= held < UNDEF_TIMESTAMP)
 
 
 def snapshots_in(records: Records) -> Column:

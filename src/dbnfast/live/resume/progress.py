@@ -115,7 +115,7 @@ class Progress:
         self._doubted: list[State] = []  # whose beginning the next records are held against
         self._shots: dict[int, int] = {}  # the time of each instrument's snapshot
         self._in_shots = False  # whether a replay reaches back before snapshots
-        self._begins = False  # whether a replay does, of which something is left out
+        self._leads = False  # whether a replay begins, of which something is left out
 
     def subscribed(self, sub: Subscription, sent_ns: int | None = None) -> None:
         """
@@ -447,20 +447,20 @@ class Progress:
 
     def _settle(self, found: Peaks = ()) -> None:
         # which lanes need nothing but a look, after a batch with these times
-        tops = {rtype: top for rtype, top, state in found if state & TIMED} if self._doubted else {}
         for state in self._doubted:  # from the next batch on: all of it came later
             lane = self._lanes[lane_rtype(state.sub.schema)]
             if state.floor is not None:
                 lane.doubt = max(lane.doubt, state.floor - self.overlap_ns)
-                lane.beside = tops.get(lane.rtype, NONE_YET)
-        self._doubted.clear()
+                lane.beside = _top_of(found, lane.rtype)
+        if self._doubted:
+            self._doubted.clear()
         unsettled = not self._accepted or self._kept.expecting or self._in_shots or self._untold
-        self._begins = False
+        self._leads = False
         self._plain = {}
         for rtype, lane in self._lanes.items():
-            if lane.lead is not None or lane.awaited != NONE_YET:
-                self._begins = True
-            elif not unsettled and lane.plain:
+            if lane.lead is not None:
+                self._leads = True
+            elif not unsettled and lane.awaited == NONE_YET and lane.plain:
                 self._plain[rtype] = lane
 
     def _begin(self, states: Iterable[State], now_ns: int) -> None:
@@ -486,7 +486,8 @@ class Progress:
         ends: list[Finished] = []
         market = any(rtype not in CONTROL and rtype in LAYOUTS_BY_RTYPE for rtype in rtypes)
         goes_on = market
-        if not rtypes.isdisjoint(CONTROL):
+        control = not rtypes.isdisjoint(CONTROL)
+        if control:
             if int(RType.SYMBOL_MAPPING) in rtypes:
                 self._map(records)
             heard = heard_in(records)
@@ -508,7 +509,9 @@ class Progress:
             parts.append((records[at:], self._take(records[at:])))
             alike = all(before.nbytes == after.nbytes for before, after in parts)
             taken = records if alike else Records.concat(after for _, after in parts)
-        self._settle(found)
+        # while a replay brings what is known nothing else changes
+        if control or self._leads or self._doubted or not self._kept.expecting:
+            self._settle(found)
         return taken
 
     def _map(self, records: Records) -> None:
@@ -566,8 +569,7 @@ class Progress:
     def _take(self, records: Records, found: Peaks | None = None) -> Records:
         if found is None:
             found = highest(records)
-        if self._begins:
-            self._look_for_skipped(records, found)
+        if self._leads:
             led = self._leave_out(records)
             if led is not records:
                 records, found = led, highest(led)
@@ -576,6 +578,8 @@ class Progress:
             lane = self._lanes.get(rtype)
             if lane is not None:
                 slow = slow or lane.slow
+                if top >= lane.awaited != NONE_YET:
+                    self._look_for_skipped(lane, records, top)
                 self._rise(lane, records, top if state & TIMED else NONE_YET)
                 if state & PASSED:
                     self._see_snapshots(lane, records)
@@ -607,15 +611,13 @@ class Progress:
         if lane.times is not None:
             lane.times.update(records, lane.rtype)
 
-    def _look_for_skipped(self, records: Records, found: Peaks) -> None:
+    def _look_for_skipped(self, lane: Lane, records: Records, top: int) -> None:
         # a gateway may take no notice of a start, and go on with what it has now
-        for rtype, top, _ in found:
-            lane = self._lanes.get(rtype)
-            if lane is None or lane.awaited == NONE_YET or top < lane.awaited:
-                continue
-            if lane.skips(filter_times(records)[record_types(records) == rtype]):
-                for schema in [s for s in lane.schemas if s in self._replaying]:
-                    self._complete(schema, top)
+        if top == lane.awaited:
+            lane.awaited = NONE_YET
+        elif lane.skips(filter_times(records)[record_types(records) == lane.rtype]):
+            for schema in [s for s in lane.schemas if s in self._replaying]:
+                self._complete(schema, top)
 
     def _complete(self, schema: Schema, now_ns: int) -> None:
         self._replaying.discard(schema)
@@ -651,3 +653,9 @@ class Progress:
         return starts[_MBO] <= max(self._shots.values()) and all(
             state.snapshot is not None for state in lane.states
         )
+
+
+def _top_of(found: Peaks, rtype: int) -> int:
+    # the highest time of an rtype in a batch
+    tops = [top for other, top, state in found if other == rtype and state & TIMED]
+    return tops[0] if tops else NONE_YET

@@ -45,6 +45,8 @@ class Report:
         The latest, `GAPS` of them at least.
     n_gaps, n_unfilled : int
         How many there were, and how many of them no replay filled.
+    due : bool
+        Whether there is something to tell with the next records.
     announce : (str, float or None) or None
         Why and when the connection before ended, until the next one brought records.
     missed : str or None
@@ -60,6 +62,7 @@ class Report:
         self.gaps: list[Gap] = []
         self.n_gaps = self.n_unfilled = 0
         self.announce: tuple[str, float | None] | None = None
+        self.due = False
         self._untold: dict[Schema, int] = {}  # since when, of what earlier connections missed
         self.missed: str | None = None
         self.wanted_ns: int | None = None
@@ -68,11 +71,6 @@ class Report:
         self._wall = wall
         # replays under way: since when records were missing, and why
         self._open: dict[Schema, tuple[int, str]] = {}
-
-    @property
-    def due(self) -> bool:
-        """Whether there is something to tell with the next records."""
-        return bool(self._untold) or self.announce is not None
 
     def lost(self, error: Exception, now: float, *, told: bool) -> None:
         """
@@ -88,6 +86,7 @@ class Report:
         told : bool
             Whether there was a connection before, for another one to go on with.
         """
+        self.due = self.due or told
         if self.announce is not None and isinstance(error, GatewayError):
             self.announce = (str(error), self.announce[1])
         elif self.announce is None and told:
@@ -115,6 +114,7 @@ class Report:
                 start = beginning(own.schema, self.wanted_ns) - self._progress.overlap_ns
                 start = max(0, start) if own.start is None else own.start
                 self._untold[own.schema] = min(start, self._untold.get(own.schema, start))
+                self.due = True
 
     def began(self, asked: Sequence[Subscription], metadata: Metadata, first: Records) -> None:
         """
@@ -130,6 +130,7 @@ class Report:
             What came first.
         """
         untold, self._untold = self._untold, {}
+        self.due = self.announce is not None
         replayed = any(sub.start is not None for sub in asked)
         now = max(self._wall(), self._gateway_ns(metadata, first, replayed))
         for schema, start in untold.items():
@@ -166,6 +167,7 @@ class Report:
         """
         assert self.announce is not None
         (reason, ended_at), self.announce = self.announce, None
+        self.due = bool(self._untold)
         progress = self._progress
         silent = 0.0 if ended_at is None else now - ended_at
         self._backlog.put(

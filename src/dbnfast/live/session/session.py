@@ -162,6 +162,7 @@ class Session:
         self._report = Report(self.backlog, self.progress, wall, own_header)
         if self._resuming:
             self._report.announce = ("an earlier session ended", None)
+            self._report.due = True
         self._unnoted: list[Records] = []
 
     @property
@@ -509,9 +510,10 @@ class Session:
             self._read_control(link, records)
         refusal: GatewayError | None = link.refusal
         refused = refusal is not None and not market and self._refused_replay(link, refusal.code)
-        header = link.protocol.metadata
-        if self._report.due and not refused and header is not None:
-            self._report.began(link.asked, header, records)
+        if self._report.due and not refused:
+            header = link.protocol.metadata
+            if header is not None:
+                self._report.began(link.asked, header, records)
         if self._report.announce is not None and not refused:
             self._tell_reconnected(link, records, now)
         if market:
