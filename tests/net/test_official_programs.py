@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import dbnfast
 from dbnfast.gateway import Gateway, Reset
 from helpers.gateways import KEY
 from helpers.places import SAMPLE
+from helpers.programs import ended
 
 pytest.importorskip("databento")
 
-PATIENCE = 120  # s: so that a mistake ends a test
 PROGRAMS = {
     "file-to-frame": """
 import databento as db
@@ -183,12 +182,11 @@ for d in db.DBNStore.from_file("definition.dbn"):
 END = "\nimport os, sys\nsys.stdout.flush()\nos._exit(0)"
 
 
-def printed(code: str, folder: Path) -> str:
+def printed(package: str, code: str, folder: Path) -> str:
     root = Path(dbnfast.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code + END],
-        capture_output=True, text=True, timeout=PATIENCE, cwd=folder, check=False,
-        env={**os.environ, "PYTHONPATH": str(root)},
+    done = ended(
+        package, [sys.executable, "-W", "ignore", "-c", code + END], folder,
+        {**os.environ, "PYTHONPATH": str(root)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -214,7 +212,8 @@ def test_a_program_prints_the_same(name: str, parts: list[Path], tmp_path: Path)
         at_end = "close" if "none" in PROGRAMS[name] else "idle"
         with Gateway(SAMPLE, keys=[KEY], at_end=at_end, faults=faults) as gateway:
             code = PROGRAMS[name].replace("databento as", f"{package} as")
-            said.append(printed(f"KEY, PORT = {KEY!r}, {gateway.port}\n{code}", folder))
+            head = f"KEY, PORT = {KEY!r}, {gateway.port}\n"
+            said.append(printed(package, head + code, folder))
     official, ours = said
     assert ours == official
     assert len(ours) > 50

@@ -9,7 +9,6 @@ historical data on the loopback.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +21,13 @@ from dbnfast.files import split
 from dbnfast.gateway import Gateway
 from dbnfast.gateway.faults import Reset
 from helpers.places import SAMPLE
+from helpers.programs import ended
 from helpers.vendor import KEY, Vendor, vendor
 
 pytest.importorskip("databento")
 pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 
-LIMIT = 120.0  # seconds of a program, on a busy machine too
 
 FILE_TO_FRAME = """
 import databento as db
@@ -346,10 +345,9 @@ def run(program: str, package: str, names: dict[str, Any], **environment: str) -
     folder.mkdir()
     # the package under test, wherever the program runs
     environment = {"PYTHONPATH": str(Path(dbnfast.__file__).parents[1]), **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False,
-        timeout=LIMIT, cwd=folder, env={**os.environ, **environment},
-    )  # fmt: skip
+    done = ended(
+        package, [sys.executable, "-c", head + code], folder, {**os.environ, **environment}
+    )
     assert done.returncode == 0, f"{package}: {done.stdout}\n{done.stderr}"
     return done.stdout
 
