@@ -79,7 +79,7 @@ def known(seed: int) -> Any:
     return pytest.param(seed, marks=marks)
 
 
-@pytest.mark.parametrize("seed", map(known, range(FIRST, FIRST + N)))
+@pytest.mark.parametrize("seed", [known(seed) for seed in range(FIRST, FIRST + N)])
 def test_each_record_comes_once_or_a_gap_says_so(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
