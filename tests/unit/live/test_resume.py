@@ -671,6 +671,17 @@ def test_a_new_snapshot_comes_whole_whatever_it_equals() -> None:
     assert session.push(*shot, end, mbo(T0 + 9 * S, id=2)) == [*shot, end]
 
 
+def test_snapshots_that_are_asked_for_again_do_not_pile_up() -> None:
+    session = Session(sub(0, "mbo", snapshot=True))
+    sizes = []
+    for n in range(5):
+        session.push(mapped("A", 1), *(mbo(T0, flags=40, order=i) for i in range(1000)))
+        sizes.append(session.progress.kept_bytes)
+        session.reconnect(start=T0 + n)
+    assert sizes[0] >= 1000 * 56
+    assert max(sizes) == sizes[0]
+
+
 def test_a_whole_snapshot_is_resumed_by_replay() -> None:
     session = Session(sub(0, "mbo", snapshot=True))
     session.push(mapped("A", 1), mbo(RULED_OUT, flags=40, ts_recv=T0))

@@ -236,7 +236,9 @@ class Kept:
             if rtype in starts:
                 counts.rewind()
         self._bag = bag if bag.left else None
-        if not new_shots:
+        if new_shots:
+            self._shots.clear()  # or a gateway that breaks after each would fill the memory
+        else:
             shot_bag = Bag(SHOT_CLOCK)
             for shot in self._shots:
                 if _needed(shot, starts):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -91,8 +91,7 @@ class Lead:
             The same object where nothing is left out, else a copy of the others.
         """
         floor = self.floor
-        simple = not callable(floor) and not shots and not self._early
-        if simple and self._is_owed(records, floor):
+        if not (callable(floor) or shots or self._early) and self._is_owed(records, floor):
             self.over = True  # at once, as nearly always
             return records
         own = record_types(records) == self._rtype
@@ -105,10 +104,12 @@ class Lead:
         if not self._known and times.max() < self._start:
             self.over = True
             return records
-        # What is older than the start was delivered before; where there is any, late ones follow.
-        # by the time that a start is held against
-        held = np.where(snapshots_in(records), sent_times(records), filter_times(records))
-        old = held[places] < self._start if self._known else times < 0
+        # What is older than the start, by the time that a start is held against, was delivered
+        # before; where there is any, late ones follow.
+        old = np.zeros(len(places), bool)
+        if self._known:
+            held = np.where(snapshots_in(records), sent_times(records), filter_times(records))
+            old = held[places] < self._start
         self._early = self._early or bool(old.any())
         if callable(floor):
             floors, lows = floor(instrument_ids(records)[places])
@@ -124,14 +125,14 @@ class Lead:
         chosen[places[early]] = 0
         return records if chosen.all() else dealt(records, chosen, 2)[1]
 
-    def _is_owed(self, records: Records, floor: Any) -> bool:
+    def _is_owed(self, records: Records, floor: int) -> bool:
         # whether the first record is: its filter time alone shows that, or nothing does
         data, rtype = records.data, self._rtype
         if data[1] != rtype:
             return False
         at = int(FILTER_TS_AT[rtype])
         held = int.from_bytes(data[at : at + 8], "little")
-        return bool(max(floor, self._start) <= held < UNDEF_TIMESTAMP)
+        return floor <= held < UNDEF_TIMESTAMP
 
 
 def snapshots_in(records: Records) -> Column:
