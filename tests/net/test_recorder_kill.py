@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +66,8 @@ for line in sys.stdin:
             sys.stdout.flush()
         finally:
             os._exit(code)
-    print(child, flush=True)
+    if sys.stdin.readline() == "kill\\n":
+        os.kill(child, 9)  # one that ended by itself has its number until it is waited for
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -87,13 +88,11 @@ class Commands:
         """Run a command, perhaps killed after something; give how it ended."""
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
-        out: IO[str] = self._parent.stdout
         print(json.dumps((args, str(self._log))), file=self._parent.stdin, flush=True)
-        child = int(out.readline())
         if until is not None:
             until()
-            os.kill(child, 9)  # if it ended by itself it is waited for, and its number not free
-        return int(out.readline())
+        print("wait" if until is None else "kill", file=self._parent.stdin, flush=True)
+        return int(self._parent.stdout.readline())
 
     def close(self) -> None:
         """End the process that forks."""

@@ -25,13 +25,6 @@ from soak.plan import Plan, Sub
 
 N = int(os.environ.get("SOAK") or 60)
 FIRST = int(os.environ.get("SOAK_SEED") or 1)
-BEYOND = {  # what no client can know, or what a millisecond's doubt about a beginning costs
-    1261: "a subscription of bars that nothing answered: its gap begins with the bar",
-    1332: "a record of the very millisecond in which a subscription began, equal to an earlier one",
-    1572: "a gateway that replays too much, and a record that is late by nearly the overlap",
-    1620: "a gateway that tells its time at the end alone: a gap reaches to there",
-    1758: "a snapshot of all symbols without mappings: nothing says that some are missing",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -73,13 +66,7 @@ def stacks() -> str:
         return file.read()
 
 
-def known(seed: int) -> Any:
-    """A seed, marked where its session is beyond what a client can do."""
-    marks = [pytest.mark.xfail(reason=BEYOND[seed])] if seed in BEYOND else []
-    return pytest.param(seed, marks=marks)
-
-
-@pytest.mark.parametrize("seed", [known(seed) for seed in range(FIRST, FIRST + N)])
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + N))
 def test_each_record_comes_once_or_a_gap_says_so(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

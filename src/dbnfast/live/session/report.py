@@ -210,6 +210,8 @@ class Report:
     def _gateway_ns(self, metadata: Metadata, first: Records, replayed: bool) -> int:
         # the gateway's time; where anything is replayed a header's start is that of the replay
         own = first.filter([RType(rtype) for rtype in CONTROL])
+        if not (replayed or self._own_header) and first and first[0].rtype not in CONTROL:
+            return metadata.start  # what is told after live records began is later
         times = [record.ts_event for record in own if record.ts_event != UNDEF_TIMESTAMP]
         unknown = self._wall() if replayed or self._own_header else metadata.start
         return max(metadata.start, min(times, default=unknown))
