@@ -356,49 +356,56 @@ class Verdict:
         by_id = {log.session_id: log for log in self.logs if log.session_id}
         for gap, id in self.seen.gaps:
             log = by_id.get(id)
-            if log is None:  # on the first connection that brought records
-                good = [log for log in self.logs if log.header]
-                log = next((log for log in good if log.frames), good[0] if good else None)
-            if log is not None:
-                self._gap(gap, log, id)
+            logs = [log] if log is not None else self._first_good()
+            found = [self._gap(gap, log, id) for log in logs]
+            if all(found):
+                self.failures += found[0] if found else []
 
-    def _gap(self, gap: Any, log: Log, id: str) -> None:
+    def _first_good(self) -> list[Log]:
+        # what is told before any reconnection is of one of the first connections that began
+        good = [log for log in self.logs if log.header]
+        first = next((at for at, log in enumerate(good) if log.frames), 0)
+        return good[: first + 1]
+
+    def _gap(self, gap: Any, log: Log, id: str) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
         schema = str(gap.schema)
         text = f"{schema} {gap.start_ns}..{gap.end_ns} on connection {log.nth}: {gap.reason}"
         subs = [sub for sub in self.made.values() if sub.schema == schema]
         if not subs:
-            self.fail("gap of nothing", text)
-            return
+            found.append(("gap of nothing", text))
+            return found
         if gap.start_ns > gap.end_ns:
-            self.fail("gap backwards", text)
+            found.append(("gap backwards", text))
         called = self.seen.called
         begins = [called[s.id] if s.start is None else min(s.start, called[s.id]) for s in subs]
         slack = self.plan.overlap + abs(self.plan.skew) + SECOND
         if gap.start_ns < min(begins) - slack:
             what = "absurd gap, filled" if gap.filled else "absurd gap"
-            self.fail(what, f"{text}; wanted since {min(begins)}")
+            found.append((what, f"{text}; wanted since {min(begins)}"))
         offset = self.plan.offset
         if gap.end_ns > self.plan.now(len(self.plan.items)) + slack + offset:
-            self.fail("absurd gap", f"{text}; the history ends before")
+            found.append(("absurd gap", f"{text}; the history ends before"))
         if gap.filled:
             if schema not in log.finished:
-                self.fail("gap filled before its replay", text)
-            return
+                found.append(("gap filled before its replay", text))
+            return found
         # beside a replay a header does not tell when the connection began, nor does a mute gateway
         untold = self.plan.mute and any(sub.start is not None for sub in log.asked)
         known = bool(id) and not untold and schema not in log.turn.ignored
         if known and gap.end_ns > log.now + slack + offset:
-            self.fail("gap reaches into the new connection", f"{text}; that began {log.now}")
+            found.append(("gap reaches into the new connection", f"{text}; that began {log.now}"))
         asked = [sub for sub in log.asked if sub.schema == schema]
         starts = [sub.start for sub in asked if sub.start is not None]
         all_asked = len(starts) == len(asked) > 0
         if not all_asked or schema in log.turn.ignored or offset:
-            return
+            return found
         first = not any(before.header for before in self.logs[: log.nth])
         own = any(self.made[sub.id].start is None for sub in asked)
         if gap.end_ns <= max(starts) and own and not first:
             return  # late records from before the beginning cannot be asked for
-        self.fail("false gap", f"{text}; asked {[describe(sub) for sub in asked]}")
+        found.append(("false gap", f"{text}; asked {[describe(sub) for sub in asked]}"))
+        return found
 
     # --- events -------------------------------------------------------------------------------
 
