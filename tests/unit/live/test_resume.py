@@ -596,6 +596,18 @@ def test_of_a_replay_nothing_comes_from_before_the_beginning() -> None:
     ]
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_one_whose_names_nothing_maps_may_have_any_instrument(told: bool) -> None:
+    # what a replay brings of an instrument is from before the beginning of who has all of them
+    session = Session(sub(0, "trades", "A", 0), sub(1, "trades", None), start=0)
+    mapping = [mapped("A", 2)] if told else []
+    session.push(*mapping, heartbeat(T0), raw("trades", T0 - 9 * S, id=1))
+    session.reconnect()
+    before = raw("trades", T0 - S, id=1)
+    owed = [] if told else [before]  # to the other one, for all that is known
+    assert session.push(raw("trades", T0 - 9 * S, id=1), before) == owed
+
+
 def test_a_record_without_a_time_is_nobodys_to_judge() -> None:
     session = Session(sub(0, "trades"))
     session.push(raw("trades", T0 + 9 * S))

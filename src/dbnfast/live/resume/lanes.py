@@ -131,6 +131,11 @@ class State:
         self.fresh = False
 
     @property
+    def may_have_any(self) -> bool:
+        """Whether any instrument may be its own: all are, or nothing maps its names yet."""
+        return self.everything or (bool(self.names) and not self.ids)
+
+    @property
     def begins_with_it(self) -> bool:
         """Whether it begins when the session does, and nobody said yet when that was."""
         return self.floor is None and not self.late
@@ -376,15 +381,16 @@ class Lane:
         floors, lows = np.zeros(len(each), np.uint64), np.zeros(len(each), np.uint64)
         for at, id in enumerate(each.tolist()):
             # of one that nobody is known to name all is
-            own = [s for s in self.states if s.everything or id in s.ids]
+            own = [s for s in self.states if s.may_have_any or id in s.ids]
             floors[at] = min((state.owed_from for state in own), default=0)
             lows[at] = min((state.replayed_from for state in own), default=0)
         return floors[inverse], lows[inverse]
 
     def _owned(self) -> tuple[dict[int, int], int]:
         # whose each instrument is, by its place among the subscriptions, and all others
-        every = [at for at, state in enumerate(self.states) if state.everything]
-        rest = every[0] if len(every) == 1 else NONE_YET
+        every = [at for at, state in enumerate(self.states) if state.may_have_any]
+        alone = len(every) == 1 and self.states[every[0]].everything
+        rest = every[0] if alone else NONE_YET
         if self._owners is None:
             owners: dict[int, int] = {}
             for at, state in enumerate(self.states):
