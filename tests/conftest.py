@@ -42,6 +42,10 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # a shell that starts the run in the background ignores Ctrl-C for it and for its children
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN:
+        # under nohup; ignored here still, but not by the commands that tests run
+        signal.signal(hang_up, lambda *_: None)
     if not faulthandler.is_enabled():
         faulthandler.enable(_STDERR)
 
