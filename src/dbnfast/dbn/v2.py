@@ -1,55 +1,18 @@
 """The records of DBN version 2."""
 
+from dbnfast.dbn import unversioned
+from dbnfast.dbn.unversioned import *  # noqa: F403 - its __all__ says which
 from dbnfast.enums import SYMBOL_CSTR_LEN_V2 as SYMBOL_CSTR_LEN
-from dbnfast.records.messages import (
-    BBO1MMsg,
-    BBO1SMsg,
-    BBOMsg,
-    CBBO1MMsg,
-    CBBO1SMsg,
-    CBBOMsg,
-    CMBP1Msg,
-    ErrorMsg,
-    ImbalanceMsg,
-    MBOMsg,
-    MBP1Msg,
-    MBP10Msg,
-    OHLCVMsg,
-    StatusMsg,
-    SymbolMappingMsg,
-    SystemMsg,
-    TBBOMsg,
-    TCBBOMsg,
-    TradeMsg,
-)
-from dbnfast.records.messages import (
-    InstrumentDefMsgV2 as InstrumentDefMsg,
-)
-from dbnfast.records.messages import (
-    StatMsgV1 as StatMsg,
-)
+from dbnfast.records.messages import ErrorMsg, SymbolMappingMsg, SystemMsg
+from dbnfast.records.messages import InstrumentDefMsgV2 as InstrumentDefMsg
+from dbnfast.records.messages import StatMsgV1 as StatMsg
 
 __all__ = [
     "SYMBOL_CSTR_LEN",
-    "BBO1MMsg",
-    "BBO1SMsg",
-    "BBOMsg",
-    "CBBO1MMsg",
-    "CBBO1SMsg",
-    "CBBOMsg",
-    "CMBP1Msg",
     "ErrorMsg",
-    "ImbalanceMsg",
     "InstrumentDefMsg",
-    "MBOMsg",
-    "MBP10Msg",
-    "MBP1Msg",
-    "OHLCVMsg",
     "StatMsg",
-    "StatusMsg",
     "SymbolMappingMsg",
     "SystemMsg",
-    "TBBOMsg",
-    "TCBBOMsg",
-    "TradeMsg",
 ]
+__all__ += unversioned.__all__

@@ -1,51 +1,22 @@
 """The records of DBN version 3."""
 
+from dbnfast.dbn import unversioned
+from dbnfast.dbn.unversioned import *  # noqa: F403 - its __all__ says which
 from dbnfast.enums import SYMBOL_CSTR_LEN_V3 as SYMBOL_CSTR_LEN
 from dbnfast.records.messages import (
-    BBO1MMsg,
-    BBO1SMsg,
-    BBOMsg,
-    CBBO1MMsg,
-    CBBO1SMsg,
-    CBBOMsg,
-    CMBP1Msg,
     ErrorMsg,
-    ImbalanceMsg,
     InstrumentDefMsg,
-    MBOMsg,
-    MBP1Msg,
-    MBP10Msg,
-    OHLCVMsg,
     StatMsg,
-    StatusMsg,
     SymbolMappingMsg,
     SystemMsg,
-    TBBOMsg,
-    TCBBOMsg,
-    TradeMsg,
 )
 
 __all__ = [
     "SYMBOL_CSTR_LEN",
-    "BBO1MMsg",
-    "BBO1SMsg",
-    "BBOMsg",
-    "CBBO1MMsg",
-    "CBBO1SMsg",
-    "CBBOMsg",
-    "CMBP1Msg",
     "ErrorMsg",
-    "ImbalanceMsg",
     "InstrumentDefMsg",
-    "MBOMsg",
-    "MBP10Msg",
-    "MBP1Msg",
-    "OHLCVMsg",
     "StatMsg",
-    "StatusMsg",
     "SymbolMappingMsg",
     "SystemMsg",
-    "TBBOMsg",
-    "TCBBOMsg",
-    "TradeMsg",
 ]
+__all__ += unversioned.__all__
