@@ -139,7 +139,7 @@ STANDARD = {
     "_getframe",
 }  # public in spite of their names
 # what a package builds on the compiled core with is its own
-COMPILED = {"records": ("run", "record")}
+COMPILED = {"records": ("run", "record"), "dbn": ("pieces", "decoder")}
 
 
 def package_of(module: str) -> str:

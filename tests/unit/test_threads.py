@@ -21,6 +21,7 @@ import pytest
 
 import dbnfast
 from dbnfast import Decoder, Records, RType, reference
+from dbnfast.dbn import DBNDecoder
 from dbnfast.symbology.map import SymbolMap
 from helpers import builders, streams
 
@@ -332,6 +333,31 @@ def test_a_decoder_that_several_threads_use_survives(longest: int, packed: bool)
         # out is whole records all the same
         for raw in raw_records(all_right(work)):
             assert len(raw) == raw[0] * 4 >= 16
+
+
+@pytest.mark.parametrize("longest", [9, 300, 70_000])
+def test_an_object_decoder_that_several_threads_use_survives(longest: int) -> None:
+    stream = builders.make_stream(random.Random(longest), 120, max_run=40)
+    for round_ in range(ROUNDS):
+        decoder = DBNDecoder()
+        decoder.write_and_decode(stream.header)
+
+        def work(number: int, decoder: DBNDecoder = decoder, round_: int = round_) -> list[bytes]:
+            rng = random.Random(round_ * THREADS + number)
+            found: list[bytes] = []
+            for piece in builders.random_pieces(rng, stream.data[len(stream.header) :], longest):
+                try:
+                    decoder.write(piece if rng.randrange(2) else bytearray(piece))
+                    if rng.randrange(2):
+                        decoder.buffer()
+                        found += map(bytes, decoder.decode())
+                except Exception:
+                    continue
+            return found
+
+        for found in all_right(work):
+            for raw in found:
+                assert len(raw) == raw[0] * 4 >= 16
 
 
 def test_whole_pieces_from_several_threads_all_arrive() -> None:

@@ -132,9 +132,10 @@ cdef class Feed:
         self.version = version
 
     @cython.critical_section
-    def _advance(self, Py_ssize_t n_bytes):
-        """Count bytes of the stream that were taken elsewhere, as the metadata is."""
+    def _advance(self, Py_ssize_t n_bytes, Py_ssize_t n_records=0):
+        """Count what was taken elsewhere, as the metadata is."""
         self._offset += n_bytes
+        self._n_records += n_records
 
     def feed(self, data):
         """

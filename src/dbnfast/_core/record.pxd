@@ -27,3 +27,6 @@ cdef class RecordTable:
 
 
 cdef Struct new_struct(PyTypeObject* cls, bytes raw, bint ts_out)
+cdef Struct make_record(
+    RecordTable table, const uint8_t* p, Py_ssize_t n, bint ts_out, bint upgrade
+)

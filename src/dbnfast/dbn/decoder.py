@@ -5,9 +5,12 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dbnfast._core.pieces import Objects
 from dbnfast.codec.decoder import Decoder
 from dbnfast.enums import Compression, VersionUpgradePolicy
 from dbnfast.errors import DecodeError
+from dbnfast.layouts.programs import SIZES
+from dbnfast.records.messages import record_table
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -23,7 +26,7 @@ VERSIONS: Final = {
 }
 
 
-class DBNDecoder:
+class DBNDecoder(Objects):
     """
     Decode a DBN stream that arrives in pieces to objects.
 
@@ -68,44 +71,13 @@ class DBNDecoder:
             # a header tells plain data from compressed; the first record of a fragment may not
             compression="auto" if has_metadata and kind == Compression.NONE else kind,
         )
+        self._ts_out = bool(ts_out)
         self._metadata: Metadata | None = None
         self._written: list[builtins.bytes] = []  # what was not decoded is at its end
 
-    def write(self, bytes: Buffer) -> None:
-        """
-        Take the next bytes of the stream.
+    if TYPE_CHECKING:  # what it inherits has another type
 
-        Parameters
-        ----------
-        bytes : bytes-like
-            Cut anywhere.
-        """
-        data = bytes if isinstance(bytes, builtins.bytes) else memoryview(bytes).tobytes()
-        self._decoder.feed(data)
-        self._written.append(data)
-
-    def decode(self) -> list[Metadata | Record]:
-        """
-        Return what is complete.
-
-        Returns
-        -------
-        list
-            The header first, once, then the records.
-
-        Raises
-        ------
-        DbnError
-            The data is damaged, or newer than the version that it should be upgraded to.
-        """
-        before = self._metadata
-        blocks = self._blocks()
-        found: list[Metadata | Record] = []
-        if before is None and self._metadata is not None:
-            found.append(self._metadata)
-        for block in blocks:
-            found += block.objects(upgrade=False)
-        return found
+        def decode(self) -> list[Metadata | Record]: ...  # noqa: D102
 
     def write_and_decode(self, bytes: Buffer) -> list[Metadata | Record]:
         """
@@ -137,7 +109,42 @@ class DBNDecoder:
         -------
         bytes
         """
-        return b"".join(self._written)
+        return self._rest if self._direct else b"".join(self._written)
+
+    def _write_other(self, bytes: Buffer) -> None:
+        # what is no bytes object, or no plain stream whose records have begun
+        data = bytes if type(bytes) is builtins.bytes else memoryview(bytes).tobytes()
+        if self._direct:
+            self.write(data)
+            return
+        self._decoder.feed(data)
+        self._written.append(data)
+
+    def _decode_other(self) -> list[Metadata | Record]:
+        # a stream that is not plain, its beginning, or damage
+        if rest := self._take(whole=False):
+            self._decoder._advance(self._n_bytes, self._n_records)
+            self._write_other(rest)
+        before = self._metadata
+        blocks = self._blocks()
+        found: list[Metadata | Record] = []
+        if before is None and self._metadata is not None:
+            found.append(self._metadata)
+        for block in blocks:
+            found += block.objects(upgrade=False)
+        if self._plain and self._to_version != 2:
+            self._collect(record_table(), SIZES, self._stamped, upgrade=self._to_version == 3)
+        return found
+
+    @property
+    def _plain(self) -> bool:
+        # whether a plain stream is where a record begins
+        decoder = self._decoder
+        return decoder._direct and decoder._fault is None and not self._written
+
+    @property
+    def _stamped(self) -> bool:
+        return self._ts_out if self._metadata is None else self._metadata.ts_out
 
     def _blocks(self) -> list[Records]:
         # what is complete, upgraded; for the Transcoder, which needs no objects

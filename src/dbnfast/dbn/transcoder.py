@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import builtins
 import io
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+from dbnfast._core.pieces import Pieces
 from dbnfast._util.buffers import write_all
 from dbnfast.codec.compression import Deflater
 from dbnfast.codec.encode import Encoder
 from dbnfast.codec.metadata import Metadata
 from dbnfast.dbn.decoder import DBNDecoder
 from dbnfast.enums import Compression, Encoding, Schema, SType
+from dbnfast.layouts.programs import SIZES
+from dbnfast.records.messages import record_table
+from dbnfast.records.records import empty_records
 from dbnfast.symbology.map import RESOLVE_KEYS, SymbolMap
-from dbnfast.symbology.resolver import Resolver, resolver
-from dbnfast.text.write import write_csv, write_json
+from dbnfast.symbology.resolver import resolver
+from dbnfast.text.programs import TextOptions
+from dbnfast.text.write import RowWriter
 
 if TYPE_CHECKING:
     import datetime
@@ -28,10 +34,11 @@ if TYPE_CHECKING:
 
     Intervals = Mapping[int, Sequence[tuple[datetime.date, datetime.date, str]]]
 
+HELD: Final = 64 << 10  # bytes of records that wait for more of them
 RANGE_AT: Final = 26  # of start, end and limit in a header of every version
 
 
-class Transcoder:
+class Transcoder(Pieces):
     """
     Write a DBN stream that arrives in pieces as CSV, JSON lines or DBN; a context manager.
 
@@ -93,78 +100,67 @@ class Transcoder:
             raise ValueError("map_symbols is True, which only CSV and JSON can have")
         self._schema = None if schema is None else Schema(schema)
         self._out = _Out(file, Deflater(Compression(compression)))
-        self._text: dict[str, Any] = {
-            "pretty_px": pretty_px,
-            "pretty_ts": pretty_ts,
-            "map_symbols": map_symbols is None or map_symbols,
-        }
-        self._has_metadata = has_metadata
+        self._options = TextOptions(
+            self._encoding == Encoding.JSON,
+            bool(pretty_px),
+            bool(pretty_ts),
+            map_symbols is None or bool(map_symbols),
+        )
         self._map = _symbol_map(symbol_interval_map)
         self._decoder = DBNDecoder(has_metadata, ts_out, input_version, upgrade_policy)
-        self._resolver: Resolver | None = None
         self._encoder: Encoder | None = None
-        self._begun = self._named = self._finished = False
+        self._rows: RowWriter | None = None
+        self._begun = self._finished = False
+        # rows of CSV can be read at once, as in the official packages
+        self._waits = self._encoding != Encoding.CSV or Compression(compression) != Compression.NONE
 
-    def write(self, bytes: Buffer) -> None:
-        """
-        Take the next bytes of the stream, and write the records that are complete.
-
-        Parameters
-        ----------
-        bytes : bytes-like
-            Cut anywhere.
-
-        Raises
-        ------
-        DbnError
-            The data is damaged; the records before it have been written.
-        ValueError
-            The transcoder is finished, or mixed data should become CSV and no schema was given.
-        OSError
-            The output takes no bytes.
-        """
+    def _write_other(self, bytes: Buffer) -> None:
+        # all pieces but small ones of a plain stream whose records have begun
         self._check()
+        if self._direct:
+            if type(bytes) is not builtins.bytes:
+                self.write(memoryview(bytes).tobytes())
+            else:
+                self._catch_up()
+            return
         self._decoder.write(bytes)
+        self._work()
+        if self._waits and self._decoder._plain:
+            self._collect(record_table(), SIZES, self._decoder._stamped, upgrade=False, limit=HELD)
+
+    def _catch_up(self) -> None:
+        # of the records that wait, write those that are whole; all, where something is wrong
+        if self._direct:
+            self._direct = not self._fault
+            self._decoder.write(self._take(whole=not self._fault))
+            self._work()
+
+    def _work(self) -> None:
         while True:
             blocks = self._decoder._blocks()
             if not self._begun and (blocks or self._decoder._metadata is not None):
-                self._begin()
-            if not blocks:
-                return
-            for block in blocks:
-                self._put(block)
+                self._begin(blocks[0] if blocks else None)
+            if self._encoder is not None:
+                self._encoder.write(blocks)
+            elif self._rows is not None:
+                self._rows.write(blocks)
+            if not blocks or self._decoder._plain:
+                return  # else what was good came first: damage is told now
 
-    def _begin(self) -> None:
+    def _begin(self, first: Records | None) -> None:
         # once it is known what the stream is
         metadata = self._decoder._metadata
         self._begun = True
         if self._encoding == Encoding.DBN:
             self._encoder = Encoder(cast("IO[bytes]", self._out), metadata)
             return
-        if self._text["map_symbols"]:
-            self._resolver = resolver(metadata, self._map, text=True)
-        if metadata is not None:
-            self._put_text(())  # the header of CSV, whatever follows
-
-    def _put(self, block: Records) -> None:
-        if self._encoder is not None:
-            self._encoder.write(block)
-        else:
-            self._put_text((block,))
-
-    def _put_text(self, blocks: tuple[Records, ...]) -> None:
-        options = {
-            **self._text,
-            "schema": self._schema,
-            "resolver": self._resolver,
-            "metadata": self._decoder._metadata,
-            "upgrade": False,  # the decoder did it, as it was told to
-        }
+        symbols = resolver(metadata, self._map, text=True) if self._options.map_symbols else None
+        self._rows = RowWriter(self._out, self._options, symbols)
         if self._encoding == Encoding.CSV:
-            write_csv(blocks, self._out, header=not self._named, **options)
-            self._named = True
-        else:
-            write_json(blocks, self._out, **options)
+            if first is None:
+                assert metadata is not None
+                first = empty_records(metadata.version, metadata.ts_out, metadata)
+            self._rows.begin_csv(first, self._schema, metadata)
 
     def flush(self) -> None:
         """
@@ -178,6 +174,7 @@ class Transcoder:
             The output takes no bytes.
         """
         self._check()
+        self._catch_up()
         self._out.flush()
 
     def finish(self) -> None:
@@ -195,6 +192,9 @@ class Transcoder:
         """
         if not self._finished:
             self._finished = True
+            self._catch_up()
+            self._direct = False
+            self._decoder.write(self._take(whole=False))
             self._decoder._end()
             self._out.finish()
 
@@ -206,7 +206,8 @@ class Transcoder:
         -------
         bytes
         """
-        return self._decoder.buffer()
+        self._catch_up()
+        return self._rest if self._direct else self._decoder.buffer()
 
     def __enter__(self) -> Self:
         return self
@@ -214,6 +215,13 @@ class Transcoder:
     def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
         if exc_type is None:
             self.finish()
+
+    def __del__(self) -> None:
+        # what is whole gets there, also where nobody says that this is the end
+        if not getattr(self, "_finished", True):
+            with suppress(Exception):
+                self._catch_up()
+                self._out.finish()
 
     def _check(self) -> None:
         if self._finished:

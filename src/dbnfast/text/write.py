@@ -157,20 +157,10 @@ def write_csv(
     before `batches` raises is written.
     """
     options = TextOptions(False, bool(pretty_px), bool(pretty_ts), bool(map_symbols))
-    output = _Output(out, threads)
+    rows = RowWriter(out, options, resolver, threads)
     stream, first = _peek(batches, metadata, upgrade)
-    if schema is None:
-        said = metadata if first.metadata is None else first.metadata
-        schema = None if said is None else said.schema
-        if schema is None:
-            raise ValueError("the records have no schema of their own; CSV needs one: name it")
-    rtypes = selected_rtypes(first, schema)
-    layout = layout_for(as_rtype(schema)[1], first.version)
-    assert layout is not None  # every RType has a layout in every version
-    names = columns(layout, first.ts_out, options.map_symbols)
-    if header:
-        write_all(out, memoryview((",".join(names) + "\n").encode()))
-    return _write(stream, output, _Format(options, resolver, rtypes, names))
+    rows.begin_csv(first, schema, metadata, header=header)
+    return rows.write(stream)
 
 
 def write_json(
@@ -232,10 +222,124 @@ def write_json(
     `batches` raises is written.
     """
     options = TextOptions(True, bool(pretty_px), bool(pretty_ts), bool(map_symbols))
-    output = _Output(out, threads)
+    rows = RowWriter(out, options, resolver, threads)
     if schema is not None:
         as_rtype(schema)
-    return _write(_bounded(batches, upgrade), output, _Format(options, resolver, None, None))
+    return rows.write(_bounded(batches, upgrade))
+
+
+class RowWriter:
+    """
+    Write records as CSV or JSON lines, in as many calls as one likes.
+
+    Parameters
+    ----------
+    out : writable
+        An object with ``write``. It may keep the memoryviews that it is given.
+    options : TextOptions
+        What the rows look like.
+    resolver : SymbolResolver, optional
+        What finds the symbols.
+    threads : int, optional
+        Threads that format; None for one on each processor, up to 8.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not what it should be.
+    """
+
+    def __init__(
+        self,
+        out: Writable,
+        options: TextOptions,
+        resolver: SymbolResolver | None,
+        threads: int | None = None,
+    ) -> None:
+        self._out = out
+        self._options = options
+        self._output = _Output(out, threads)
+        self._format = _Format(options, resolver)
+
+    def begin_csv(
+        self,
+        first: Records,
+        schema: Schema | RType | str | None,
+        metadata: Metadata | None,
+        *,
+        header: bool = True,
+    ) -> None:
+        """
+        Say which records become CSV, and write its header.
+
+        Parameters
+        ----------
+        first : Records
+            The first of the stream, or none of it: they say what the columns are.
+        schema : Schema, RType or str, optional
+            What to write; None for the stream's own schema.
+        metadata : Metadata, optional
+            Says the schema where the records do not.
+        header : bool
+            Whether the first line names the columns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            There is no schema.
+        OSError
+            The output takes no bytes.
+        """
+        if schema is None:
+            said = metadata if first.metadata is None else first.metadata
+            schema = None if said is None else said.schema
+            if schema is None:
+                raise ValueError("the records have no schema of their own; CSV needs one: name it")
+        rtypes = selected_rtypes(first, schema)
+        layout = layout_for(as_rtype(schema)[1], first.version)
+        assert layout is not None  # every RType has a layout in every version
+        names = columns(layout, first.ts_out, self._options.map_symbols)
+        self._format.select(rtypes, names)
+        if header:
+            write_all(self._out, memoryview((",".join(names) + "\n").encode()))
+
+    def write(self, batches: Iterable[Records]) -> int:
+        """
+        Write records.
+
+        Parameters
+        ----------
+        batches : iterable of Records
+            The next ones of the stream, in their order.
+
+        Returns
+        -------
+        int
+            The rows written so far, without the header.
+
+        Raises
+        ------
+        ValueError
+            A record's columns are not those of the header; the resolver's codes do not fit.
+        OSError
+            The output takes no bytes.
+        """
+        output, stream = self._output, iter(batches)
+        try:
+            while True:
+                try:
+                    records = next(stream, None)
+                except BaseException:
+                    output.drain()  # what came before is good
+                    raise
+                if records is None:
+                    break
+                for piece in self._format.pieces(records):
+                    output.add(piece)
+            output.drain()
+        finally:
+            output.close()
+        return output.n_rows
 
 
 def _bounded(batches: Iterable[Records] | Records, upgrade: bool) -> Iterator[Records]:
@@ -269,21 +373,18 @@ def _peek(
 class _Format:
     # what a batch needs to become rows: programs by rtype and size, symbols by code
 
-    def __init__(
-        self,
-        options: TextOptions,
-        resolver: SymbolResolver | None,
-        rtypes: frozenset[int] | None,
-        header: list[str] | None,
-    ) -> None:
+    def __init__(self, options: TextOptions, resolver: SymbolResolver | None) -> None:
         self._options = options
         self._resolver = resolver if options.map_symbols else None
-        self._rtypes = rtypes
-        self._header = header
+        self._rtypes: frozenset[int] | None = None  # all
+        self._header: list[str] | None = None
         self._programs: dict[tuple[int, int, bool], TextProgram] = {}
         self._render: Callable[[str], bytes] = json_text if options.json else csv_text
         self._texts = [b"null" if options.json else b""]
         self._symbols = Symbols(self._texts)
+
+    def select(self, rtypes: frozenset[int], header: list[str]) -> None:
+        self._rtypes, self._header = rtypes, header
 
     def pieces(self, records: Records) -> Iterator[_Piece]:
         # the resolver sees all records: mappings may be among those that make no rows
@@ -398,6 +499,8 @@ class _Output:
         self._pending.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+        self._small = True
 
     def _block(self, piece: _Piece) -> Bytes:
         longest = piece.plan.longest + piece.symbols.longest
@@ -433,21 +536,3 @@ class _Output:
         write_all(self._out, memoryview(part))
         del part
         return alive() is not None
-
-
-def _write(stream: Iterator[Records], output: _Output, format_: _Format) -> int:
-    try:
-        while True:
-            try:
-                records = next(stream, None)
-            except BaseException:
-                output.drain()  # what came before is good
-                raise
-            if records is None:
-                break
-            for piece in format_.pieces(records):
-                output.add(piece)
-        output.drain()
-    finally:
-        output.close()
-    return output.n_rows

@@ -148,6 +148,61 @@ def test_what_is_no_dbn_is_an_error() -> None:
             decoder.write("text")
 
 
+def records_of(data: bytes) -> tuple[bytes, list[bytes]]:
+    """The header, and each record's bytes."""
+    at = 8 + int.from_bytes(data[4:8], "little")
+    head, records = data[:at], []
+    while at < len(data):
+        records.append(data[at : at + data[at] * 4])
+        at += data[at] * 4
+    return head, records
+
+
+@policies
+@pytest.mark.parametrize("name", ["trades.v3.dbn", "live.v3.ts_out.dbn", "definition.v1.dbn"])
+def test_records_that_come_one_by_one(name: str, policy: str | None) -> None:
+    if policy == "UPGRADE_TO_V2" and ".v3" in name:
+        return  # an error, see above
+    head, records = records_of((FIXTURES / name).read_bytes())
+    mine = dbn.DBNDecoder(**options(dbn, policy))
+    theirs = official.DBNDecoder(**options(official, policy))
+    assert said(mine.write_and_decode(head)) == said(theirs.write_and_decode(head))
+    for turn, record in enumerate(records * 3):
+        # whole, in two pieces, as other kinds of buffers, several at once
+        cut = turn % 4 * 7
+        for piece in (record[:cut], memoryview(record)[cut:] if turn % 3 else record[cut:]):
+            mine.write(piece)
+            theirs.write(bytes(piece))
+            assert mine.buffer() == theirs.buffer()
+            if turn % 5 < 3:
+                assert said(mine.decode()) == said(theirs.decode())
+                assert mine.buffer() == theirs.buffer()
+    for decoder in (mine, theirs):
+        with pytest.raises(TypeError):
+            decoder.write("text")
+    assert said(mine.decode()) == said(theirs.decode())
+    many = b"".join(records) * (2 + (2 << 20) // sum(map(len, records)))
+    assert said(mine.write_and_decode(many)) == said(theirs.write_and_decode(many))
+    assert mine.decode() == theirs.decode() == []
+    assert mine.buffer() == theirs.buffer() == b""
+
+
+def test_damage_among_records_that_come_one_by_one() -> None:
+    head, records = records_of((FIXTURES / "trades.v3.dbn").read_bytes())
+    decoder = dbn.DBNDecoder()
+    decoder.write_and_decode(head)
+    for record in records:
+        assert len(decoder.write_and_decode(record)) == 1
+    decoder.write(records[0] + bytes(40))
+    assert len(decoder.decode()) == 1
+    n = len(records) + 1
+    at = len(head) + sum(map(len, records)) + len(records[0])
+    for _ in range(2):
+        with pytest.raises(dbn.DBNError, match=f"record {n} at byte {at} has a length of 0 bytes"):
+            decoder.decode()
+        decoder.write(records[0])  # too late
+
+
 TEXT = ["CSV", "JSON"]
 
 
@@ -203,6 +258,56 @@ def test_the_transcoders_options(fields: dict[str, Any], encoding: str) -> None:
         data = (FIXTURES / name).read_bytes()
         mine = transcoded(dbn, data, encoding, **fields)
         assert mine == transcoded(official, data, encoding, **fields)
+
+
+@pytest.mark.parametrize("encoding", [*TEXT, "DBN"])
+@pytest.mark.parametrize("name", ["trades.v3.dbn", "definition.v1.dbn", "mbo.v2.ts_out.dbn"])
+def test_records_are_transcoded_one_by_one(name: str, encoding: str) -> None:
+    head, records = records_of((FIXTURES / name).read_bytes())
+    found = []
+    for package in (dbn, official):
+        out = io.BytesIO()
+        kind = package.Encoding.from_str(encoding.lower())
+        transcoder = package.Transcoder(out, kind, package.Compression.NONE)
+        transcoder.write(head)
+        seen = []
+        for turn, record in enumerate(records * 4):
+            cut = turn % 3 * 9
+            for piece in (record[:cut], record[cut:]):
+                transcoder.write(bytearray(piece) if package is dbn and turn % 4 == 1 else piece)
+                if encoding == "CSV":
+                    seen.append(out.getvalue())  # rows are there at once
+                if turn % 5 == 0:
+                    seen.append(transcoder.buffer())
+                if turn % 7 == 0:
+                    transcoder.flush()
+                    seen.append(out.getvalue())
+        transcoder.write(b"".join(records) * (1 + (80 << 10) // sum(map(len, records))))
+        transcoder.write(records[0])
+        del transcoder  # without a flush
+        found.append((seen, out.getvalue()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("encoding", [*TEXT, "DBN"])
+def test_damage_is_told_by_the_write_that_brings_it(encoding: str) -> None:
+    head, records = records_of((FIXTURES / "trades.v3.dbn").read_bytes())
+    for package in (dbn, official):
+        kind = package.Encoding.from_str(encoding.lower())
+        transcoder = package.Transcoder(io.BytesIO(), kind, package.Compression.NONE)
+        transcoder.write(head)
+        for record in records:
+            transcoder.write(record)
+        with pytest.raises(package.DBNError, match="length"):
+            transcoder.write(bytes(40))
+    out = io.BytesIO()
+    cut = dbn.Transcoder(out, dbn.Encoding(encoding), dbn.Compression.NONE)
+    cut.write(head)
+    cut.write(records[0])
+    cut.write(records[1][:20])
+    with pytest.warns(dbnfast.TruncatedWarning, match=f"at byte {len(head) + len(records[0])} "):
+        cut.finish()
+    assert out.getvalue() == transcoded(official, head + records[0], encoding)
 
 
 def test_an_instrument_map_is_what_the_transcoder_takes() -> None:
