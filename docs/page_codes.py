@@ -6,7 +6,7 @@ import inspect
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from dbnfast import enums
+from dbnfast import datasets, enums
 from dbnfast.publishers import PUBLISHERS
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ HEAD = """\
 # Codes
 
 The codes that stand in records and headers, and what they mean. Written by `make tables` from
-`src/dbnfast/enums.py` and `src/dbnfast/publishers.py`; how the classes behave is in
+`src/dbnfast/enums.py`, `datasets.py` and `publishers.py`; how the classes behave is in
 [Enumerations](api/enums.md).
 
 A code that is not listed here is no error: it stays the plain `int` or `str` that came.
@@ -24,10 +24,11 @@ A code that is not listed here is no error: it stays the plain `int` or `str` th
 
 
 def enumerations() -> list[type[Enum]]:
-    """Give the public enumerations, in the order of the module."""
+    """Give the public enumerations, in the order of the modules."""
     return [
         found
-        for found in vars(enums).values()
+        for module in (enums, datasets)
+        for found in vars(module).values()
         if inspect.isclass(found) and issubclass(found, Enum) and len(found)
     ]
 

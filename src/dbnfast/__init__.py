@@ -21,6 +21,7 @@ from dbnfast.codec.encode import Encoder, encode
 from dbnfast.codec.metadata import Metadata
 from dbnfast.codec.reader import RecordReader, iter_decode
 from dbnfast.codec.scan import decode, scan, split, upgrade
+from dbnfast.datasets import Dataset, Venue
 from dbnfast.enums import (
     API_VERSION,
     DBN_VERSION,
@@ -42,7 +43,6 @@ from dbnfast.enums import (
     UNDEF_TIMESTAMP,
     Action,
     Compression,
-    Dataset,
     Delivery,
     Encoding,
     ErrorCode,
@@ -72,7 +72,6 @@ from dbnfast.enums import (
     TradingEvent,
     TriState,
     UserDefinedInstrument,
-    Venue,
     VersionUpgradePolicy,
 )
 from dbnfast.errors import (

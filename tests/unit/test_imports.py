@@ -18,7 +18,7 @@ ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
     ("errors", "publishers", "version"),
     ("enums",),
-    ("_core",),
+    ("_core", "datasets"),
     ("_typing", "_util"),
     ("layouts",),
     ("reference",),
@@ -246,7 +246,8 @@ def test_public_classes_say_where_they_are_imported_from() -> None:
         value = getattr(dbnfast, name)
         if isinstance(value, type):
             assert value.__module__ in {
-                "dbnfast", "dbnfast.enums", "dbnfast.errors", "dbnfast.publishers",
+                "dbnfast", "dbnfast.datasets", "dbnfast.enums", "dbnfast.errors",
+                "dbnfast.publishers",
             }, name  # fmt: skip
             assert getattr(sys.modules[value.__module__], value.__name__) is value
     for face in ("dbnfast.files", "dbnfast.gateway", "dbnfast.live", "dbnfast.text"):
