@@ -127,7 +127,7 @@ cdef class Run:
             they are longer than their struct), else a copy. Times are uint64 ns since
             1970-01-01 UTC, prices int64 in units of 1e-9, char fields ``S1``. If an rtype occurs
             in several layouts, the array has the newest of them. If there is no record of the
-            type, the shape is (0,).
+            type, the shape is (0,), without a warning: a block of a stream may have none of it.
 
         Raises
         ------

@@ -213,7 +213,8 @@ def decode(
     -------
     ndarray, shape (n_records,)
         Read-only; see `Records.array`. A view that keeps `buffer` alive if the input is plain
-        and all records have one type and length, else a copy.
+        and all records have one type and length, else a copy. Without any record of the schema
+        it has the shape (0,), and nothing warns; `Store.to_ndarray` does.
 
     Raises
     ------
