@@ -15,6 +15,9 @@ def whole_buffers(data: bytes) -> None:
     assert_type(dbnfast.decode(data), np.ndarray[tuple[int], np.dtype[np.void]])
     assert_type(dbnfast.decode(memoryview(data)), np.ndarray[tuple[int], np.dtype[np.void]])
     assert_type(dbnfast.scan(data), Records)
+    assert_type(dbnfast.decode(data, schema="mbo"), np.ndarray[tuple[int], np.dtype[np.void]])
+    dbnfast.decode(data, schema=5)  # type: ignore[arg-type]
+    dbnfast.decode(data, on_truncated="panic")  # type: ignore[arg-type]
     assert_type(dbnfast.encode(dbnfast.empty("trades", 1), dbnfast.Metadata("GLBX.MDP3")), bytes)
 
 
@@ -24,6 +27,9 @@ def records(run: Records) -> None:
     assert_type(run.counts, dict[RType | int, int])
     assert_type(run[0], Record)
     assert_type(run[1:], Records)
+    assert_type(run.filter(["mbo", dbnfast.Schema.TRADES]), Records)
+    run.filter(schema=5)  # type: ignore[arg-type]
+    run.array(5.0)  # type: ignore[arg-type]
     assert_type(run.metadata, dbnfast.Metadata | None)
     for record in run:
         assert_type(record, Record)

@@ -27,7 +27,10 @@ def blocking(live: dbnfast.Live) -> None:
         assert_type(event, Gap | Disconnected | Reconnected | Skipped | MarketState | ErrorEvent)
     for record in live:
         assert_type(record, Record)
+    live.subscribe(schema=dbnfast.Schema.MBO, stype_in=dbnfast.SType.PARENT)
     live.subscribe(symbols=1.5)  # type: ignore[arg-type]
+    live.subscribe(schema=5)  # type: ignore[arg-type]
+    live.subscribe(stype_in=None)  # type: ignore[arg-type]
 
 
 async def on_a_loop() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -320,3 +320,13 @@ def test_flags_combine() -> None:
     assert flags == dbnfast.RecordFlags.F_LAST | dbnfast.RecordFlags.F_PUBLISHER_SPECIFIC
     for flag in dbnfast.RecordFlags:
         assert getattr(dbnfast, flag.name or "") == flag
+
+
+def test_checkers_know_the_texts_of_schemas_symbology_and_prices() -> None:
+    pytest.importorskip("typing_extensions")
+    from dbnfast import _typing
+
+    assert get_args(_typing.SchemaName) == tuple(map(str, dbnfast.Schema))
+    assert get_args(_typing.STypeName) == tuple(map(str, dbnfast.SType))
+    kinds = [kind for kind in get_args(_typing.PriceTypeLike) if kind is not dbnfast.PriceType]
+    assert [text for kind in kinds for text in get_args(kind)] == list(map(str, dbnfast.PriceType))

@@ -5,7 +5,7 @@ import numpy as np
 from typing_extensions import Buffer, disjoint_base
 
 from dbnfast._core.scan import SizeTable
-from dbnfast.enums import RType, Schema
+from dbnfast._typing import SchemaLike
 
 @final
 class Owner:
@@ -57,7 +57,7 @@ class Run:
     @property
     def _metadata(self) -> Any: ...
     def array(
-        self, schema: Schema | RType | str | None = None
+        self, schema: SchemaLike | None = None
     ) -> np.ndarray[tuple[int], np.dtype[np.void]]: ...
     _offsets: Any
     @property

@@ -22,7 +22,7 @@ from dbnfast.codec.damage import (
 from dbnfast.codec.metadata import Metadata
 from dbnfast.codec.options import check_options, check_stated, infer_version
 from dbnfast.codec.sniff import check_begin
-from dbnfast.enums import DBN_VERSION, RType, Schema
+from dbnfast.enums import DBN_VERSION, RType
 from dbnfast.errors import InvalidRecordError, TruncatedError
 from dbnfast.layouts.dtypes import layout_of_dtype
 from dbnfast.layouts.programs import program, upgraded
@@ -33,7 +33,7 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from dbnfast._typing import Array, Bytes
+    from dbnfast._typing import Array, Bytes, SchemaLike
     from dbnfast.codec.options import OnTruncated
     from dbnfast.errors import DecompressionError
 
@@ -191,7 +191,7 @@ def _scan_records(
 def decode(
     buffer: Buffer,
     *,
-    schema: Schema | RType | str | None = None,
+    schema: SchemaLike | None = None,
     has_metadata: bool = True,
     input_version: int | None = None,
     ts_out: bool | None = None,

@@ -13,7 +13,7 @@ from dbnfast.errors import UnknownNameError
 from dbnfast.layouts.table import LAYOUTS, LAYOUTS_BY_RTYPE, layout_for, layout_for_schema
 
 if TYPE_CHECKING:
-    from dbnfast._typing import Array
+    from dbnfast._typing import Array, SchemaLike
     from dbnfast.layouts.fields import Layout
 
 
@@ -141,7 +141,7 @@ def schema_dtype(
 
 
 def dtype(
-    schema: Schema | RType | str, *, version: int = DBN_VERSION, ts_out: bool = False
+    schema: SchemaLike, *, version: int = DBN_VERSION, ts_out: bool = False
 ) -> np.dtype[np.void]:
     """
     Give the dtype of a schema's records.
@@ -168,9 +168,7 @@ def dtype(
     return schema_dtype(schema, version, ts_out)[1]
 
 
-def empty(
-    schema: Schema | RType | str, n: int, *, version: int = DBN_VERSION, ts_out: bool = False
-) -> Array:
+def empty(schema: SchemaLike, n: int, *, version: int = DBN_VERSION, ts_out: bool = False) -> Array:
     """
     Make records to be filled in.
 

@@ -23,10 +23,10 @@ from dbnfast.records.messages import record_table
 from dbnfast.records.parallel import deal, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from typing import Self
 
-    from dbnfast._typing import Array, Bytes
+    from dbnfast._typing import Array, Bytes, Schemas
     from dbnfast._util.times import Time
     from dbnfast.codec.metadata import Metadata
     from dbnfast.layouts.fields import Layout
@@ -300,7 +300,7 @@ class Records(Run):
 
     def filter(
         self,
-        schema: Schema | RType | str | Sequence[Schema | RType | str] | None = None,
+        schema: Schemas | None = None,
         *,
         instrument_ids: Iterable[int] | int | None = None,
         publishers: Iterable[int] | int | None = None,

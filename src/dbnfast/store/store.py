@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import html
 import os
-from typing import IO, TYPE_CHECKING, Any, Final, overload
+from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from dbnfast._util.atomic import output
 from dbnfast._util.extras import require
@@ -35,18 +35,23 @@ from dbnfast.text.write import write_csv, write_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from dbnfast._typing import Array, PathLike, SchemaLike
+    import pandas
+    import polars
+    import pyarrow
+
+    from dbnfast._typing import Array, OneSource, PathLike, PriceTypeLike, SchemaLike
     from dbnfast.codec.options import OnTruncated
     from dbnfast.records.records import Records
     from dbnfast.symbology.resolver import Ahead, Resolver
 
     Target = PathLike | IO[bytes]
+    Source: TypeAlias = "OneSource | Store | Sequence[OneSource | Store]"
 
 COUNT_AT_MOST: Final = 256 << 20  # bytes of a store whose records its repr counts
 SHOWN_SYMBOLS: Final = 5
 
 
-def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
+def read(source: Source, *, on_truncated: OnTruncated = "warn") -> Store:
     """
     Read DBN data.
 
@@ -84,7 +89,7 @@ def read(source: Any, *, on_truncated: OnTruncated = "warn") -> Store:
     return Store(sources)
 
 
-def read_dbn(path: PathLike, *, on_truncated: OnTruncated = "warn") -> Store:
+def read_dbn(path: Source, *, on_truncated: OnTruncated = "warn") -> Store:
     """
     Read DBN data: `read` under the name and parameter of the official package.
 
@@ -184,6 +189,8 @@ class Store(StoreData):
     def to_ndarray(self, schema: SchemaLike | None = ..., count: None = ...) -> Array: ...
     @overload
     def to_ndarray(self, schema: SchemaLike | None = ..., *, count: int) -> NDArrayIterator: ...
+    @overload
+    def to_ndarray(self, schema: SchemaLike | None, count: int) -> NDArrayIterator: ...
     def to_ndarray(
         self, schema: SchemaLike | None = None, count: int | None = None
     ) -> Array | NDArrayIterator:
@@ -213,9 +220,48 @@ class Store(StoreData):
             return NDArrayIterator(blocks, wanted, check_count(count))
         return self._watched_whole(self.records(), wanted).array(wanted)
 
+    @overload
     def to_df(
         self,
-        price_type: PriceType | str = PriceType.FLOAT,
+        price_type: PriceTypeLike = ...,
+        pretty_ts: bool = ...,
+        map_symbols: bool = ...,
+        schema: SchemaLike | None = ...,
+        tz: datetime.tzinfo | str | None = ...,
+        count: None = ...,
+        *,
+        columns: Sequence[str] | None = ...,
+        categorical: bool = ...,
+    ) -> pandas.DataFrame: ...
+    @overload
+    def to_df(
+        self,
+        price_type: PriceTypeLike = ...,
+        pretty_ts: bool = ...,
+        map_symbols: bool = ...,
+        schema: SchemaLike | None = ...,
+        tz: datetime.tzinfo | str | None = ...,
+        *,
+        count: int,
+        columns: Sequence[str] | None = ...,
+        categorical: bool = ...,
+    ) -> DataFrameIterator: ...
+    @overload
+    def to_df(
+        self,
+        price_type: PriceTypeLike,
+        pretty_ts: bool,
+        map_symbols: bool,
+        schema: SchemaLike | None,
+        tz: datetime.tzinfo | str | None,
+        count: int,
+        *,
+        columns: Sequence[str] | None = ...,
+        categorical: bool = ...,
+    ) -> DataFrameIterator: ...
+    def to_df(
+        self,
+        price_type: PriceTypeLike = PriceType.FLOAT,
         pretty_ts: bool = True,
         map_symbols: bool = True,
         schema: SchemaLike | None = None,
@@ -224,7 +270,7 @@ class Store(StoreData):
         *,
         columns: Sequence[str] | None = None,
         categorical: bool = False,
-    ) -> Any:
+    ) -> pandas.DataFrame | DataFrameIterator:
         """
         Return the records of one type as a pandas frame.
 
@@ -278,13 +324,13 @@ class Store(StoreData):
         self,
         schema: SchemaLike | None = None,
         *,
-        price_type: PriceType | str = PriceType.FLOAT,
+        price_type: PriceTypeLike = PriceType.FLOAT,
         pretty_ts: bool = True,
         map_symbols: bool = True,
         tz: str | None = None,
         columns: Sequence[str] | None = None,
         categorical: bool = True,
-    ) -> Any:
+    ) -> pyarrow.Table:
         """
         Return the records of one type as an Arrow table.
 
@@ -326,7 +372,7 @@ class Store(StoreData):
 
     def _arrow_options(
         self,
-        price_type: PriceType | str,
+        price_type: PriceTypeLike,
         pretty_ts: bool,
         map_symbols: bool,
         tz: str | None,
@@ -369,13 +415,13 @@ class Store(StoreData):
         self,
         schema: SchemaLike | None = None,
         *,
-        price_type: PriceType | str = PriceType.FLOAT,
+        price_type: PriceTypeLike = PriceType.FLOAT,
         pretty_ts: bool = True,
         map_symbols: bool = True,
         tz: str | None = None,
         columns: Sequence[str] | None = None,
         categorical: bool = True,
-    ) -> Any:
+    ) -> polars.DataFrame:
         """
         Return the records of one type as a Polars frame.
 
@@ -394,7 +440,7 @@ class Store(StoreData):
         MissingExtraError
             polars or pyarrow is not installed.
         """
-        polars = require("polars", "polars")
+        library = require("polars", "polars")
         require("pyarrow", "polars")
         table = self.to_arrow(
             schema,
@@ -405,12 +451,13 @@ class Store(StoreData):
             columns=columns,
             categorical=categorical,
         )
-        return polars.from_arrow(table)
+        frame: polars.DataFrame = library.from_arrow(table)
+        return frame
 
     def to_parquet(
         self,
         path: Target,
-        price_type: PriceType | str = PriceType.FLOAT,
+        price_type: PriceTypeLike = PriceType.FLOAT,
         pretty_ts: bool = True,
         map_symbols: bool = True,
         schema: SchemaLike | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from dbnfast.tables.symbols import Labels, labels_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Self
+
+    import pandas
 
     from dbnfast._typing import Array, Codes
     from dbnfast.enums import RType, Schema
@@ -164,7 +166,7 @@ class DataFrameIterator:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> pandas.DataFrame:
         """Give the next frame, as `to_frame` does."""
         records, codes = next(self._chunks)
         labels = None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from typing import Self
 
+    from dbnfast._typing import SchemaName, STypeLike
     from dbnfast.enums import Schema
     from dbnfast.live.events import Event
     from dbnfast.records.messages import Record
@@ -41,9 +42,9 @@ class AsyncLive(LiveBase):
     async def subscribe(
         self,
         dataset: str | None = None,
-        schema: Schema | str | None = None,
+        schema: Schema | SchemaName | str | None = None,
         symbols: Iterable[str | int] | str | int | None = ALL_SYMBOLS,
-        stype_in: SType | str = SType.RAW_SYMBOL,
+        stype_in: STypeLike = SType.RAW_SYMBOL,
         start: Any = None,
         snapshot: bool = False,
     ) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from typing import Self
 
+    from dbnfast._typing import SchemaName, STypeLike
     from dbnfast.enums import Schema
     from dbnfast.live.events import Event
     from dbnfast.records.messages import Record
@@ -100,9 +101,9 @@ class Live(LiveBase):  # numpydoc ignore=PR02
     def subscribe(
         self,
         dataset: str | None = None,
-        schema: Schema | str | None = None,
+        schema: Schema | SchemaName | str | None = None,
         symbols: Iterable[str | int] | str | int | None = ALL_SYMBOLS,
-        stype_in: SType | str = SType.RAW_SYMBOL,
+        stype_in: STypeLike = SType.RAW_SYMBOL,
         start: Any = None,
         snapshot: bool = False,
     ) -> int:
