@@ -152,6 +152,8 @@ class DBNDecoder(Objects):
         try:
             while more := self._decoder.read():
                 ready += more
+                if self._decoder._direct:
+                    break  # all of a plain stream comes at once
         except DecodeError:
             if not ready and self._metadata is self._decoder.metadata:
                 raise
@@ -177,7 +179,11 @@ class DBNDecoder(Objects):
 
     def _forget(self) -> None:
         # of what was written, what is decoded
-        rest = sum(map(len, self._written)) - self._decoder.pending
+        pending = self._decoder.pending
+        if not pending:
+            self._written.clear()
+            return
+        rest = sum(map(len, self._written)) - pending
         while self._written and rest >= len(self._written[0]):
             rest -= len(self._written.pop(0))
         if self._written and rest > 0:

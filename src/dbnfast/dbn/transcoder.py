@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Intervals = Mapping[int, Sequence[tuple[datetime.date, datetime.date, str]]]
 
-HELD: Final = 64 << 10  # bytes of records that wait for more of them
+HELD: Final = 32 << 10  # bytes of records that wait for more of them
 RANGE_AT: Final = 26  # of start, end and limit in a header of every version
 
 
