@@ -151,8 +151,8 @@ class Filter:
         self._end = 2**64 - 1 if end is None else to_ns("end", end)
         if self._start > self._end:
             raise ValueError(f"start is {start}, which is after the end, {end}")
-        self._ids = _ids("instrument_ids", instrument_ids)
-        self._publishers = _ids("publishers", publishers)
+        self._ids = ids_of("instrument_ids", instrument_ids)
+        self._publishers = ids_of("publishers", publishers)
 
     def select(self, data: memoryview, out: Bytes, ts_out: bool) -> Selected:
         """
@@ -210,7 +210,27 @@ class Filter:
         return hits
 
 
-def _ids(name: str, values: Iterable[int] | int | None) -> Ids | None:
+def ids_of(name: str, values: Iterable[int] | int | None) -> Ids | None:
+    """
+    Check ids.
+
+    Parameters
+    ----------
+    name : str
+        What they are, for errors.
+    values : int, iterable of int or None
+        The ids.
+
+    Returns
+    -------
+    ndarray of uint32 or None
+        In order, each once; None for None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One is no int of 32 bits.
+    """
     if values is None:
         return None
     if isinstance(values, str | bytes):

@@ -8,20 +8,26 @@ streams (batches, text, Parquet, Arrow) stays within a few blocks of memory.
 from __future__ import annotations
 
 import datetime
-import html
 import os
-from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias, overload
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, overload
 
+import numpy as np
+
+from dbnfast._core.scan import span
 from dbnfast._util.atomic import output
 from dbnfast._util.extras import require
-from dbnfast.codec.compression import Deflater, detect
+from dbnfast._util.times import as_datetime64, as_timestamp
+from dbnfast.codec.compression import Deflater, detect, zstd
 from dbnfast.codec.encode import Encoder
-from dbnfast.enums import SCHEMA_RTYPES, Compression, PriceType, RType, Schema
-from dbnfast.errors import DecodeError
+from dbnfast.codec.options import check_max_bytes
+from dbnfast.enums import SCHEMA_RTYPES, Compression, PriceType, RType, Schema, SType
 from dbnfast.layouts.dtypes import as_rtype
-from dbnfast.store.data import BLOCK, StoreData
-from dbnfast.store.sources import FileSource, sources_of
-from dbnfast.store.watch import told
+from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
+from dbnfast.store.blocks import Blocks, blocks_of
+from dbnfast.store.conditions import conditions
+from dbnfast.store.describe import in_line, in_table
+from dbnfast.store.reading import Reading
+from dbnfast.store.sources import FileSource, Source, sources_of
 from dbnfast.symbology.resolver import is_live, with_mappings
 from dbnfast.tables.arrow import ArrowOptions
 from dbnfast.tables.arrow import reader as arrow_reader
@@ -33,25 +39,25 @@ from dbnfast.tables.symbols import labels_of
 from dbnfast.text.write import write_csv, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas
     import polars
     import pyarrow
 
-    from dbnfast._typing import Array, OneSource, PathLike, PriceTypeLike, SchemaLike
+    from dbnfast._typing import Array, OneSource, PathLike, PriceTypeLike, SchemaLike, Schemas
+    from dbnfast._util.times import Time
+    from dbnfast.codec.metadata import MappingIntervalDict, Metadata
     from dbnfast.codec.options import OnTruncated
+    from dbnfast.records.messages import Record
     from dbnfast.records.records import Records
-    from dbnfast.symbology.resolver import Ahead, Resolver
+    from dbnfast.symbology.map import JsonData, SymbolMap
 
     Target = PathLike | IO[bytes]
-    Source: TypeAlias = "OneSource | Store | Sequence[OneSource | Store]"
-
-COUNT_AT_MOST: Final = 256 << 20  # bytes of a store whose records its repr counts
-SHOWN_SYMBOLS: Final = 5
+    Readable: TypeAlias = "OneSource | Store | Sequence[OneSource | Store]"
 
 
-def read(source: Source, *, on_truncated: OnTruncated = "warn") -> Store:
+def read(source: Readable, *, on_truncated: OnTruncated = "warn") -> Store:
     """
     Read DBN data.
 
@@ -86,10 +92,10 @@ def read(source: Source, *, on_truncated: OnTruncated = "warn") -> Store:
     sources = sources_of(source, on_truncated)
     if len(sources) == 1 and isinstance(sources[0], FileSource):
         sources[0].keep()  # many would take all the descriptors that a process has
-    return Store(sources)
+    return Store(blocks_of(sources))
 
 
-def read_dbn(path: Source, *, on_truncated: OnTruncated = "warn") -> Store:
+def read_dbn(path: Readable, *, on_truncated: OnTruncated = "warn") -> Store:
     """
     Read DBN data: `read` under the name and parameter of the official package.
 
@@ -107,7 +113,7 @@ def read_dbn(path: Source, *, on_truncated: OnTruncated = "warn") -> Store:
     return read(path, on_truncated=on_truncated)
 
 
-class Store(StoreData):
+class Store:
     """
     DBN data in one file, several files, or memory.
 
@@ -119,6 +125,9 @@ class Store(StoreData):
     """
 
     __module__ = "dbnfast"  # where users find it
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
 
     @classmethod
     def from_file(cls, path: PathLike | bytes) -> Store:
@@ -172,18 +181,276 @@ class Store(StoreData):
             raise TypeError("a str is no bytes-like object; open files with read()")
         return read(data)
 
-    def _schema(self, schema: SchemaLike | None) -> SchemaLike | None:
-        if schema is not None:
-            return schema
-        asked: SchemaLike | None = self._asked
-        if self.schema is None and isinstance(asked, str | RType):
-            return asked  # of mixed data the one type that a filter leaves
-        return self.schema
+    @property
+    def metadata(self) -> Metadata:
+        """The header; of several files, their common one."""
+        return self._blocks.metadata
 
-    def _watched_whole(self, records: Records, schema: SchemaLike | None) -> Records:
-        for _ in self._watched(iter((records,)), schema):
-            pass
-        return records
+    @property
+    def dataset(self) -> str:
+        """The dataset code."""
+        return self.metadata.dataset
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema of the records; None for mixed or live data."""
+        return self.metadata.schema
+
+    @property
+    def start(self) -> pandas.Timestamp:
+        """Start of the query, a pandas.Timestamp in UTC; NaT behind 2262. The header has the ns."""
+        return as_timestamp(self.metadata.start)
+
+    @property
+    def end(self) -> pandas.Timestamp | None:
+        """End of the query, exclusive, as `start`; None where open."""
+        end = self.metadata.end
+        return None if end is None else as_timestamp(end)
+
+    def _range(self) -> tuple[np.datetime64, np.datetime64 | None]:
+        # the start and the end for what runs without pandas
+        end = self.metadata.end
+        return as_datetime64(self.metadata.start), None if end is None else as_datetime64(end)
+
+    @property
+    def limit(self) -> int | None:
+        """Most records asked for; None for no limit."""
+        return self.metadata.limit
+
+    @property
+    def stype_in(self) -> SType | None:
+        """The symbology of `symbols`; None for mixed or live data."""
+        return self.metadata.stype_in
+
+    @property
+    def stype_out(self) -> SType:
+        """The symbology of the mappings' results."""
+        return self.metadata.stype_out
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols asked for."""
+        return self.metadata.symbols
+
+    @property
+    def mappings(self) -> dict[str, list[MappingIntervalDict]]:
+        """The intervals of every symbol."""
+        return self.metadata.mappings
+
+    @property
+    def symbology(self) -> dict[str, Any]:
+        """Everything that the metadata says about symbols, with dates as text."""
+        start, end = self._range()
+        return {
+            "symbols": self.symbols,
+            "stype_in": str(self.stype_in),
+            "stype_out": str(self.stype_out),
+            "start_date": str(start.astype("M8[D]")),
+            "end_date": None if end is None else str(end.astype("M8[D]")),
+            "partial": self.metadata.partial,
+            "not_found": self.metadata.not_found,
+            "mappings": self.mappings,
+        }
+
+    @property
+    def compression(self) -> Compression:
+        """The compression, as the content tells; ``ZSTD`` where any file has it."""
+        kinds = {source.compression for source in self._blocks.sources}
+        return Compression.ZSTD if Compression.ZSTD in kinds else Compression.NONE
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the data as it is stored."""
+        return sum(source.nbytes for source in self._blocks.sources)
+
+    @property
+    def raw(self) -> bytes:
+        """The stream as it is stored, compressed or not; of a single source only."""
+        with self._single("raw").open() as file:
+            return file.read()
+
+    @property
+    def reader(self) -> IO[bytes]:
+        """A new reader of the stream, decompressed; of a single source only."""
+        source = self._single("reader")
+        if self.compression != Compression.ZSTD:
+            return source.open()
+        # what a ZstdFile opened itself, it closes with itself
+        file: Any = None
+        if isinstance(source, FileSource) and not source.is_kept:
+            file = source.path
+        reader: IO[bytes] = zstd().ZstdFile(file or source.open())
+        return reader
+
+    def _single(self, name: str) -> Source:
+        if len(self._blocks.sources) > 1 or self._blocks.conditions:
+            raise ValueError(f"{name} is the stream of one source, as it is; this is no such store")
+        return self._blocks.sources[0]
+
+    @property
+    def counts(self) -> dict[RType | int, int]:
+        """Number of records by rtype; the first use reads all records, in bounded memory."""
+        return self._blocks.counts
+
+    @property
+    def time_range(self) -> tuple[np.datetime64, np.datetime64] | None:
+        """The lowest and the highest index timestamp, datetime64[ns] UTC; None without records."""
+        found = [
+            ends
+            for block in self._blocks.passing()
+            if (ends := span(block.data, SIZES, block.ts_out, INDEX_TS_AT)) is not None
+        ]
+        if not found:
+            return None
+        first, last = min(a for a, _ in found), max(b for _, b in found)
+        return as_datetime64(first), as_datetime64(last)
+
+    def filter(
+        self,
+        schema: Schemas | None = None,
+        *,
+        symbols: Iterable[str] | str | None = None,
+        instrument_ids: Iterable[int] | int | None = None,
+        publishers: Iterable[int] | int | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        check_order: bool = False,
+    ) -> Store:
+        """
+        Select records.
+
+        Parameters
+        ----------
+        schema
+            As `Records.filter` takes it.
+        symbols : str or iterable of str, optional
+            The symbols to keep, as the symbol column of a frame has them.
+        instrument_ids, publishers, start, end
+            As `Records.filter` takes them.
+
+        Returns
+        -------
+        Store
+            A store of the same sources. It reads nothing yet; records that do not match are left
+            out whenever it is read.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument has the wrong type or value.
+
+        Warns
+        -----
+        SelectionWarning
+            When it is read, and no record is of the schema, or has one of the symbols.
+        """
+        more = conditions(
+            self.schema,
+            schema=schema,
+            symbols=symbols,
+            instrument_ids=instrument_ids,
+            publishers=publishers,
+            start=start,
+            end=end,
+            check_order=check_order,
+        )
+        return Store(self._blocks.where(more))
+
+    def records(self) -> Records:
+        """
+        Return all records at once.
+
+        Returns
+        -------
+        Records
+            A view if the data is plain and has one source (a file is mapped into memory), else a
+            new block. Mixed data is upgraded to version 3; in other data, older layouts are
+            upgraded to the version of the header.
+
+        Raises
+        ------
+        DecodeError
+            The data is damaged.
+        """
+        return self._blocks.records()
+
+    def iter_batches(self, max_bytes: int = 64 << 20) -> Iterator[Records]:
+        """
+        Iterate over the records in blocks, in bounded memory.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The most bytes of records in one block.
+
+        Yields
+        ------
+        Records
+            Mixed data is upgraded to version 3.
+
+        Raises
+        ------
+        DecodeError
+            The data is damaged; all good records before were given.
+        """
+        return self._blocks.current(self._blocks.passing(check_max_bytes(max_bytes)))
+
+    def __iter__(self) -> Iterator[Record]:
+        for block in self._blocks.passing():
+            yield from block
+
+    def replay(self, callback: Callable[[Record], object]) -> None:
+        """
+        Call a function with every record, in order.
+
+        Parameters
+        ----------
+        callback : callable
+            Takes a Record, upgraded to version 3. An exception ends the replay.
+        """
+        for record in self:
+            callback(record)
+
+    # symbols
+
+    def insert_symbology_json(self, json_data: JsonData, clear_existing: bool = True) -> None:
+        """
+        Add symbol mappings in the form of ``symbology.json``, which override the metadata.
+
+        Parameters
+        ----------
+        json_data : str, path-like, mapping or readable
+            The result of ``symbology.resolve``, or the path of a file that holds it.
+        clear_existing : bool
+            Whether mappings that were added before are removed.
+
+        Raises
+        ------
+        TypeError
+            It is none of these.
+        ValueError
+            It is not complete.
+        """
+        self._blocks.names.add(json_data, clear_existing)
+
+    def symbol_map(self) -> SymbolMap:
+        """
+        Return the symbol mappings of the metadata, those of live data and those that were added.
+
+        Returns
+        -------
+        SymbolMap
+            A new one. For live data all mapping records are read; see
+            `SymbolMap.insert_symbol_mapping_msg` for when each holds.
+
+        Raises
+        ------
+        ValueError
+            Neither stype_in nor stype_out is ``instrument_id``, or an interval cannot be.
+        """
+        return self._blocks.names.known(self._blocks.mapping_blocks())
+
+    # outputs
 
     @overload
     def to_ndarray(self, schema: SchemaLike | None = ..., count: None = ...) -> Array: ...
@@ -214,11 +481,10 @@ class Store(StoreData):
         MixedRecordsError
             No schema is given, and there are several types.
         """
-        wanted = self._schema(schema)
+        reading = Reading(self._blocks, schema)
         if count is not None:
-            blocks = self._watched(self._current(self._blocks(BLOCK)), wanted)
-            return NDArrayIterator(blocks, wanted, check_count(count))
-        return self._watched_whole(self.records(), wanted).array(wanted)
+            return NDArrayIterator(reading.blocks(), reading.schema, check_count(count))
+        return reading.records().array(reading.schema)
 
     @overload
     def to_df(
@@ -309,13 +575,13 @@ class Store(StoreData):
             An option has the wrong type or value.
         """
         options = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
-        wanted, resolver = self._schema(schema), self._resolver(options.names_symbols)
-        mappings = self._needs_mappings(wanted, resolver)
+        reading = Reading(self._blocks, schema, options.names_symbols)
+        wanted, resolver = reading.schema, reading.resolver
         if count is not None:
             require("pandas", "pandas")
-            blocks = self._watched(self._current(self._blocks(BLOCK, mappings)), wanted)
-            return DataFrameIterator(blocks, wanted, check_count(count), options, resolver)
-        records = self._watched_whole(self._records(mappings), wanted)
+            size = check_count(count)
+            return DataFrameIterator(reading.blocks(), wanted, size, options, resolver)
+        records = reading.records()
         if resolver is not None and resolver.grows:  # a live stream: what its records say, in order
             return to_frame(records, wanted, options, labels_of(records, wanted, resolver))
         return to_frame(records, wanted, options, resolver)
@@ -367,7 +633,7 @@ class Store(StoreData):
             An option has the wrong type or value.
         """
         options = self._arrow_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
-        table = self._arrow_reader(self._schema(schema), options).read_all()
+        table = self._arrow_reader(schema, options).read_all()
         return table.unify_dictionaries()
 
     def _arrow_options(
@@ -383,14 +649,13 @@ class Store(StoreData):
         return ArrowOptions(**vars(checked))
 
     def _arrow_reader(self, schema: SchemaLike | None, options: ArrowOptions) -> Any:
-        resolver = self._resolver(options.names_symbols)
-        mappings = self._needs_mappings(schema, resolver)
+        reading = Reading(self._blocks, schema, options.names_symbols)
         return arrow_reader(
-            self._watched(self._current(self._blocks(BLOCK, mappings)), schema),
-            schema=schema,
+            reading.blocks(),
+            schema=reading.schema,
             options=options,
-            resolver=resolver,
-            empty=self._nothing(),
+            resolver=reading.resolver,
+            empty=reading.empty,
         )
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
@@ -407,7 +672,7 @@ class Store(StoreData):
         capsule
             What `to_arrow` returns with its defaults, block by block.
         """
-        stream = self._arrow_reader(self._schema(None), ArrowOptions())
+        stream = self._arrow_reader(None, ArrowOptions())
         capsule: object = stream.__arrow_c_stream__(requested_schema)
         return capsule
 
@@ -496,17 +761,16 @@ class Store(StoreData):
         TypeError, ValueError
             An option has the wrong type or value.
         """
-        wanted, resolver = self._schema(schema), self._resolver(map_symbols)
-        mappings = self._needs_mappings(wanted, resolver)
+        reading = Reading(self._blocks, schema, map_symbols)
         with output(kwargs.pop("where", path), mode) as out:
             write_parquet(
-                self._watched(self._current(self._blocks(BLOCK, mappings)), wanted),
+                reading.blocks(),
                 out,
-                schema=wanted,
+                schema=reading.schema,
                 price_type=price_type,
                 pretty_ts=pretty_ts,
-                resolver=resolver,
-                empty=self._nothing(),
+                resolver=reading.resolver,
+                empty=reading.empty,
                 parquet_schema=parquet_schema,
                 **kwargs,
             )
@@ -554,8 +818,7 @@ class Store(StoreData):
         """
         self._to_text(
             write_csv, path, mode, compression, map_symbols,
-            schema=self._text_schema(schema), pretty_px=pretty_px, pretty_ts=pretty_ts,
-            upgrade=upgrade,
+            schema, pretty_px=pretty_px, pretty_ts=pretty_ts, upgrade=upgrade,
         )  # fmt: skip
 
     def to_json(
@@ -603,15 +866,8 @@ class Store(StoreData):
         """
         self._to_text(
             write_json, path, mode, compression, map_symbols,
-            schema=self._text_schema(schema), pretty_px=pretty_px, pretty_ts=pretty_ts,
-            upgrade=upgrade,
+            schema, pretty_px=pretty_px, pretty_ts=pretty_ts, upgrade=upgrade,
         )  # fmt: skip
-
-    def _text_schema(self, schema: SchemaLike | None) -> SchemaLike:
-        wanted = self._schema(schema)
-        if wanted is None:
-            raise ValueError("a schema must be specified for mixed DBN data")
-        return wanted
 
     def _to_text(
         self,
@@ -620,24 +876,23 @@ class Store(StoreData):
         mode: str,
         compression: Compression | str | None,
         map_symbols: bool,
+        schema: SchemaLike | None,
         **options: Any,
     ) -> None:
+        reading = Reading(self._blocks, schema, map_symbols, text=True)
+        if reading.schema is None:
+            raise ValueError("a schema must be specified for mixed DBN data")
         deflater = Deflater(Compression(compression))
-        resolver = self._resolver(map_symbols, text=True)
-        mappings = self._needs_mappings(options["schema"], resolver)
-        blocks: Iterator[Records] = self._blocks(BLOCK, mappings)
-        if write is write_csv:  # JSON has all records, whatever the schema
-            blocks = self._watched(blocks, options["schema"])
-        symbols: Resolver | Ahead | None = resolver
-        if mappings and resolver is not None:
-            blocks, symbols = self._passing(blocks, resolver)
+        # JSON has all records, whatever the schema
+        blocks, symbols = reading.lines(watched=write is write_csv)
         with output(path, mode) as out:
             write(
                 blocks,
                 _Deflated(out, deflater),
+                schema=reading.schema,
                 map_symbols=map_symbols,
                 resolver=symbols,
-                metadata=self._metadata,
+                metadata=self.metadata,
                 **options,
             )
             last = deflater.finish()
@@ -672,29 +927,30 @@ class Store(StoreData):
         the mapping records say; not so where the records end in a ts_out.
         """
         kind = self.compression if compression is None else Compression(compression)
-        plain = len(self._sources) == 1 and not self._wanted
+        plain = len(self._blocks.sources) == 1 and not self._blocks.conditions
         with output(path, mode) as out:
-            if plain and kind == self.compression and not self._sources[0].is_dbz:
-                with self._sources[0].open() as file:
+            if plain and kind == self.compression and not self._blocks.sources[0].is_dbz:
+                with self._blocks.sources[0].open() as file:
                     while part := file.read(1 << 20):
                         out.write(part)
                 return
-            metadata = self._metadata
+            metadata = self.metadata
             if is_live(metadata):  # a filter, or the order of time, parts records from mappings
-                metadata = with_mappings(metadata, self._mapping_blocks())
+                metadata = with_mappings(metadata, self._blocks.mapping_blocks())
             schema = self._only_schema()
             if schema is not None:
                 metadata = metadata.replace(schema=schema)
             with Encoder(out, metadata, compression=kind) as encoder:
-                for block in self._blocks(BLOCK):
+                for block in self._blocks.passing():
                     encoder.write(block)
 
     def _only_schema(self) -> Schema | None:
         # What a filter leaves alone, for the header. With ts_out the official package would take
         # the header's word for records without: it reads them rightly as mixed data only.
-        if not isinstance(self._asked, str | RType) or self._metadata.ts_out:
+        asked = self._blocks.conditions.asked
+        if not isinstance(asked, str | RType) or self.metadata.ts_out:
             return None
-        schema, rtype = as_rtype(self._asked)
+        schema, rtype = as_rtype(asked)
         if schema is None:
             named = [one for one, code in SCHEMA_RTYPES.items() if code == rtype]
             schema = Schema.MBP_1 if rtype == RType.MBP_1 else next(iter(named), None)
@@ -757,47 +1013,11 @@ class Store(StoreData):
         )
         return found
 
-    def _described(self) -> list[tuple[str, str]]:
-        # what repr says, in the order that it says it
-        metadata, symbols = self._metadata, self.symbols
-        shown = ", ".join(symbols[:SHOWN_SYMBOLS])
-        if len(symbols) > SHOWN_SYMBOLS:
-            shown += f" and {len(symbols) - SHOWN_SYMBOLS:,} more"
-        counts, size = self._counted()
-        start, end = self._range()
-        return [
-            ("dataset", self.dataset),
-            ("schema", "mixed" if self.schema is None else str(self.schema)),
-            ("range", f"{start} to {'open' if end is None else end}"),
-            ("records", counts or "none"),
-            ("symbols", shown or "none"),
-            ("size", f"{size}, {self.compression}"),
-            ("version", f"{metadata.version}{', ts_out' if metadata.ts_out else ''}"),
-        ]
-
-    def _counted(self) -> tuple[str, str]:
-        size = "size unknown"
-        try:
-            size = f"{self.nbytes:,} bytes"
-            if self._counts is None and self.nbytes > COUNT_AT_MOST:
-                return "not counted", size
-            counts = self.counts
-        except (DecodeError, OSError) as error:  # a repr never raises
-            return f"not readable ({error})", size
-        return told(counts), size
-
     def __repr__(self) -> str:
-        said = ", ".join(f"{name}={value}" for name, value in self._described()[:5])
-        files = f"{len(self._sources)} sources, " if len(self._sources) > 1 else ""
-        return f"<Store({files}{said})>"
+        return in_line(self)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self._described()
-        )
-        return f"<table><caption>dbnfast.Store</caption><tbody>{rows}</tbody></table>"
+        return in_table(self)
 
 
 class _Deflated:
@@ -812,3 +1032,36 @@ class _Deflated:
         if len(memoryview(made)):
             self._out.write(made)
         return len(memoryview(data))
+
+
+def sources_in(store: Store) -> list[Source]:
+    """
+    Give the sources of a store.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    list of Source
+        By the start that they state.
+    """
+    return list(store._blocks.sources)
+
+
+def is_filtered(store: Store) -> bool:
+    """
+    Tell whether a store gives a part of its sources' records.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    bool
+    """
+    return bool(store._blocks.conditions)

@@ -100,12 +100,15 @@ class Watch:
         What was asked for; any of a list will do.
     own : Schema or None
         The schema of the stream.
-    counts_of_all : callable, optional
-        Counts the records of the stream, where a filter may have left some out.
+    everything : callable, optional
+        Gives the records of the stream, where a filter may have left some out.
     """
 
     def __init__(
-        self, schema: Any, own: Schema | None, counts_of_all: Callable[[], Counts] | None = None
+        self,
+        schema: Any,
+        own: Schema | None,
+        everything: Callable[[], Iterable[Records]] | None = None,
     ) -> None:
         schemas = schema if isinstance(schema, list) else [schema]
         self._names = ", ".join(
@@ -117,7 +120,7 @@ class Watch:
         self._is_tbbo &= all(as_rtype(one)[0] != Schema.MBP_1 for one in schemas)
         self._n_others = 0
         self._counts: dict[RType | int, int] = {}
-        self._counts_of_all = counts_of_all
+        self._everything = everything
 
     def of(self, blocks: Iterable[Records]) -> Iterator[Records]:
         """
@@ -180,9 +183,13 @@ class Watch:
             ]
         if self._rtypes & self._counts.keys():
             return []
-        there: Counts = self._counts
-        if self._counts_of_all is not None:
-            there = self._counts_of_all()
-        if not there or self._rtypes & there.keys():
+        there = self._counts
+        if self._everything is not None:
+            there = {}
+            for block in self._everything():
+                add_counts(there, block)
+                if self._rtypes & there.keys():  # other conditions left them out
+                    return []
+        if not there:
             return []
         return [f"there is no record of {self._names}; there are {told(there)}"]

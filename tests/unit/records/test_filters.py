@@ -236,14 +236,35 @@ def test_a_filtered_store() -> None:
     assert one.counts == {0: len(one.to_ndarray())}
     assert sum(store.counts.values()) == 300  # the store itself is as it was
     assert one.metadata == store.metadata
-    with pytest.raises(ValueError, match="filtered already"):
-        one.filter(start=5)
     assert one.filter().records().tobytes() == one.records().tobytes()
     with pytest.raises(ValueError, match="raw"):
         _ = one.raw
     first, last = one.time_range or (None, None)
     assert first is not None
     assert first <= last
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ({"schema": "trades"}, {"instrument_ids": 1}, {"start": T0 + 20}, {"end": T0 + 60}),
+        ({"start": T0 + 10, "end": T0 + 90}, {"start": T0 + 30}, {"end": T0 + 50}),
+        ({"instrument_ids": [1, 2]}, {"instrument_ids": [2, 3]}, {"publishers": 1}),
+        ({"schema": ["trades", "ohlcv-1m"]}, {"schema": ["ohlcv-1m", "status"]}),
+        ({"schema": ["trades", "status"]}, {"schema": "ohlcv-1m"}),
+        ({"start": T0 + 50}, {"end": T0 + 20}),
+        ({"instrument_ids": [1]}, {"instrument_ids": [2]}),
+    ],
+)
+def test_filters_in_a_row(parts: tuple[dict[str, Any], ...]) -> None:
+    store = dbnfast.read(DATA)
+    chained, records = store, store.records()
+    for part in parts:
+        chained = chained.filter(**part)
+        records = records.filter(**part)
+    assert chained.records().tobytes() == records.tobytes()
+    assert chained.counts == records.counts
+    assert store.records().tobytes() == dbnfast.scan(DATA).tobytes()
 
 
 def test_a_filter_that_leaves_nothing() -> None:
@@ -289,8 +310,7 @@ SYMBOLS = ["OLD0", "OLD1", "OLD2", "NEW3", "NEW4", "NEW5"]
 def test_a_filter_does_not_hide_mappings(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    for module in ("store.store", "store.data"):
-        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", block)
     store = dbnfast.read(live())
     assert store.to_df(schema="trades")["symbol"].tolist() == SYMBOLS
     by_type = store.filter("trades")
@@ -401,8 +421,7 @@ def test_times_that_no_filter_has(time: Any) -> None:
 def test_a_filter_by_symbol(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    for module in ("store.store", "store.data"):
-        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", block)
     named = dbnfast.read(live()).filter(symbols=["NEW4", "OLD1", "NEW1"])
     assert named.counts == {0: 2, 0x16: 3}  # the mapping records of these too
     assert named.to_df(schema="trades")["symbol"].tolist() == ["OLD1", "NEW4"]

@@ -21,7 +21,7 @@ import pytest
 import dbnfast
 from dbnfast import RType, Schema, SelectionWarning, Store
 from dbnfast._util import extras
-from dbnfast.store import data as store_data
+from dbnfast.store import blocks as store_blocks
 from dbnfast.store import sources
 from helpers import streams
 from helpers.places import FIXTURES
@@ -60,9 +60,8 @@ ZSTD = streams.frame(PLAIN)
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    monkeypatch.setattr("dbnfast.store.store.BLOCK", 1020)
-    monkeypatch.setattr("dbnfast.store.data.BLOCK", 1020)
-    monkeypatch.setattr("dbnfast.store.data.SMALL_BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.blocks.SMALL_BLOCK", 1020)
 
 
 # --- sources ----------------------------------------------------------------------------------
@@ -358,7 +357,7 @@ def test_html_is_escaped() -> None:
 
 
 def test_repr_of_large_data_does_not_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbnfast.store.store.COUNT_AT_MOST", 10)
+    monkeypatch.setattr("dbnfast.store.describe.COUNT_AT_MOST", 10)
     store = dbnfast.read(PLAIN)
     assert "not counted" in repr(store)
     assert store.counts
@@ -643,8 +642,8 @@ def test_range_ends_are_exclusive() -> None:
         return [[source.metadata.start - T0 for source in group] for group in groups]
 
     files = [file_of(range(a, b)) for a, b in ((0, 10), (10, 20), (19, 30), (20, 21), (30, 40))]
-    sources = dbnfast.read(files)._sources
-    assert starts(store_data.overlapping(sources)) == [[0], [10, 19, 20], [30]]
+    sources = dbnfast.read(files)._blocks.sources
+    assert starts(store_blocks.overlapping(sources)) == [[0], [10, 19, 20], [30]]
 
 
 def test_files_of_other_schemas_and_versions() -> None:
@@ -1149,8 +1148,7 @@ def test_read_of_a_store() -> None:
     part = dbnfast.read(store.filter(instrument_ids=[100, 101]))
     assert len(dbnfast.read(store).records()) == 20
     assert len(part.records()) == 2
-    with pytest.raises(ValueError, match="filtered already"):
-        part.filter("trades")
+    assert len(dbnfast.read(part).filter(instrument_ids=101).records()) == 1
     again = dbnfast.read(store)
     again.insert_symbology_json(RESOLVED)
     assert len(again.symbol_map()) == 1

@@ -43,8 +43,7 @@ def store_of(*records: bytes, **header: Any) -> dbnfast.Store:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    for module in ("store.store", "store.data"):
-        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", 1020)
 
 
 MANY = [

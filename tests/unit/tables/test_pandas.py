@@ -60,8 +60,7 @@ def official(store: dbnfast.Store, **options: Any) -> Any:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    for module in ("store.store", "store.data"):
-        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", 1020)
 
 
 # --- values -----------------------------------------------------------------------------------
@@ -464,8 +463,7 @@ def mapping(instrument_id: int, symbol: str, given: str = "ES.c.0", ts: int = T0
 def test_live_mappings_hold_from_their_place_on(
     monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    for module in ("store.store", "store.data"):
-        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", block)
     records, wanted = [trade(T0)], [None]
     for i in range(30):
         records.append(mapping(100, f"S{i % 4}"))

@@ -42,8 +42,7 @@ def trade(i: int = 0, action: bytes = b"T", instrument_id: int = 100, **more: An
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every block hold 21 trades."""
-    for module in ("store.store", "store.data"):
-        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", 1020)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", 1020)
 
 
 def written(store: Any, **options: Any) -> io.BytesIO:
@@ -81,8 +80,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 def test_a_file_reads_back_as_the_frame(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], block: int
 ) -> None:
-    for module in ("store.store", "store.data"):
-        monkeypatch.setattr(f"dbnfast.{module}.BLOCK", block)
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", block)
     store = dbnfast.read(ODD)
     back = pd.read_parquet(written(store, **options))
     pd.testing.assert_frame_equal(back, store.to_df(**options))

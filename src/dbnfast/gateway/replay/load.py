@@ -21,8 +21,7 @@ from dbnfast.records.headers import (
     restated,
 )
 from dbnfast.records.records import Records
-from dbnfast.store.data import is_filtered, sources_of
-from dbnfast.store.store import Store, read
+from dbnfast.store.store import Store, is_filtered, read, sources_in
 
 if TYPE_CHECKING:
     from dbnfast._typing import Bytes
@@ -64,7 +63,7 @@ def load(source: Any, version: int) -> tuple[Records, Kinds | None, Lanes]:
         records, kinds, schemas = source, None, {_own(source)}
     else:
         store = source if isinstance(source, Store) else read(source)
-        schemas = {part.metadata.schema for part in sources_of(store)}
+        schemas = {part.metadata.schema for part in sources_in(store)}
         kinds = None
         if schemas >= SHARED and not is_filtered(store):
             records, kinds = _labelled(store)
@@ -99,7 +98,7 @@ def _lanes(records: Records, kinds: Kinds | None, schemas: set[Schema | None]) -
 def _labelled(store: Store) -> tuple[Records, Kinds]:
     # tbbo and mbp-1 have one rtype: while their files are merged, tbbo has one of its own
     readers = []
-    for source in sources_of(store):
+    for source in sources_in(store):
         records = source.records().upgrade()
         if source.metadata.schema == Schema.TBBO:
             block = np.frombuffer(records.data, np.uint8).copy()

@@ -1,0 +1,103 @@
+"""The symbols of a store: what its header says, its records, and what was added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbnfast.codec.metadata import n_mappings
+from dbnfast.symbology.map import SymbolMap, resolved
+from dbnfast.symbology.resolver import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dbnfast.codec.metadata import Metadata
+    from dbnfast.records.records import Records
+    from dbnfast.symbology.map import JsonData
+
+
+class Naming:
+    """
+    The symbols of a store.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        Its header.
+    added : iterable of mapping
+        Mappings that were added, in the form of ``symbology.json``.
+    """
+
+    def __init__(self, metadata: Metadata, added: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._metadata = metadata
+        self._added = list(added)
+        self._map: SymbolMap | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}  # made again where it is needed
+
+    def copy(self) -> Naming:
+        """
+        Copy it, so that what is added to one is not the other's.
+
+        Returns
+        -------
+        Naming
+        """
+        return Naming(self._metadata, self._added)
+
+    def add(self, json_data: JsonData, clear_existing: bool) -> None:
+        """
+        Add mappings.
+
+        Parameters
+        ----------
+        json_data, clear_existing
+            As `Store.insert_symbology_json` takes them.
+        """
+        data = resolved(json_data)
+        SymbolMap().insert_json(data)  # says now what is wrong
+        self._map = None
+        self._added = [data] if clear_existing else [*self._added, data]
+
+    def known(self, mapping_records: Iterable[Records] = ()) -> SymbolMap:
+        """
+        Put everything together that tells symbols.
+
+        Parameters
+        ----------
+        mapping_records : iterable of Records
+            Those of live data.
+
+        Returns
+        -------
+        SymbolMap
+            A new one.
+        """
+        made = SymbolMap()
+        if n_mappings(self._metadata):
+            made.insert_metadata(self._metadata)
+        for block in mapping_records:
+            made.insert_symbol_mapping_msg(block)
+        for added in self._added:
+            made.insert_json(added)
+        return made
+
+    def resolver(self, text: bool = False) -> Resolver:
+        """
+        Make what finds the symbols of records.
+
+        Parameters
+        ----------
+        text : bool
+            Whether they are for text.
+
+        Returns
+        -------
+        Resolver
+        """
+        if self._map is None:
+            self._map = self.known()  # what records say is followed as it comes
+        if self._metadata.schema is not None:
+            return Resolver(self._map, live=False)  # without mappings, nothing has a symbol
+        return Resolver(self._map, live=True, text=text)
