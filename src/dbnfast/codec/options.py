@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dbnfast._util.arguments import as_int, check_version
 from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
@@ -17,6 +17,25 @@ if TYPE_CHECKING:
     from dbnfast.records.records import Records
 
 OnTruncated = Literal["warn", "raise", "ignore"]
+
+
+class Span(NamedTuple):
+    """
+    Whole records of a plain stream.
+
+    Attributes
+    ----------
+    begin : int
+        The byte at which the first of them begins.
+    end : int or None
+        The byte behind the last one; None for all to the end of the stream.
+    first : int
+        How many records there are before them.
+    """
+
+    begin: int
+    end: int | None
+    first: int
 
 
 def open_raw(path: PathLike) -> io.FileIO:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from dbnfast._typing import PathLike, Schemas
     from dbnfast._util.times import Time
-    from dbnfast.codec.options import OnTruncated
+    from dbnfast.codec.options import OnTruncated, Span
     from dbnfast.records.filters import Selected
 
     Source = PathLike | IO[bytes]
@@ -52,18 +52,22 @@ MAX_DBZ_HEADER: Final = 64 << 20
 
 
 class _Plain:
-    """A stream that is not compressed, with the bytes read to detect that in front."""
+    """A stream that is not compressed, with the bytes read to detect that in front; or a part."""
 
     cut: str | None = None
     error: DecompressionError | None = None
     n_sound: int | None = None  # there is no checksum
 
-    def __init__(self, file: Any, head: bytes) -> None:
+    def __init__(self, file: Any, head: bytes, left: int | None = None) -> None:
         self._file = file
         self._head = head
+        self._left = left  # bytes to read, where it is not all of them
 
     def fill(self, out: memoryview) -> int:
         """Read until `out` is full or the stream ends; give how many bytes came."""
+        if self._left is not None:
+            out = out[: self._left]
+            self._left -= len(out)
         n = min(len(self._head), len(out))
         out[:n] = self._head[:n]
         self._head = self._head[n:]
@@ -160,6 +164,7 @@ class RecordReader:
         input_version: int | None = None,
         ts_out: bool | None = None,
         on_truncated: OnTruncated = "warn",
+        span: tuple[Metadata, Span] | None = None,
         **wanted: Any,
     ) -> None:
         check_options(has_metadata, input_version, ts_out, on_truncated)
@@ -187,7 +192,10 @@ class RecordReader:
         if isinstance(self._file, io.TextIOBase):
             raise TypeError("the stream is open as text, expected binary")
         try:
-            self._open(has_metadata, input_version, ts_out)
+            if span is None:
+                self._open(has_metadata, input_version, ts_out)
+            else:  # the caller knows the header, and which records it wants of a plain file
+                self._open_span(*span)
             if any(value is not None for value in wanted.values()):
                 own = None if self.metadata is None else self.metadata.schema
                 self._filter = Filter(own, **wanted)
@@ -224,6 +232,14 @@ class RecordReader:
         check_stated(self.metadata, input_version, ts_out)
         self._version = self.metadata.version
         self._ts_out = self.metadata.ts_out
+
+    def _open_span(self, metadata: Metadata, span: Span) -> None:
+        self.metadata = metadata
+        self._version, self._ts_out = metadata.version, metadata.ts_out
+        self._offset, self._n = span.begin, span.first
+        self._file.seek(span.begin)
+        left = None if span.end is None else span.end - span.begin
+        self._stream = _Plain(self._file, b"", left)
 
     def _open_metadata(self) -> None:
         block = bytearray(8)

@@ -33,8 +33,9 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from dbnfast._typing import Array, Bytes
     from dbnfast._typing import Array, Bytes, SchemaLike
-    from dbnfast.codec.options import OnTruncated
+    from dbnfast.codec.options import OnTruncated, Span
     from dbnfast.errors import DecompressionError
 
 
@@ -124,6 +125,36 @@ def scan(
     return records
 
 
+def scan_span(buffer: Buffer, span: Span, metadata: Metadata, on_truncated: OnTruncated) -> Records:
+    """
+    Find a part of the records of a plain stream.
+
+    Parameters
+    ----------
+    buffer : bytes-like, shape (n_bytes,)
+        The whole stream.
+    span : Span
+        Which records.
+    metadata : Metadata
+        Its header.
+    on_truncated : {"warn", "raise", "ignore"}
+        As `scan` takes it.
+
+    Returns
+    -------
+    Records
+        A view of `buffer`.
+
+    Raises
+    ------
+    DecodeError
+        As `scan` raises it.
+    """
+    view = as_bytes(buffer)[: span.end]
+    version, ts_out = metadata.version, metadata.ts_out
+    return _scan_records(view, span.begin, metadata, version, ts_out, on_truncated, span.first)
+
+
 def _with_good(
     error: DecompressionError,
     plain: memoryview,
@@ -176,13 +207,14 @@ def _scan_records(
     version: int,
     ts_out: bool,
     on_truncated: str,
+    n_before: int = 0,
 ) -> Records:
     records, status = survey(Records, view, start, len(view), version, ts_out, metadata)
-    stop = start + records.nbytes
+    stop, n = start + records.nbytes, n_before + len(records)
     if status == INVALID:
-        raise invalid_record(stop, len(records), view[stop] * 4, view[stop + 1], ts_out, records)
+        raise invalid_record(stop, n, view[stop] * 4, view[stop + 1], ts_out, records)
     if status == MORE:
-        error = cut_record(stop, len(records), view[stop:])
+        error = cut_record(stop, n, view[stop:])
         error.good = records
         report_truncated(error, on_truncated)
     return records

@@ -180,8 +180,14 @@ class Blocks:
         Records
             A view of a single plain source, else a new block.
         """
-        if len(self.sources) == 1 and not self.conditions:
+        wanted = self.conditions
+        if len(self.sources) == 1 and not wanted:
             return self.sources[0].records().upgrade(self.version)
+        if len(self.sources) == 1 and wanted.only_time:
+            for source in self.relevant(wanted):
+                found = source.records_between(wanted.of_records, not wanted.check_order)
+                if found is not None:
+                    return found.upgrade(self.version)
         blocks = list(self.current(self.passing(mappings=mappings)))
         return Records.concat(blocks) if blocks else self.nothing()
 
@@ -223,16 +229,17 @@ class Blocks:
     def _passing(
         self, max_bytes: int, wanted: Conditions, mappings: bool = False, *, warns: bool = False
     ) -> Iterator[Records]:
-        given = wanted.of_records
-        symbols = wanted.symbols
+        given, symbols = wanted.of_records, wanted.symbols
+        if symbols is not None:  # most of what does not pass is left out where it is read
+            given.update(self.names.ids(symbols, wanted.instrument_ids))
         # mapping records tell the symbols, whether they pass or not
         if mappings or (symbols is not None and self.schema is None):
             given["also"] = RType.SYMBOL_MAPPING
         if symbols is None:
-            yield from self._of_sources(max_bytes, given)
+            yield from self._of_sources(max_bytes, wanted, given)
             return
         resolver = self.names.resolver()
-        for block in self._of_sources(max_bytes, given):
+        for block in self._of_sources(max_bytes, wanted, given):
             hits = _has_symbol(resolver, block, symbols)
             if mappings:
                 hits |= record_types(block) == RType.SYMBOL_MAPPING
@@ -246,17 +253,60 @@ class Blocks:
                 hint = one_of(symbol, known, known[:SHOWN]) if known else ""
                 warn_caller(f"nothing has the symbol {symbol!r}{hint}", SelectionWarning)
 
-    def _of_sources(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+    def _of_sources(
+        self, max_bytes: int, wanted: Conditions, given: dict[str, Any]
+    ) -> Iterator[Records]:
+        sources, trusted = self.relevant(wanted), not wanted.check_order
         if len(self.sources) == 1:
-            yield from self.sources[0].blocks(max_bytes, wanted)
+            for source in sources:
+                yield from source.blocks(max_bytes, given, trusted=trusted)
             return
-        for group in overlapping(self.sources):
+        for group in overlapping(sources):
             size = min(max_bytes, SMALL_BLOCK) if len(group) > FEW_SOURCES else max_bytes
-            readers = [self._upgraded(source.blocks(size, wanted)) for source in group]
+            readers = [
+                self._upgraded(source.blocks(size, given, trusted=trusted)) for source in group
+            ]
             if len(readers) == 1:
                 yield from readers[0]
             else:
                 yield from merged(readers, self.metadata, max_bytes=max_bytes)
+
+    def relevant(self, wanted: Conditions) -> Sequence[Source]:
+        """
+        Find the sources that may have records that meet conditions, as their headers say.
+
+        Parameters
+        ----------
+        wanted : Conditions
+            The conditions.
+
+        Returns
+        -------
+        sequence of Source
+            All of them where no header is to be trusted.
+        """
+        if wanted.check_order or not wanted.by_time:
+            return self.sources
+        return [source for source in self.sources if source.may_have(wanted.start, wanted.end)]
+
+    def to_read(self) -> tuple[int, int]:
+        """
+        Tell what a pass over the records reads.
+
+        Returns
+        -------
+        n_sources, n_bytes : int
+            Those that are opened for records, and their bytes, but for what a search leaves out.
+        """
+        wanted, n_bytes = self.conditions, 0
+        sources = self.relevant(wanted)
+        for source in sources:
+            size = source.nbytes
+            span = None if wanted.check_order else source.span(wanted.of_records, trusted=True)
+            if span is not None:
+                size = (size if span.end is None else span.end) - span.begin
+            n_bytes += size
+        return len(sources), n_bytes
 
     def _upgraded(self, blocks: Iterable[Records]) -> Iterator[Records]:
         for block in blocks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dbnfast._util.times import to_ns
+from dbnfast._util.times import as_datetime64, to_ns
 from dbnfast.enums import RType, Schema
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.records.filters import Filter, ids_of, rtypes_of
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbnfast._typing import Schemas
     from dbnfast._util.times import Time
 
+SHOWN: Final = 5  # of each that a text shows
 _NAMES: Final = ("schema", "instrument_ids", "publishers", "start", "end")
 
 
@@ -68,6 +69,30 @@ class Conditions:
     def only_time(self) -> bool:
         """Whether the range of time is all there is."""
         return self.symbols is None and self.of_records.keys() <= {"start", "end"}
+
+    def told(self) -> str:
+        """
+        Say what they are.
+
+        Returns
+        -------
+        str
+            As the arguments of a filter; many ids and symbols as their number.
+        """
+        said = []
+        for name in ("asked", "symbols", "instrument_ids", "publishers"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            values = _listed(value) if name == "asked" else list(value)
+            few = ", ".join(str(one) for one in values[:SHOWN])
+            more = f" and {len(values) - SHOWN:,} more" if len(values) > SHOWN else ""
+            said.append(f"{'schema' if name == 'asked' else name} {few or 'none'}{more}")
+        for name, word in (("start", "from"), ("end", "to")):
+            time = getattr(self, name)
+            if time is not None:
+                said.append(f"{word} {as_datetime64(time)}")
+        return "; ".join(said)
 
     def joined(self, other: Conditions, own: Schema | None) -> Conditions:
         """

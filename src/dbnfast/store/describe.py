@@ -25,7 +25,10 @@ def _described(store: Store) -> list[tuple[str, str]]:
         shown += f" and {len(symbols) - SHOWN_SYMBOLS:,} more"
     counts, size = _counted(store)
     end = "open" if metadata.end is None else as_datetime64(metadata.end)
+    conditions = store._blocks.conditions
+    filtered = [("filter", conditions.told()), ("reads", _to_read(store))] if conditions else []
     return [
+        *filtered,
         ("dataset", store.dataset),
         ("schema", "mixed" if store.schema is None else str(store.schema)),
         ("range", f"{as_datetime64(metadata.start)} to {end}"),
@@ -36,11 +39,21 @@ def _described(store: Store) -> list[tuple[str, str]]:
     ]
 
 
+def _to_read(store: Store) -> str:
+    try:
+        n, n_bytes = store._blocks.to_read()
+        of = len(store._blocks.sources)
+        sources = f"{n:,} of {of:,} sources, " if of > 1 else ""
+        return f"{sources}{n_bytes:,} of {store.nbytes:,} bytes"
+    except (DecodeError, OSError) as error:  # a repr never raises
+        return f"not readable ({error})"
+
+
 def _counted(store: Store) -> tuple[str, str]:
     size = "size unknown"
     try:
         size = f"{store.nbytes:,} bytes"
-        if not store._blocks.are_counted and store.nbytes > COUNT_AT_MOST:
+        if not store._blocks.are_counted and store._blocks.to_read()[1] > COUNT_AT_MOST:
             return "not counted", size
         counts = store.counts
     except (DecodeError, OSError) as error:  # a repr never raises
@@ -61,7 +74,8 @@ def in_line(store: Store) -> str:
     -------
     str
     """
-    said = ", ".join(f"{name}={value}" for name, value in _described(store)[:IN_LINE])
+    n_said = IN_LINE + 2 * bool(store._blocks.conditions)
+    said = ", ".join(f"{name}={value}" for name, value in _described(store)[:n_said])
     n = len(store._blocks.sources)
     return f"<Store({f'{n} sources, ' if n > 1 else ''}{said})>"
 

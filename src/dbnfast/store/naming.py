@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbnfast.codec.metadata import n_mappings
-from dbnfast.symbology.map import SymbolMap, resolved
+from dbnfast.symbology.map import SymbolMap, ids_of_symbols, resolved
 from dbnfast.symbology.resolver import Resolver
 
 if TYPE_CHECKING:
@@ -83,6 +83,32 @@ class Naming:
             made.insert_json(added)
         return made
 
+    def ids(self, symbols: Iterable[str], ids: Iterable[int] | None) -> dict[str, Any]:
+        """
+        Find the instruments that may have symbols.
+
+        Parameters
+        ----------
+        symbols : iterable of str
+            The symbols.
+        ids : iterable of int or None
+            The instruments that are wanted anyway; None for all.
+
+        Returns
+        -------
+        dict
+            What `Filter` takes; nothing where mapping records say what has a symbol.
+        """
+        if self._metadata.schema is None:
+            return {}
+        found = ids_of_symbols(self._known(), symbols)
+        return {"instrument_ids": found if ids is None else found & set(ids)}
+
+    def _known(self) -> SymbolMap:
+        if self._map is None:
+            self._map = self.known()  # what records say is followed as it comes
+        return self._map
+
     def resolver(self, text: bool = False) -> Resolver:
         """
         Make what finds the symbols of records.
@@ -96,8 +122,6 @@ class Naming:
         -------
         Resolver
         """
-        if self._map is None:
-            self._map = self.known()  # what records say is followed as it comes
         if self._metadata.schema is not None:
-            return Resolver(self._map, live=False)  # without mappings, nothing has a symbol
-        return Resolver(self._map, live=True, text=text)
+            return Resolver(self._known(), live=False)  # without mappings, nothing has a symbol
+        return Resolver(self._known(), live=True, text=text)

@@ -17,21 +17,24 @@ from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
 from dbnfast.codec.damage import name_file, warn_caller
-from dbnfast.codec.reader import RecordReader, iter_decode
-from dbnfast.codec.scan import scan
+from dbnfast.codec.reader import RecordReader, iter_decode, n_given
+from dbnfast.codec.scan import scan, scan_span
 from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
-from dbnfast.records.headers import pieces
+from dbnfast.records.headers import index_times, pieces
 from dbnfast.records.records import Records
+from dbnfast.store.seek import Search
+from dbnfast.symbology.resolver import is_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
-    from dbnfast.codec.options import OnTruncated
+    from dbnfast.codec.options import OnTruncated, Span
 
 
+BLOCK: Final = 16 << 20  # bytes of records that are looked at in a step
 # Whether a file that is open can be removed, and be read by several at once.
 CAN_KEEP: Final = hasattr(os, "preadv")
 MOST_KEPT: Final = 128  # the lowest descriptor that is needed for other things: some have 256
@@ -66,24 +69,26 @@ class Source(ABC):
     def __init__(self, name: str, on_truncated: OnTruncated) -> None:
         self.name = name
         self._on_truncated = on_truncated
+        self._ordered: bool | None = None  # whether the records are; None for not known
         with self._named():
             self._look()
 
     def _look(self) -> None:
         with self.open() as file:
             head = file.read(12)
+            if head:
+                file.seek(0)
+                reader = iter_decode(file, on_truncated="ignore")
         if not head:
             what = "the stream" if self.is_file else self.name
             raise TruncatedError(
                 f"{what} is empty: expected a metadata header at byte 0", offset=0, available=0
             )
-        kind = compression.detect(head)
-        self.compression = Compression.NONE if kind == "none" else Compression.ZSTD
-        self.is_dbz = kind == "dbz"
-        with self.open() as file:
-            metadata = iter_decode(file, on_truncated="ignore").metadata
-        assert metadata is not None
-        self.metadata = metadata
+        self.compression = reader.compression
+        self.is_dbz = compression.detect(head) == "dbz"
+        assert reader.metadata is not None
+        self.metadata = reader.metadata
+        self._begin = n_given(reader)  # of the header
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -138,7 +143,9 @@ class Source(ABC):
                 self._warn(error)
                 return error.good
 
-    def blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+    def blocks(
+        self, max_bytes: int, wanted: dict[str, Any], *, trusted: bool = True
+    ) -> Iterator[Records]:
         """
         Give the records in blocks.
 
@@ -148,20 +155,117 @@ class Source(ABC):
             The most bytes of a block.
         wanted : dict
             A filter's conditions, as `Filter` takes them.
+        trusted : bool
+            Whether the records' order is, which a search for a range of time needs; else it is
+            proven first.
 
         Yields
         ------
         Records
         """
+        span = self.span(wanted, trusted)
+        part = None if span is None else (self.metadata, span)
+        options: dict[str, Any] = {"max_bytes": max_bytes, "on_truncated": self._on_cut, **wanted}
         with (
             self._named(),
             self.open() as file,
-            RecordReader(file, max_bytes=max_bytes, on_truncated=self._on_cut, **wanted) as reader,
+            RecordReader(file, span=part, **options) as reader,
         ):
             try:
                 yield from reader
             except TruncatedError as error:
                 self._warn(error)
+
+    def records_between(self, wanted: dict[str, Any], trusted: bool) -> Records | None:
+        """
+        Give the records of a range of time at once, where they are found by a search.
+
+        Parameters
+        ----------
+        wanted, trusted
+            As `blocks` takes them; only the range of time counts.
+
+        Returns
+        -------
+        Records or None
+            A view; None where the stream has to be read.
+        """
+        span = self.span(wanted, trusted)
+        if span is None:
+            return None
+        with self._named():
+            try:
+                found = scan_span(self.buffer(), span, self.metadata, self._on_cut)
+            except TruncatedError as error:
+                if error.good is None:
+                    raise
+                self._warn(error)
+                found = error.good
+            return found.filter(start=wanted.get("start"), end=wanted.get("end"))
+
+    def may_have(self, start: int | None, end: int | None) -> bool:
+        """
+        Tell by the header whether there may be records of a range of time.
+
+        Parameters
+        ----------
+        start, end : int or None
+            Half-open range of the index timestamp, ns since 1970-01-01 UTC.
+
+        Returns
+        -------
+        bool
+            True for live data, whose header says when it began to be received.
+        """
+        header = self.metadata
+        if is_live(header):
+            return True
+        if end is not None and header.start >= end:
+            return False
+        # of a file that was split the end may be the time of its last record
+        return start is None or header.end is None or header.end >= start
+
+    def span(self, wanted: dict[str, Any], trusted: bool) -> Span | None:
+        """
+        Find where a range of time is, without reading all.
+
+        Parameters
+        ----------
+        wanted, trusted
+            As `blocks` takes them; only the range of time counts.
+
+        Returns
+        -------
+        Span or None
+            None where there is none, or the stream has to be read.
+        """
+        start, end = wanted.get("start"), wanted.get("end")
+        if (start is None and end is None) or self.compression != Compression.NONE:
+            return None
+        if not (trusted or self._is_ordered()):
+            return None
+        with self.open() as file:
+
+            def pread(offset: int, n: int) -> bytes:
+                file.seek(offset)
+                data = file.read(n)
+                while len(data) < n and (more := file.read(n - len(data))):
+                    data += more
+                return data
+
+            return Search(pread, self._begin, self.nbytes, self.metadata).find(start, end)
+
+    def _is_ordered(self) -> bool:
+        # whether no record is of a time before that of another before it; read once
+        if self._ordered is None:
+            last, self._ordered = 0, True
+            for block in self.blocks(BLOCK, {}):
+                times = index_times(block)
+                if times[0] < last or (times[1:] < times[:-1]).any():
+                    self._ordered = False
+                    break
+                last = times[-1]
+        return self._ordered
 
 
 class FileSource(Source):
@@ -304,23 +408,23 @@ class MemorySource(Source):
             self._records = super().records()
         return self._records
 
-    def blocks(self, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
+    def blocks(
+        self, max_bytes: int, wanted: dict[str, Any], *, trusted: bool = True
+    ) -> Iterator[Records]:
         """
         Give the records in blocks, of a plain stream without a copy.
 
         Parameters
         ----------
-        max_bytes : int
-            The most bytes of a block.
-        wanted : dict
-            A filter's conditions, as `Filter` takes them.
+        max_bytes, wanted, trusted
+            As `Source.blocks` takes them.
 
         Yields
         ------
         Records
         """
         if self.compression != Compression.NONE or wanted:
-            yield from super().blocks(max_bytes, wanted)
+            yield from super().blocks(max_bytes, wanted, trusted=trusted)
             return
         try:
             records = self.records()

@@ -327,12 +327,16 @@ class Store:
             The symbols to keep, as the symbol column of a frame has them.
         instrument_ids, publishers, start, end
             As `Records.filter` takes them.
+        check_order : bool
+            Whether a file that could be searched for a range of time is read once before, to see
+            that its records are in order; if they are not it is read whole. No header is trusted
+            to say when its records begin and end.
 
         Returns
         -------
         Store
-            A store of the same sources. It reads nothing yet; records that do not match are left
-            out whenever it is read.
+            A store of the same sources, which can be filtered again. It reads nothing yet; records
+            that do not match are left out whenever it is read.
 
         Raises
         ------
@@ -343,6 +347,14 @@ class Store:
         -----
         SelectionWarning
             When it is read, and no record is of the schema, or has one of the symbols.
+
+        Notes
+        -----
+        A range of time leaves out files whose header says that they have none of it. In a plain
+        file of one schema that is not live its records are found by a search, which reads a few
+        pages and trusts that the records are in the order of their index timestamp, as the vendor
+        delivers them. Where one of these pages is not in order, or has records of another size or
+        type, the file is read whole.
         """
         more = conditions(
             self.schema,

@@ -6,7 +6,7 @@ import itertools
 import json
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -432,6 +432,30 @@ class SymbolMap:
             table = self._table = table_of(rows)
             self._parts = [] if rows is None else [rows]
         return table
+
+
+def ids_of_symbols(symbol_map: SymbolMap, symbols: Iterable[str]) -> set[int]:
+    """
+    Find the instruments that have symbols at any time.
+
+    Parameters
+    ----------
+    symbol_map : SymbolMap
+        What has the symbols.
+    symbols : iterable of str
+        The symbols.
+
+    Returns
+    -------
+    set of int
+        Their ids, also where a later mapping took the place of one.
+    """
+    known = symbol_map._numbers.codes
+    wanted = [known[symbol] for symbol in symbols if symbol in known]
+    found: set[int] = set()
+    for ids, _, _, codes in symbol_map._parts:
+        found.update(ids[np.isin(codes, wanted)].tolist())
+    return found
 
 
 def resolved(json_data: JsonData) -> Mapping[str, Any]:

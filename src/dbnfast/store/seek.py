@@ -1,0 +1,167 @@
+"""
+Where in a plain stream the records of a range of time are, found by a search.
+
+That needs records of one size, in the order of their index timestamps. Both are checked in what
+the search reads, a few pages of the file; what lies between these is trusted to be like them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dbnfast.codec.options import Span
+from dbnfast.enums import UNDEF_TIMESTAMP, RType
+from dbnfast.layouts.programs import INDEX_TS_AT
+from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
+from dbnfast.records.filters import own_rtypes
+from dbnfast.symbology.resolver import is_live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbnfast._typing import Column
+    from dbnfast.codec.metadata import Metadata
+
+PROBE: Final = 4096  # bytes that a probe reads: a page
+LAST_PROBE: Final = 512 << 10  # bytes that are read at once when nothing else is left to look at
+SLACK: Final = 2  # how many times the steps of halving may leave what halving would have left
+STEPS: Final = 8  # how many deviations of a random walk are far
+HEADER: Final = 16  # bytes of a record's
+
+
+class _Unlike(Exception):
+    """The records are not of one size, or not in order."""
+
+
+class Search:
+    """
+    A search in a plain stream of records of one size that are in the order of time.
+
+    Parameters
+    ----------
+    pread : callable
+        Gives the bytes at a place: ``pread(offset, n)``, fewer at the end.
+    begin : int
+        Where the records begin.
+    end : int
+        The size of the stream; where the last record is cut, it is not looked at.
+    metadata : Metadata
+        Its header.
+    """
+
+    def __init__(
+        self, pread: Callable[[int, int], bytes], begin: int, end: int, metadata: Metadata
+    ) -> None:
+        self._pread = pread
+        self._begin = begin
+        self._metadata = metadata
+        self._n_bytes = end - begin
+        self._size = self._rtype = self._ts_at = self._n = 0
+        self._known: dict[int, int] = {}  # the times of records that were looked at
+
+    def find(self, start: int | None, end: int | None) -> Span | None:
+        """
+        Find the records of a range of time.
+
+        Parameters
+        ----------
+        start, end : int or None
+            Half-open range of the index timestamp, ns since 1970-01-01 UTC; None for no limit.
+
+        Returns
+        -------
+        Span or None
+            None where the stream cannot be searched: it is live, its records are not of one
+            size and type, or some of those that were looked at are not in order.
+        """
+        if is_live(self._metadata) or self._metadata.schema is None or self._n_bytes < HEADER:
+            return None
+        try:
+            self._look()
+            first = 0 if start is None else self._first_at(start)
+            last = self._n if end is None else self._first_at(end)
+        except _Unlike:
+            return None
+        last = max(first, last)
+        stop = None if last == self._n else self._begin + last * self._size
+        return Span(self._begin + first * self._size, stop, first)
+
+    def _look(self) -> None:
+        # the first and the last records: what all of them should be like
+        schema = self._metadata.schema
+        assert schema is not None
+        head = self._pread(self._begin, PROBE)
+        self._size, self._rtype = head[0] * 4, head[1]
+        if self._rtype not in own_rtypes(schema):
+            raise _Unlike
+        if self._size < LAYOUTS_BY_RTYPE[RType(self._rtype)][0].itemsize(self._metadata.ts_out):
+            raise _Unlike
+        self._ts_at = int(INDEX_TS_AT[self._rtype])
+        self._n = self._n_bytes // self._size
+        if not self._n:
+            raise _Unlike
+        self._note(0, head)
+        self._probe(max(0, self._n - self._per_probe), self._n)
+
+    @property
+    def _per_probe(self) -> int:
+        return max(1, PROBE // self._size)
+
+    def _probe(self, first: int, stop: int) -> Column:
+        raw = self._pread(self._begin + first * self._size, (stop - first) * self._size)
+        return self._note(first, raw)
+
+    def _note(self, first: int, raw: bytes) -> Column:
+        # checks records, and keeps the times of the outer ones
+        n = min(len(raw) // self._size, self._n - first)
+        if not n:
+            raise _Unlike  # the stream became shorter
+        rows = np.frombuffer(raw, np.uint8, n * self._size).reshape(n, self._size)
+        if (rows[:, 0] != self._size // 4).any() or (rows[:, 1] != self._rtype).any():
+            raise _Unlike
+        at = self._ts_at
+        times: Column = np.ascontiguousarray(rows[:, at : at + 8]).view("<u8")[:, 0]
+        if (times[1:] < times[:-1]).any() or times[-1] == UNDEF_TIMESTAMP:
+            raise _Unlike
+        self._known[first], self._known[first + n - 1] = int(times[0]), int(times[-1])
+        before = max((i for i in self._known if i < first), default=first)
+        after = min((i for i in self._known if i > first + n - 1), default=first + n - 1)
+        if self._known[before] > times[0] or self._known[after] < times[-1]:
+            raise _Unlike
+        return times
+
+    def _first_at(self, time: int) -> int:
+        # the first record that is not before a time: interpolated, and halved where that is slow
+        low = max((i for i, t in self._known.items() if t < time), default=-1)
+        high = min((i for i, t in self._known.items() if t >= time), default=self._n)
+        if low < 0 or high == self._n or low + 1 == high:
+            return high
+        per, reach = self._per_probe, SLACK * (high - low)
+        while (high - low) * self._size > LAST_PROBE:
+            reach //= 2
+            first = min(max(self._guess(low, high, time, reach) - per // 2, low + 1), high - per)
+            times = self._probe(first, first + per)
+            if times[0] >= time:
+                high = first
+            elif times[-1] < time:
+                low = first + len(times) - 1
+            else:
+                return first + int(np.searchsorted(times, np.uint64(time)))
+        if low + 1 == high:
+            return high
+        times = self._probe(low + 1, high)
+        return low + 1 + int(np.searchsorted(times, np.uint64(time)))
+
+    def _guess(self, low: int, high: int, time: int, reach: int) -> int:
+        # Where to look between two records: as far as time goes there, a little nearer to the
+        # middle, so that both ends come near; and never so far from it that halving alone would
+        # have been much quicker, since markets are busy and quiet.
+        before, after = self._known[low], self._known[high]
+        place = low + (high - low) * (time - before) // (after - before)
+        middle, near = (low + high) // 2, STEPS * math.isqrt(high - low)
+        place = min(place + near, middle) if place < middle else max(place - near, middle)
+        off = max(reach - (high - low) // 2, 0)
+        return min(max(place, middle - off), middle + off)
