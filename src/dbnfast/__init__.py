@@ -147,6 +147,7 @@ if _TYPE_CHECKING:
     from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
     from dbnfast.live.log import enable_logging
     from dbnfast.live.sync.client import Live
+    from dbnfast.store.parts import Part
     from dbnfast.store.store import Store, read, read_dbn
     from dbnfast.store.store import Store as DBNStore
     from dbnfast.symbology.instruments import InstrumentMap, map_symbols_csv, map_symbols_json
@@ -164,6 +165,7 @@ _LAZY = {
     "InstrumentMap": ("dbnfast.symbology.instruments", "InstrumentMap"),
     "Live": ("dbnfast.live.sync.client", "Live"),
     "MarketState": ("dbnfast.live.events", "MarketState"),
+    "Part": ("dbnfast.store.parts", "Part"),
     "Reconnected": ("dbnfast.live.events", "Reconnected"),
     "Skipped": ("dbnfast.live.events", "Skipped"),
     "Store": ("dbnfast.store.store", "Store"),
@@ -215,6 +217,7 @@ __all__ = [
     # stores
     "read",
     "Store",
+    "Part",
     "DBNStore",
     "read_dbn",
     "from_csv",

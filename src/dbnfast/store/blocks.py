@@ -54,6 +54,11 @@ class Blocks:
         What has their symbols.
     conditions : Conditions, optional
         What they have to meet.
+    version : int, optional
+        Of what outputs get; None for 3 of mixed data, as record objects are, and else for the
+        header's, so that all blocks have one layout.
+    watches : bool
+        Whether a warning says that there is nothing of what was asked for.
 
     Attributes
     ----------
@@ -62,8 +67,7 @@ class Blocks:
     schema : Schema or None
         Of the header; None for mixed and live data.
     version : int
-        Of what outputs get: 3 of mixed data, as record objects are; else the header's, so that
-        all blocks have one layout.
+        Of what outputs get.
     """
 
     def __init__(
@@ -72,13 +76,18 @@ class Blocks:
         metadata: Metadata,
         names: Naming,
         conditions: Conditions | None = None,
+        version: int | None = None,
+        *,
+        watches: bool = True,
     ) -> None:
         self.sources = sources
         self.metadata = metadata
         self.names = names
         self.conditions = Conditions() if conditions is None else conditions
         self.schema = metadata.schema
-        self.version = DBN_VERSION if self.schema is None else metadata.version
+        own = DBN_VERSION if self.schema is None else metadata.version
+        self.version = own if version is None else version
+        self._watches = watches
         self._counts: dict[RType | int, int] | None = None
 
     def where(self, more: Conditions) -> Blocks:
@@ -96,7 +105,10 @@ class Blocks:
             New ones, with a copy of the names.
         """
         joined = self.conditions.joined(more, self.schema)
-        return Blocks(self.sources, self.metadata, self.names.copy(), joined)
+        names = self.names.copy()
+        return Blocks(
+            self.sources, self.metadata, names, joined, self.version, watches=self._watches
+        )
 
     # what everything else is made of
 
@@ -117,8 +129,8 @@ class Blocks:
             Of a single source as they are in it.
         """
         asked = self.conditions.asked
-        blocks = self._passing(max_bytes or BLOCK, self.conditions, mappings, warns=True)
-        return blocks if asked is None else self._watch(asked).of(blocks)
+        blocks = self._passing(max_bytes or BLOCK, self.conditions, mappings, warns=self._watches)
+        return blocks if asked is None or not self._watches else self._watch(asked).of(blocks)
 
     def watched(self, blocks: Iterable[Records], schema: Any) -> Iterator[Records]:
         """
@@ -137,8 +149,10 @@ class Blocks:
             The same blocks. What a filter asks for is watched anyway.
         """
         asked = self.conditions.asked
-        if schema is None or (
-            isinstance(asked, str | RType) and as_rtype(asked) == as_rtype(schema)
+        if (
+            schema is None
+            or not self._watches
+            or (isinstance(asked, str | RType) and as_rtype(asked) == as_rtype(schema))
         ):
             return iter(blocks)
         return self._watch(schema).of(blocks)

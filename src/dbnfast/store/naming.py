@@ -33,6 +33,11 @@ class Naming:
         self._added = list(added)
         self._map: SymbolMap | None = None
 
+    @property
+    def added(self) -> list[Mapping[str, Any]]:
+        """What was added, in this order."""
+        return list(self._added)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_map": None}  # made again where it is needed
 

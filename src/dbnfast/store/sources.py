@@ -17,6 +17,7 @@ from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
 from dbnfast.codec.damage import name_file, warn_caller
+from dbnfast.codec.options import Span
 from dbnfast.codec.reader import RecordReader, iter_decode, n_given
 from dbnfast.codec.scan import scan, scan_span
 from dbnfast.enums import Compression
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
-    from dbnfast.codec.options import OnTruncated, Span
+    from dbnfast.codec.options import OnTruncated
 
 
 BLOCK: Final = 16 << 20  # bytes of records that are looked at in a step
@@ -244,6 +245,19 @@ class Source(ABC):
             return None
         if not (trusted or self._is_ordered()):
             return None
+        with self.reading() as pread:
+            return Search(pread, self._begin, self.nbytes, self.metadata).find(start, end)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Callable[[int, int], bytes]]:
+        """
+        Read here and there in the stream as it is.
+
+        Yields
+        ------
+        callable
+            Gives the bytes at a place: ``pread(offset, n)``, fewer at the end.
+        """
         with self.open() as file:
 
             def pread(offset: int, n: int) -> bytes:
@@ -253,7 +267,12 @@ class Source(ABC):
                     data += more
                 return data
 
-            return Search(pread, self._begin, self.nbytes, self.metadata).find(start, end)
+            yield pread
+
+    @property
+    def all_of_it(self) -> Span:
+        """All records of a plain stream."""
+        return Span(self._begin, None, 0)
 
     def _is_ordered(self) -> bool:
         # whether no record is of a time before that of another before it; read once

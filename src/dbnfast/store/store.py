@@ -26,6 +26,7 @@ from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.store.blocks import Blocks, blocks_of
 from dbnfast.store.conditions import conditions
 from dbnfast.store.describe import in_line, in_table
+from dbnfast.store.parts import Part, parts_of
 from dbnfast.store.reading import Reading
 from dbnfast.store.sources import FileSource, Source, sources_of
 from dbnfast.symbology.resolver import is_live, with_mappings
@@ -406,6 +407,32 @@ class Store:
             The data is damaged; all good records before were given.
         """
         return self._blocks.current(self._blocks.passing(check_max_bytes(max_bytes)))
+
+    def parts(self, max_bytes: int = 256 << 20) -> list[Part]:
+        """
+        Divide the store into pieces that can be read on their own, elsewhere.
+
+        Parameters
+        ----------
+        max_bytes : int
+            About the most bytes of records in a part of a plain file.
+
+        Returns
+        -------
+        list of Part
+            By file, in the order of the files; a file that a range of time leaves out has none.
+            Together they have every record of the store once. A plain file is divided between
+            records: where all are of one size by arithmetic, else where a chain of records
+            begins, which reading the part before proves. A compressed file is one part, and so is
+            one of live data, whose symbols are in records that came before. The records of files
+            whose ranges of time overlap are not merged.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is no int, or below 4096.
+        """
+        return parts_of(self._blocks, max_bytes)
 
     def __iter__(self) -> Iterator[Record]:
         for block in self._blocks.passing():

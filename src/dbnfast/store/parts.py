@@ -1,0 +1,398 @@
+"""Pieces of a store that can be read on their own, in other threads, processes and machines."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dbnfast._core.scan import likely_start
+from dbnfast._util.arguments import as_int
+from dbnfast.codec.options import Span
+from dbnfast.codec.reader import RecordReader
+from dbnfast.codec.scan import scan_span
+from dbnfast.enums import Compression
+from dbnfast.errors import DecodeError, TruncatedError
+from dbnfast.layouts.programs import SIZES
+from dbnfast.store.blocks import Blocks
+from dbnfast.store.naming import Naming
+from dbnfast.store.sources import FileSource, MemorySource, Source
+from dbnfast.symbology.resolver import is_live
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbnfast.codec.options import OnTruncated
+    from dbnfast.records.records import Records
+    from dbnfast.store.conditions import Conditions
+    from dbnfast.store.store import Store
+
+LEAST: Final = 4096  # bytes of a part
+WINDOW: Final = 256 << 10  # bytes in which the beginning of a record is looked for
+CHAIN: Final = 64  # records of one size in a row that are no coincidence
+KEPT: Final = 32  # files whose headers a process keeps for the parts that it reads
+
+
+class Piece(Source):
+    """
+    Some records of a plain source, one after the other.
+
+    Parameters
+    ----------
+    whole : Source
+        The source.
+    span : Span
+        Which records.
+    """
+
+    def __init__(self, whole: Source, span: Span) -> None:
+        self._whole = whole
+        self._part = span
+        self.name, self.is_file = whole.name, whole.is_file
+        self.metadata = whole.metadata
+        self.compression, self.is_dbz = Compression.NONE, False
+        self._on_truncated = whole._on_truncated
+        self._ordered = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the records."""
+        end = self._whole.nbytes if self._part.end is None else self._part.end
+        return end - self._part.begin
+
+    def open(self) -> Any:
+        """Open the whole stream."""
+        return self._whole.open()
+
+    def buffer(self) -> Any:
+        """Give the whole stream as one buffer."""
+        return self._whole.buffer()
+
+    def span(self, wanted: dict[str, Any], trusted: bool) -> Span | None:
+        """
+        Leave the range of time to the reader: it is little that is read.
+
+        Parameters
+        ----------
+        wanted, trusted
+            As `Source.span` takes them.
+
+        Returns
+        -------
+        None
+        """
+        return None
+
+    def records(self) -> Records:
+        """
+        Give all records at once.
+
+        Returns
+        -------
+        Records
+            A view.
+        """
+        with self._named():
+            try:
+                return scan_span(self.buffer(), self._part, self.metadata, self._on_cut)
+            except TruncatedError as error:
+                if error.good is None:
+                    raise
+                self._cut(error)
+                return error.good
+
+    def blocks(
+        self, max_bytes: int, wanted: dict[str, Any], *, trusted: bool = True
+    ) -> Iterator[Records]:
+        """
+        Give the records in blocks.
+
+        Parameters
+        ----------
+        max_bytes, wanted, trusted
+            As `Source.blocks` takes them.
+
+        Yields
+        ------
+        Records
+        """
+        options: dict[str, Any] = {"max_bytes": max_bytes, "on_truncated": self._on_cut, **wanted}
+        part = (self.metadata, self._part)
+        with (
+            self._named(),
+            self.open() as file,
+            RecordReader(file, span=part, **options) as reader,
+        ):
+            try:
+                yield from reader
+            except TruncatedError as error:
+                self._cut(error)
+
+    @property
+    def _on_cut(self) -> OnTruncated:
+        # where the part after this one begins in the middle of a record has to be told
+        return super()._on_cut if self._part.end is None else "raise"
+
+    def _cut(self, error: TruncatedError) -> None:
+        if self._part.end is None:
+            self._warn(error)
+            return
+        raise DecodeError(
+            f"the part of bytes {self._part.begin} to {self._part.end} ends inside the record at "
+            f"byte {error.offset}: no record begins where the next part does",
+            offset=error.offset,
+        ) from None
+
+
+class Part:
+    """
+    A piece of a store that can be read on its own; `Store.parts` makes it.
+
+    It can be pickled, and read in another process, or on another machine that has the file under
+    the same path. What the store's filter asks for, and the symbols that were added to the store,
+    come along. Reading it gives the same records each time.
+
+    Attributes
+    ----------
+    path : Path or None
+        Of the file; None where the data is in memory.
+    number, n_parts : int
+        Which part of that file it is, from 0, and how many it has.
+    begin, end : int
+        The bytes of the file that it reads, from 0 for a file as a whole.
+    """
+
+    __module__ = "dbnfast"  # where users find it
+
+    def __init__(
+        self, source: Source, span: Span | None, place: tuple[int, int], blocks: Blocks
+    ) -> None:
+        self.path = source.path.absolute() if isinstance(source, FileSource) else None
+        self.number, self.n_parts = place
+        self.begin = 0 if span is None else span.begin
+        self.end = source.nbytes if span is None or span.end is None else span.end
+        self._state = None if self.path is None else _state_of(self.path)
+        self._source: Source | None = source
+        self._span = span
+        self._on_truncated = source._on_truncated
+        self._conditions: Conditions = blocks.conditions
+        self._added = blocks.names.added
+        # of several files, all have the layouts of one version
+        self._version = blocks.version if len(blocks.sources) == 1 else None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it reads, compressed or not."""
+        return self.end - self.begin
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a header may have megabytes: files are opened again, and of memory only the part goes
+        state = {**self.__dict__, "_source": None}
+        if self.path is None:
+            assert self._source is not None
+            state["_source"] = MemorySource(self._bytes(self._source), self._on_truncated)
+            state["_span"] = None
+        return state
+
+    def _bytes(self, source: Source) -> bytes:
+        data = memoryview(source.buffer())
+        if self._span is None:
+            return bytes(data)
+        return source.metadata.encode() + bytes(data[self._span.begin : self._span.end])
+
+    def store(self) -> Store:
+        """
+        Make a store of this part alone.
+
+        Returns
+        -------
+        Store
+            With the filter of the store that it is a part of.
+
+        Raises
+        ------
+        FileNotFoundError
+            The file is not there.
+        ValueError
+            The file has changed since the part was made.
+        """
+        from dbnfast.store.store import Store  # it makes the parts
+
+        source = self._opened()
+        piece = source if self._span is None else Piece(source, self._span)
+        names = Naming(source.metadata, self._added)
+        version = 3 if self._version is None else self._version
+        blocks = Blocks([piece], source.metadata, names, self._conditions, version, watches=False)
+        return Store(blocks)
+
+    def _opened(self) -> Source:
+        if self.path is None:
+            assert self._source is not None
+            return self._source
+        state = _state_of(self.path)
+        if state != self._state:
+            raise ValueError(f"{self.path} has changed since the parts of it were made")
+        if self._source is None:
+            self._source = _file(self.path, state, self._on_truncated)
+        return self._source
+
+    def read(self) -> Records:
+        """
+        Return all records of the part.
+
+        Returns
+        -------
+        Records
+            As `Store.records` gives them: without a filter, of a plain file a view.
+
+        Raises
+        ------
+        DecodeError
+            The data is damaged, or the next part does not begin where a record does.
+        FileNotFoundError, ValueError
+            As `store` raises them.
+        """
+        return self.store().records()
+
+    def to_df(self, **options: Any) -> Any:
+        """
+        Return the records of one type as a pandas frame.
+
+        Parameters
+        ----------
+        **options
+            As `Store.to_df` takes them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Maybe without rows. No warning says that there is no record of a schema: another part
+            may have them.
+        """
+        return self.store().to_df(**options)
+
+    def to_arrow(self, **options: Any) -> Any:
+        """
+        Return the records of one type as an Arrow table.
+
+        Parameters
+        ----------
+        **options
+            As `Store.to_arrow` takes them.
+
+        Returns
+        -------
+        pyarrow.Table
+            As `to_df` says.
+        """
+        return self.store().to_arrow(**options)
+
+    def to_polars(self, **options: Any) -> Any:
+        """
+        Return the records of one type as a Polars frame.
+
+        Parameters
+        ----------
+        **options
+            As `Store.to_polars` takes them.
+
+        Returns
+        -------
+        polars.DataFrame
+            As `to_df` says.
+        """
+        return self.store().to_polars(**options)
+
+    def __repr__(self) -> str:
+        where = "memory" if self.path is None else str(self.path)
+        place = f"{self.number + 1} of {self.n_parts} of {where}"
+        return f"<Part {place}: bytes {self.begin:,} to {self.end:,}>"
+
+
+def parts_of(blocks: Blocks, max_bytes: int) -> list[Part]:
+    """
+    Divide a store.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Its records.
+    max_bytes : int
+        About the most bytes of a part.
+
+    Returns
+    -------
+    list of Part
+        By source, in order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `max_bytes` is no int, or too small.
+    """
+    if as_int("max_bytes", max_bytes) < LEAST:
+        raise ValueError(f"max_bytes is {max_bytes}, expected {LEAST} or more")
+    parts = []
+    for source in blocks.relevant(blocks.conditions):
+        spans = _spans(source, blocks.conditions, max_bytes)
+        parts += [
+            Part(source, span, (number, len(spans)), blocks) for number, span in enumerate(spans)
+        ]
+    return parts
+
+
+def _spans(source: Source, wanted: Conditions, max_bytes: int) -> list[Span] | list[None]:
+    # what the parts of a source are; one that is read whole is one
+    if source.compression != Compression.NONE or is_live(source.metadata):
+        return [None]  # symbols of live data are in records that came before
+    found = source.span(wanted.of_records, not wanted.check_order)
+    span = source.all_of_it if found is None else found
+    size = source.nbytes
+    end = size if span.end is None else span.end
+    if end == span.begin:
+        return [None] if found is None else []
+    if found is None and end - span.begin <= max_bytes:
+        return [None]
+    cuts = list(_cuts(source, span.begin, end, max_bytes))
+    ends: list[int | None] = [*(cut for cut, _ in cuts), span.end]
+    firsts = [(span.begin, 0), *cuts]
+    return [
+        Span(begin, end, span.first + first)
+        for (begin, first), end in zip(firsts, ends, strict=True)
+    ]
+
+
+def _cuts(source: Source, begin: int, end: int, max_bytes: int) -> Iterator[tuple[int, int]]:
+    # where parts begin, and after how many records where that is known: by arithmetic where
+    # all records seem to be of one size, else where a chain of records does
+    with source.reading() as pread:
+        head = pread(begin, 2)
+        stride = head[0] * 4
+        unit = max(stride, 4)  # all records have a multiple of four bytes
+        step = max(max_bytes - max_bytes % unit, unit)
+        last = begin
+        for place in range(begin + step, end, step):
+            data = pread(place, min(WINDOW, end - place))
+            looked_at = range(0, min(len(data), CHAIN * stride), stride) if stride else ()
+            if place <= last:
+                continue
+            if looked_at and all(data[at : at + 2] == head for at in looked_at):
+                yield place, (place - begin) // stride
+                last = place
+                continue
+            found = likely_start(data, 0, 0, SIZES, source.metadata.ts_out)
+            if found >= 0 and last < place + found < end:
+                last = place + found
+                yield last, 0
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _file(path: Path, state: tuple[int, int], on_truncated: OnTruncated) -> FileSource:
+    # many parts of a file are read one after the other: its header is read once
+    return FileSource(path, on_truncated)

@@ -1,0 +1,282 @@
+"""Pieces of a store: together all of it, each on its own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dbnfast
+from dbnfast.store import parts as dividing
+from helpers import streams
+from helpers.places import SAMPLE
+
+T0 = 10**18
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few records."""
+    monkeypatch.setattr(dividing, "LEAST", 4)
+
+
+def records_of(schema: str, times: Any, ids: int = 5) -> np.ndarray[Any, Any]:
+    array = dbnfast.empty(schema, len(times)).copy()
+    index = "ts_recv" if "ts_recv" in (array.dtype.names or ()) else "ts_event"
+    array[index] = T0 + np.asarray(times, np.uint64)
+    array["instrument_id"] = np.arange(len(times)) % ids
+    array["publisher_id"] = 1
+    return array
+
+
+def header(schema: str | None, n: int, version: int = 3) -> dbnfast.Metadata:
+    return dbnfast.Metadata(
+        dataset="XNAS.ITCH", schema=schema, start=T0, end=T0 + n, stype_in="raw_symbol",
+        stype_out="instrument_id", symbols=["A"], version=version,
+    )  # fmt: skip
+
+
+def of_one_size(n: int = 500) -> bytes:
+    return dbnfast.encode(records_of("trades", range(n)), header("trades", n))
+
+
+def of_many_sizes(n: int = 900, seed: int = 1) -> bytes:
+    """Stretches of records of several types, none of them live."""
+    rng, made, at = random.Random(seed), [], 0
+    while at < n:
+        length = rng.choice((1, 2, 5, 40, 200))
+        schema = rng.choice(("trades", "mbp-1", "ohlcv-1m", "mbp-10"))
+        made.append(records_of(schema, range(at, at + length)))
+        at += length
+    return dbnfast.encode(made, header(None, at))
+
+
+def joined(parts: list[Any]) -> bytes:
+    return b"".join(bytes(part.read().data) for part in parts)
+
+
+@pytest.mark.parametrize("where", ["memory", "file"])
+@pytest.mark.parametrize("data", [of_one_size(), of_many_sizes()], ids=["one size", "many"])
+@pytest.mark.parametrize("max_bytes", [4, 100, 4000, 10_000, 10**9])
+def test_the_parts_of_a_plain_stream(
+    where: str, data: bytes, max_bytes: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(data)
+    store = dbnfast.read(data if where == "memory" else path)
+    parts = store.parts(max_bytes)
+    assert joined(parts) == bytes(store.records().data)
+    assert [part.number for part in parts] == list(range(len(parts)))
+    assert {part.n_parts for part in parts} == {len(parts)}
+    if len(parts) > 1:
+        assert [part.end for part in parts[:-1]] == [part.begin for part in parts[1:]]
+        assert parts[-1].end == len(data)
+        if data == of_one_size():
+            assert max(part.nbytes for part in parts) <= max(max_bytes, 48)
+    else:
+        assert max_bytes == 10**9
+    again = pickle.loads(pickle.dumps(parts))
+    assert joined(again) == bytes(store.records().data)
+    assert joined(copy.deepcopy(parts)) == bytes(store.records().data)
+    blocks = [bytes(b.data) for part in parts for b in part.store().iter_batches(4096)]
+    assert b"".join(blocks) == bytes(store.records().data)
+
+
+@given(st.integers(1, 400), st.integers(0, 1000), st.integers(4, 9000), st.data())
+def test_every_record_is_in_one_part(n: int, seed: int, max_bytes: int, data: Any) -> None:
+    stream = of_many_sizes(n, seed) if seed % 2 else of_one_size(n)
+    low = data.draw(st.integers(-5, n + 5))
+    conditions: dict[str, Any] = data.draw(
+        st.sampled_from(
+            [{}, {"start": T0 + low}, {"end": T0 + low + 9}, {"instrument_ids": [1, 2]},
+             {"start": T0 + low, "end": T0 + low + 50, "instrument_ids": 3}]
+        )
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dividing, "LEAST", 4)
+        store = dbnfast.read(stream).filter(**conditions)
+        assert joined(store.parts(max_bytes)) == bytes(store.records().data)
+
+
+def test_files_each_have_their_parts(tmp_path: Path) -> None:
+    data = [
+        dbnfast.encode(
+            records_of("trades", range(day * 1000, day * 1000 + 300)),
+            header("trades", 0).replace(start=T0 + day * 1000, end=T0 + day * 1000 + 300),
+        )
+        for day in range(3)
+    ]
+    data[1] = streams.frame(data[1])
+    paths = [tmp_path / f"{day}.dbn" for day in range(3)]
+    for path, stream in zip(paths, data, strict=True):
+        path.write_bytes(stream)
+    store = dbnfast.read(paths)
+    parts = store.parts(48 * 100)
+    assert [(part.path, part.number, part.n_parts) for part in parts] == [
+        *((paths[0], n, 3) for n in range(3)),
+        (paths[1], 0, 1),
+        *((paths[2], n, 3) for n in range(3)),
+    ]  # fmt: skip
+    assert parts[3].nbytes == len(data[1])
+    assert joined(parts) == bytes(store.records().data)
+    late = store.filter(start=T0 + 1250, end=T0 + 2050)
+    assert [part.path for part in late.parts(48 * 100)] == paths[1:]
+    assert joined(late.parts(48 * 100)) == bytes(late.records().data)
+    assert late.filter(start=T0 + 5000).parts() == []
+    whole = pickle.loads(pickle.dumps(parts[3]))
+    assert len(whole.read()) == 300
+    assert whole.store().metadata == store.metadata.replace(
+        start=T0 + 1000, end=T0 + 1300, version=3
+    )
+
+
+def test_older_files_beside_others_have_one_layout(tmp_path: Path) -> None:
+    old = dbnfast.encode(
+        dbnfast.empty("definition", 3, version=1), header("definition", 10, version=1)
+    )
+    new = dbnfast.encode(dbnfast.empty("definition", 3), header("definition", 10))
+    both = dbnfast.read([old, new])
+    dtypes = {part.read().array().dtype for part in both.parts()}
+    assert dtypes == {both.records().array().dtype}
+    (alone,) = dbnfast.read(old).parts()
+    assert alone.read().array().dtype == dbnfast.dtype("definition", version=1)
+
+
+def test_live_data_is_one_part(tmp_path: Path) -> None:
+    stream = streams.header(schema=None) + streams.trades(500)
+    (part,) = dbnfast.read(stream).parts(1000)
+    assert len(part.read()) == 500
+    (sample,) = dbnfast.read(SAMPLE).parts(1000)  # and so is what is compressed
+    assert sample.read().data == dbnfast.read(SAMPLE).records().data
+
+
+def test_frames_and_tables_of_parts() -> None:
+    pandas = pytest.importorskip("pandas")
+    pyarrow = pytest.importorskip("pyarrow")
+    data = of_many_sizes()
+    store = dbnfast.read(data).filter(instrument_ids=[1, 2])
+    parts = store.parts(5000)
+    assert len(parts) > 5
+    frames = [part.to_df(schema="trades", map_symbols=False) for part in parts]  # no warning
+    whole = store.to_df(schema="trades", map_symbols=False)
+    pandas.testing.assert_frame_equal(pandas.concat(frames), whole)
+    tables = [part.to_arrow(schema="mbp-1", columns=["size"]) for part in parts]
+    assert pyarrow.concat_tables(tables).equals(store.to_arrow("mbp-1", columns=["size"]))
+
+
+def test_polars_frames_of_parts() -> None:
+    polars = pytest.importorskip("polars")
+    store = dbnfast.read(of_one_size())
+    frames = [part.to_polars(columns=["size"]) for part in store.parts(5000)]
+    assert polars.concat(frames).equals(store.to_polars(columns=["size"]))
+
+
+def test_symbols_of_parts() -> None:
+    rows = [(b"A", [(20010101, 20300101, b"1")]), (b"B", [(20010101, 20300101, b"2")])]
+    stream = streams.header(lists=bytes(12) + streams.mapping_list(rows)) + of_one_size()[-24_000:]
+    store = dbnfast.read(stream)
+    store.insert_symbology_json(
+        {
+            "result": {"C": [{"d0": "2001-01-01", "d1": "2030-01-01", "s": "3"}]},
+            "stype_in": "raw_symbol", "stype_out": "instrument_id", "symbols": ["C"],
+            "start_date": "2001-01-01", "end_date": "2030-01-01", "partial": [], "not_found": [],
+            "message": "OK", "status": 0,
+        }
+    )  # fmt: skip
+    parts = pickle.loads(pickle.dumps(store.filter(symbols=["C", "B"]).parts(5000)))
+    assert len(parts) == 5
+    for part in parts:
+        resolved = {part.store().symbol_map().resolve(id, T0) for id in (2, 3)}
+        assert resolved == {"B", "C"}
+        assert set(part.read().array()["instrument_id"].tolist()) == {2, 3}
+
+
+def test_parts_in_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(of_one_size())
+    parts = dbnfast.read(path).filter(instrument_ids=1).parts(5000)
+    code = (
+        "import pickle, sys; parts = pickle.load(sys.stdin.buffer);"
+        "sys.stdout.buffer.write(b''.join(bytes(p.read().data) for p in parts))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(parts), capture_output=True, check=True
+    )
+    assert ran.stdout == joined(parts)
+
+
+def test_a_part_is_small_when_pickled(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    rows = [(b"S%d" % n, [(20010101, 20300101, b"%d" % n)]) for n in range(5000)]
+    lists = bytes(12) + streams.mapping_list(rows)
+    path.write_bytes(streams.header(lists=lists) + streams.trades(100))
+    (part,) = dbnfast.read(path).parts()
+    assert len(pickle.dumps(part)) < 2000
+    (inside,) = dbnfast.read(path.read_bytes()).filter(start=1).parts(10**6)
+    assert len(pickle.loads(pickle.dumps(inside)).store().symbols) == len(
+        dbnfast.read(path).symbols
+    )
+
+
+def test_a_file_that_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(of_one_size())
+    first, second, *_ = pickle.loads(pickle.dumps(dbnfast.read(path).parts(5000)))
+    assert len(first.read()) == 104
+    path.write_bytes(of_one_size(600))
+    for part in (first, second):
+        with pytest.raises(ValueError, match=r"a\.dbn has changed since the parts"):
+            part.read()
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        second.read()
+
+
+def test_a_next_part_that_begins_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = of_many_sizes()
+    begin = len(data) - len(dbnfast.scan(data).data)
+    path = tmp_path / "a.dbn"
+    path.write_bytes(data)
+    monkeypatch.setattr(dividing, "likely_start", lambda *_: 20)
+    wrong, *_ = dbnfast.read(path).parts(5000)
+    for read in (wrong.read, lambda: list(wrong.store().iter_batches())):
+        with pytest.raises(dbnfast.DecodeError, match="no record begins where the next part") as e:
+            read()
+        assert str(path) in str(e.value)
+        assert begin < e.value.offset < wrong.end
+
+
+def test_the_end_is_cut() -> None:
+    *whole, last = dbnfast.read(of_one_size()[:-10]).parts(5000)
+    assert sum(len(part.read()) for part in whole) == 104 * 4
+    with pytest.warns(dbnfast.TruncatedWarning):
+        assert len(last.read()) == 83
+
+
+@pytest.mark.parametrize("wrong", [0, 3, -1])
+def test_too_small(wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"max_bytes is {wrong}, expected"):
+        dbnfast.read(of_one_size()).parts(wrong)
+    with pytest.raises(TypeError, match="max_bytes"):
+        dbnfast.read(of_one_size()).parts("1")  # type: ignore[arg-type]
+
+
+def test_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    data = of_one_size()
+    path.write_bytes(data)
+    begin = len(data) - 24_000
+    (_, part, *_) = dbnfast.read(path).parts(4800)
+    assert repr(part) == (f"<Part 2 of 5 of {path}: bytes {begin + 4800:,} to {begin + 9600:,}>")
+    assert repr(dbnfast.read(data).parts()[0]).startswith("<Part 1 of 1 of memory: bytes 0 to")
+    assert dbnfast.read(b"".join([data])).parts()[0].path is None
+    assert dbnfast.read(dbnfast.encode([], header("trades", 1))).parts()[0].read().counts == {}
