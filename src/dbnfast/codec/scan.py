@@ -33,7 +33,6 @@ from dbnfast.records.records import Records
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from dbnfast._typing import Array, Bytes
     from dbnfast._typing import Array, Bytes, SchemaLike
     from dbnfast.codec.options import OnTruncated, Span
     from dbnfast.errors import DecompressionError
