@@ -321,6 +321,18 @@ class Counted:
         self._back = bytes(found) + self._back
         return bytes(found)
 
+    def seek(self, offset: int) -> None:
+        """
+        Go on elsewhere.
+
+        Parameters
+        ----------
+        offset : int
+            The byte to read next.
+        """
+        self._back = b""
+        self._file.seek(offset)
+
     def fileno(self) -> int:
         """
         Give the file's descriptor.

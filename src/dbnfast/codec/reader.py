@@ -419,6 +419,21 @@ def _read_head(file: Any, n: int) -> bytes:
     return bytes(head[:got])
 
 
+def read_span(reader: RecordReader, span: Span) -> None:
+    """
+    Go on with a part of a plain stream, of which nothing but the header was read.
+
+    Parameters
+    ----------
+    reader : RecordReader
+        Over the stream, which can be sought.
+    span : Span
+        Which records to read.
+    """
+    assert reader.metadata is not None
+    reader._open_span(reader.metadata, span)
+
+
 def n_given(reader: RecordReader) -> int:
     """
     Count the bytes that were handed out.

@@ -8,7 +8,7 @@ the search reads, a few pages of the file; what lies between these is trusted to
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.layouts.programs import INDEX_TS_AT
 from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
 from dbnfast.records.filters import own_rtypes
-from dbnfast.symbology.resolver import is_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +26,35 @@ if TYPE_CHECKING:
 
 PROBE: Final = 4096  # bytes that a probe reads: a page
 LAST_PROBE: Final = 512 << 10  # bytes that are read at once when nothing else is left to look at
+NEAR: Final = 64 << 10  # bytes around a place that is found that are looked at, too
 SLACK: Final = 2  # how many times the steps of halving may leave what halving would have left
 STEPS: Final = 8  # how many deviations of a random walk are far
 HEADER: Final = 16  # bytes of a record's
+
+
+def reading(file: Any) -> Callable[[int, int], bytes]:
+    """
+    Read here and there in a file.
+
+    Parameters
+    ----------
+    file : readable that can be sought
+        The file, not buffered.
+
+    Returns
+    -------
+    callable
+        Gives the bytes at a place: ``pread(offset, n)``, fewer at the end.
+    """
+
+    def pread(offset: int, n: int) -> bytes:
+        file.seek(offset)
+        data: bytes = file.read(n)
+        while len(data) < n and (more := file.read(n - len(data))):
+            data += more
+        return data
+
+    return pread
 
 
 class _Unlike(Exception):
@@ -74,10 +99,12 @@ class Search:
         Returns
         -------
         Span or None
-            None where the stream cannot be searched: it is live, its records are not of one
-            size and type, or some of those that were looked at are not in order.
+            None where the stream cannot be searched: its header has no schema or no end, as that
+            of live data, its records are not of one size and type, or some of those that were
+            looked at are not in order.
         """
-        if is_live(self._metadata) or self._metadata.schema is None or self._n_bytes < HEADER:
+        schema, end_of_all = self._metadata.schema, self._metadata.end
+        if schema is None or end_of_all is None or self._n_bytes < HEADER:
             return None
         try:
             self._look()
@@ -140,6 +167,7 @@ class Search:
         if low < 0 or high == self._n or low + 1 == high:
             return high
         per, reach = self._per_probe, SLACK * (high - low)
+        near = NEAR // self._size
         while (high - low) * self._size > LAST_PROBE:
             reach //= 2
             first = min(max(self._guess(low, high, time, reach) - per // 2, low + 1), high - per)
@@ -148,8 +176,9 @@ class Search:
                 high = first
             elif times[-1] < time:
                 low = first + len(times) - 1
-            else:
-                return first + int(np.searchsorted(times, np.uint64(time)))
+            else:  # it is here; but a record nearby may have another place than its time says
+                low, high = max(low, first - near), min(high, first + len(times) + near)
+                break
         if low + 1 == high:
             return high
         times = self._probe(low + 1, high)

@@ -24,8 +24,7 @@ from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
 from dbnfast.records.headers import index_times, pieces
 from dbnfast.records.records import Records
-from dbnfast.store.seek import Search
-from dbnfast.symbology.resolver import is_live
+from dbnfast.store.seek import Search, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -216,15 +215,15 @@ class Source(ABC):
         Returns
         -------
         bool
-            True for live data, whose header says when it began to be received.
+            True for live data: its header has no end, and says when it began to be received.
         """
         header = self.metadata
-        if is_live(header):
+        if header.end is None:
             return True
         if end is not None and header.start >= end:
             return False
         # of a file that was split the end may be the time of its last record
-        return start is None or header.end is None or header.end >= start
+        return start is None or header.end >= start
 
     def span(self, wanted: dict[str, Any], trusted: bool) -> Span | None:
         """
@@ -259,15 +258,7 @@ class Source(ABC):
             Gives the bytes at a place: ``pread(offset, n)``, fewer at the end.
         """
         with self.open() as file:
-
-            def pread(offset: int, n: int) -> bytes:
-                file.seek(offset)
-                data = file.read(n)
-                while len(data) < n and (more := file.read(n - len(data))):
-                    data += more
-                return data
-
-            yield pread
+            yield reading(file)
 
     @property
     def all_of_it(self) -> Span:

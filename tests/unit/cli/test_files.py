@@ -393,6 +393,31 @@ def test_convert_filters(tmp_path: Path, capsys: Out) -> None:
     assert metadata.limit == 7
 
 
+@pytest.mark.parametrize("form", ["dbn", "csv"])
+def test_convert_of_a_range_of_time_reads_little_else(
+    form: str, tmp_path: Path, capsys: Out
+) -> None:
+    n, t0 = 100_000, 10**18
+    array = dbnfast.empty("trades", n).copy()
+    array["ts_recv"] = array["ts_event"] = t0 + np.arange(n) * 10**9
+    header = dbnfast.Metadata(
+        dataset="XNAS.ITCH", schema="trades", start=t0, end=t0 + n * 10**9, stype_in="raw_symbol",
+        stype_out="instrument_id", symbols=["A"],
+    )  # fmt: skip
+    data = bytearray(dbnfast.encode(array, header))
+    data[len(data) - n * 48 + 20_000 * 48] = 1  # damage, far from what is wanted
+    path, out = tmp_path / "a.dbn", tmp_path / f"out.{form}"
+    path.write_bytes(data)
+    start, end = t0 + 70_000 * 10**9, t0 + 70_005 * 10**9
+    assert convert(str(path), str(out), "--start", str(start), "--end", str(end)) == 0
+    assert capsys.readouterr().err.startswith(f"dbnfast: {out}: 5 records")
+    found = dbnfast.read(out) if form == "dbn" else dbnfast.from_csv(out, schema="trades")
+    times = (found.to_ndarray() if form == "dbn" else found.array())["ts_recv"]
+    assert times.tolist() == [start + i * 10**9 for i in range(5)]
+    assert convert(str(path), str(out), "--force") == 1
+    assert "record 20000" in capsys.readouterr().err
+
+
 def _symbols(records: dbnfast.Records) -> list[tuple[int, str]]:
     assert records.metadata is not None
     rows = records.metadata.mappings.items()

@@ -27,6 +27,7 @@ def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seek, "PROBE", 120)
     monkeypatch.setattr(seek, "LAST_PROBE", 400)
     monkeypatch.setattr(seek, "STEPS", 1)
+    monkeypatch.setattr(seek, "NEAR", 100)
 
 
 def array_of(times: Any, schema: str = "trades") -> np.ndarray[Any, Any]:
@@ -125,6 +126,7 @@ def test_records_in_any_order_when_the_order_is_checked(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seek, "PROBE", 48 * page)
         patch.setattr(seek, "LAST_PROBE", 96)
+        patch.setattr(seek, "NEAR", 48)
         wanted = expected(data, start, end)
         checked = dbnfast.read(data).filter(start=start, end=end, check_order=True)
         assert bytes(checked.records().data) == wanted
@@ -146,6 +148,18 @@ def test_disorder_that_shows_means_a_full_pass() -> None:
         assert bytes(found.data) == expected(data, bounds["start"], bounds["end"])
 
 
+def test_disorder_beside_the_place_that_is_found_shows() -> None:
+    # as live data has it that was written as one schema: neighbours whose times are swapped
+    times = times_of(60_000)
+    for at in range(0, 60_000, 500):
+        times[at], times[at + 3] = times[at + 3], times[at]
+    data = file_of(times)
+    store = dbnfast.read(data)
+    for low in times[1000:60_000:1777]:
+        part = store.filter(start=T0 + low, end=T0 + low + 10**6)
+        assert bytes(part.records().data) == expected(data, T0 + low, T0 + low + 10**6)
+
+
 def test_what_cannot_be_searched() -> None:
     times = times_of(50)
     bounds = {"start": T0 + times[10], "end": T0 + times[20]}
@@ -153,7 +167,8 @@ def test_what_cannot_be_searched() -> None:
     live = dbnfast.encode(array_of(times), header)
     bars, trades = array_of(times, "ohlcv-1m"), array_of(times)
     mixed = dbnfast.encode([trades, bars], header.replace(schema="trades", stype_in="raw_symbol"))
-    for data in (live, mixed, streams.frame(file_of(times))):
+    no_end = file_of(times, end=None)  # of live data that became one of a schema
+    for data in (live, mixed, no_end, streams.frame(file_of(times))):
         source = dbnfast.read(data)._blocks.sources[0]
         assert source.span(bounds, trusted=True) is None
         found = dbnfast.read(data).filter(**bounds).records()

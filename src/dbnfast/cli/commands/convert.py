@@ -12,18 +12,19 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast._core.scan import span
 from dbnfast.cli.outputs import STDOUT, Progress, blame, output, plural
-from dbnfast.cli.selection import Options, Wanted, check
+from dbnfast.cli.selection import Options, Wanted, check, parse_time
 from dbnfast.cli.terminal import talk
 from dbnfast.codec import compression
 from dbnfast.codec.compression import Deflater
 from dbnfast.codec.encode import Encoder
 from dbnfast.codec.metadata import Metadata
-from dbnfast.codec.reader import iter_decode
+from dbnfast.codec.reader import RecordReader, iter_decode, n_given, read_span
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, Compression, RType
 from dbnfast.errors import DbnError
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.records import empty_records
+from dbnfast.store.seek import Search, reading
 from dbnfast.symbology.resolver import is_live, with_mappings
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def _opened(
         raise ValueError(f"--from is {form!r}, expected one of {', '.join(FROM)}")
     if form in ("dbn", "dbz"):
         opened = source.decoded(raw, BLOCK)
+        _search(source, opened.reader, options)
         return opened.blocks(), opened.reader.metadata, False
     if names_symbols and _has_symbols(_head(raw), form):
         talk(
@@ -170,6 +172,20 @@ def _opened(
     from dbnfast.text.json import iter_json
 
     return iter_json(readable, max_bytes=BLOCK, schema=options.schema), None, True
+
+
+def _search(source: Input, reader: RecordReader, options: Options) -> None:
+    # a range of time in a plain file that can be searched: nothing else is read
+    start, end = parse_time("--start", options.start), parse_time("--end", options.end)
+    if (start is None and end is None) or source.size is None or reader.metadata is None:
+        return
+    if reader.compression != Compression.NONE:
+        return
+    with open(source.name, "rb", buffering=0) as file:
+        search = Search(reading(file), n_given(reader), source.size, reader.metadata)
+        found = search.find(start, end)
+    if found is not None:
+        read_span(reader, found)
 
 
 def _with_schema(
