@@ -58,7 +58,7 @@ def frames(store: Store, schema: str, price_type: PriceType, count: int) -> None
         assert_type(frame, pandas.DataFrame)
     store.to_df(price_type)
     store.to_df(price_type=PriceType.DECIMAL, tz="America/New_York", columns=["price"])
-    store.to_df(price_type="flaot")  # type: ignore[call-overload]
+    store.to_df(price_type="floats")  # type: ignore[call-overload]
     store.to_df(price_typ="float")  # type: ignore[call-overload]
     store.to_df(schema=5)  # type: ignore[call-overload]
     store.to_df(count="9")  # type: ignore[call-overload]
@@ -69,10 +69,10 @@ def tables(store: Store) -> None:
     assert_type(store.to_arrow("trades"), pyarrow.Table)
     assert_type(store.to_arrow("trades", price_type="decimal"), pyarrow.Table)
     assert_type(store.to_polars("trades", price_type=PriceType.FLOAT), polars.DataFrame)
-    store.to_arrow(price_type="flaot")  # type: ignore[arg-type]
-    store.to_polars(price_type="flaot")  # type: ignore[arg-type]
+    store.to_arrow(price_type="floats")  # type: ignore[arg-type]
+    store.to_polars(price_type="floats")  # type: ignore[arg-type]
     store.to_polars(schema=b"trades")  # type: ignore[arg-type]
-    store.to_parquet("a.parquet", price_type="flaot")  # type: ignore[arg-type]
+    store.to_parquet("a.parquet", price_type="floats")  # type: ignore[arg-type]
     store.to_parquet("a.parquet", "fixed", schema="mbo")
 
 

@@ -22,7 +22,7 @@ attempt("empty", lambda: db.DBNStore.from_file("empty.dbn"), ValueError, db.Bent
 Path("text.dbn").write_text("no dbn at all, but long enough to be looked at")
 attempt("text", lambda: db.DBNStore.from_file("text.dbn"), ValueError, db.BentoError)
 attempt("schema", lambda: store.to_df(schema="trade"))
-attempt("price", lambda: store.to_df(price_type="flaot"))
+attempt("price", lambda: store.to_df(price_type="floats"))
 attempt("zone", lambda: store.to_df(tz="No/Zone"), Exception)
 attempt("column", lambda: store.to_df()["no such"], KeyError)
 attempt("folder", lambda: store.to_csv("no/such/folder.csv"), OSError)
