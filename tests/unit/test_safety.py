@@ -20,6 +20,7 @@ import pytest
 import dbnfast
 from dbnfast import Decoder, Metadata, TruncatedWarning
 from dbnfast._core.run import Owner
+from dbnfast.dbn import DBNDecoder
 from helpers import streams
 
 TRADES = dbnfast.encode(dbnfast.empty("trades", 50), Metadata("X", schema="trades"))
@@ -187,6 +188,27 @@ def test_records_in_a_cycle_are_collected(taken_once: bool) -> None:
     del view, records, cycle
     gc.collect()
     buffer.append(0)  # nobody holds it any more
+
+
+def test_the_collector_need_not_look_at_records() -> None:
+    """They hold bytes alone, and a program may keep millions of them."""
+    records = dbnfast.scan(TRADES)
+    made = [
+        *records,
+        *records.objects(upgrade=False),
+        records[0],
+        *DBNDecoder().write_and_decode(TRADES)[1:],
+    ]
+    made.append(dbnfast.TradeMsg.from_bytes(bytes(made[0])))
+    assert len(made) > 4
+    assert not any(map(gc.is_tracked, made))
+
+    class Named(dbnfast.TradeMsg):  # may hold anything
+        pass
+
+    named = Named(1)
+    named.itself = named  # type: ignore[attr-defined]
+    assert gc.is_tracked(named)
 
 
 def test_lists_are_walked_within_bounds_whatever_became_of_the_buffer(tmp_path: Path) -> None:

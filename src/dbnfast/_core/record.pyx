@@ -24,6 +24,10 @@ from dbnfast._core.header cimport (
 from dbnfast._core.run cimport Run
 from dbnfast._core.scan cimport SizeTable
 
+cdef extern from "Python.h":
+    bint is_gc "PyObject_IS_GC"(PyObject* op) noexcept
+    void untrack "PyObject_GC_UnTrack"(PyObject* op) noexcept
+
 cdef uint64_t UNDEF_TIMESTAMP = <uint64_t>-1
 cdef int64_t UNDEF_PRICE = 0x7FFFFFFFFFFFFFFF
 cdef tuple EMPTY = ()
@@ -66,6 +70,16 @@ cdef Struct new_struct(PyTypeObject* cls, bytes raw, bint ts_out):
     struct.pos = <const uint8_t*>PyBytes_AS_STRING(raw)
     struct.n = PyBytes_GET_SIZE(raw)
     struct.stamped = ts_out
+    return struct
+
+
+cdef inline Struct plain_struct(PyTypeObject* cls, bytes raw, bint ts_out):
+    # Of a class of the table, whose instances have no dict: the collector, which looks at all
+    # instances of Python classes, need not look at one that holds bytes alone. Where many are
+    # kept, it would look at them again and again.
+    cdef Struct struct = new_struct(cls, raw, ts_out)
+    if is_gc(<PyObject*>struct):
+        untrack(<PyObject*>struct)
     return struct
 
 
@@ -243,14 +257,14 @@ cdef Struct make_record(
         i = table.entries[i].next
     if i < 0:
         raw = PyBytes_FromStringAndSize(<const char*>p, n)
-        return new_struct(table.fallback, raw, ts_out)
+        return plain_struct(table.fallback, raw, ts_out)
     entry = table.entries + i
     if not upgrade or entry.recipe == NULL:
         raw = PyBytes_FromStringAndSize(<const char*>p, n)
-        return new_struct(entry.cls, raw, ts_out)
+        return plain_struct(entry.cls, raw, ts_out)
     raw = PyBytes_FromStringAndSize(NULL, entry.recipe.size + extra)
     upgrade_record(entry.recipe, p, n, <uint8_t*>PyBytes_AS_STRING(raw), ts_out)
-    return new_struct(entry.newest, raw, ts_out)
+    return plain_struct(entry.newest, raw, ts_out)
 
 
 @cython.final
