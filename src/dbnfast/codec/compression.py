@@ -20,7 +20,6 @@ from dbnfast.enums import Compression
 from dbnfast.errors import DbnError, DecompressionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
 
     from typing_extensions import Buffer
@@ -197,6 +196,24 @@ def frames(data: memoryview) -> list[Frame] | None:
     return found
 
 
+def packed_frame(data: Buffer) -> bytes:
+    """
+    Make a zstd frame that states the size of its content, with a checksum.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The content.
+
+    Returns
+    -------
+    bytes
+    """
+    module = zstd()
+    frame: bytes = module.compress(data, options={module.CompressionParameter.checksum_flag: 1})
+    return frame
+
+
 def stored_frame(data: bytes) -> bytes:
     """
     Make a zstd frame that has its content as it is.
@@ -225,6 +242,13 @@ class Inflater:
     """
     Compressed pieces in, plain pieces out, across frames.
 
+    Parameters
+    ----------
+    at, made : int
+        The compressed and plain bytes of the stream that come before, all of whole frames.
+    single : bool
+        Whether to stop at the end of the first frame.
+
     Attributes
     ----------
     frame_at : int
@@ -233,17 +257,22 @@ class Inflater:
         Compressed bytes that are queued.
     n_sound : int
         Plain bytes of the frames that have ended, each with its checksum if it has one.
+    ends : list of (int, int)
+        Where frames ended in the compressed and in the plain stream; only of those that end after
+        the list was put here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at: int = 0, made: int = 0, *, single: bool = False) -> None:
         self._module = zstd()
         self._queue: deque[memoryview] = deque()
         self._frame: Any = None
-        self._pushed = 0  # bytes handed to the decompressor, less those it gave back
-        self._made = 0  # plain bytes
-        self.frame_at = 0
+        self._pushed = at  # bytes handed to the decompressor, less those it gave back
+        self._made = made  # plain bytes
+        self._single = single
+        self.frame_at = at
         self.waiting = 0
-        self.n_sound = 0
+        self.n_sound = made
+        self.ends: list[tuple[int, int]] | None = None
 
     def push(self, data: Buffer) -> None:
         """
@@ -259,6 +288,11 @@ class Inflater:
         for at in range(0, len(view), INPUT_PIECE):
             self._queue.append(view[at : at + INPUT_PIECE])
         self.waiting += len(view)
+
+    @property
+    def pushed(self) -> int:
+        """Where the next bytes that are pushed stand in the compressed stream."""
+        return self._pushed + self.waiting
 
     @property
     def in_frame(self) -> bool:
@@ -308,6 +342,8 @@ class Inflater:
             self._made += len(out)
             if self._frame.eof:
                 self._end_frame()
+                if self._single:
+                    return out
             if out:
                 return out
 
@@ -317,21 +353,57 @@ class Inflater:
         self._pushed -= len(unused)
         self.frame_at = self._pushed
         self.n_sound = self._made
+        if self.ends is not None:
+            self.ends.append((self.frame_at, self.n_sound))
         if unused:
             self._queue.appendleft(memoryview(unused))
             self.waiting += len(unused)
 
+    def rest(self) -> bytes:
+        """
+        Take back what was pushed and is not used.
 
-def _pieces(data: memoryview) -> Iterator[bytes]:
+        Returns
+        -------
+        bytes
+            All that is queued.
+        """
+        taken = b"".join(self._queue)
+        self._queue.clear()
+        self.waiting = 0
+        return taken
+
+
+def inflate_into(
+    data: memoryview, out: memoryview, ends: list[tuple[int, int]] | None = None
+) -> int:
+    """
+    Decompress whole frames into memory that is there.
+
+    Parameters
+    ----------
+    data : memoryview of bytes
+        Whole frames.
+    out : memoryview of bytes
+        As long as their content can be.
+    ends : list, optional
+        Gets where each frame ends, as `Inflater.ends` does.
+
+    Returns
+    -------
+    int
+        How many bytes there are in `out`.
+
+    Raises
+    ------
+    DecompressionError
+        The data is damaged, or there is more than `out` holds.
+    """
     inflater = Inflater()
+    inflater.ends = ends
     inflater.push(data)
-    while piece := inflater.pull(PIECE):
-        yield piece
-
-
-def _inflate_into(data: memoryview, out: memoryview) -> int:
     at = 0
-    for piece in _pieces(data):
+    while piece := inflater.pull(PIECE):
         if at + len(piece) > len(out):
             raise DecompressionError("a zstd frame holds more than it states")
         out[at : at + len(piece)] = piece
@@ -421,7 +493,7 @@ def _inflate_frames(
     def work(index: int) -> int:
         frame = found[index]
         out = memoryview(block[starts[index] : starts[index + 1]])
-        return _inflate_into(memoryview(owner)[frame.start : frame.end], out)
+        return inflate_into(memoryview(owner)[frame.start : frame.end], out)
 
     sizes = each(work, range(len(found)))
     view, end = memoryview(block), 0

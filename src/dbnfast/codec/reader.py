@@ -28,6 +28,7 @@ from dbnfast.codec.options import (
     infer_version,
     open_raw,
 )
+from dbnfast.codec.packed import Packed, read_into
 from dbnfast.enums import DBN_VERSION, Compression
 from dbnfast.errors import DecompressionError, MetadataError, TruncatedError
 from dbnfast.records.filters import Filter
@@ -43,11 +44,11 @@ if TYPE_CHECKING:
     from dbnfast._typing import PathLike, Schemas
     from dbnfast._util.times import Time
     from dbnfast.codec.options import OnTruncated, Span
+    from dbnfast.codec.packed import LoggedFrame
     from dbnfast.records.filters import Selected
 
     Source = PathLike | IO[bytes]
 
-READ_SIZE: Final = 256 << 10  # of compressed input
 MAX_DBZ_HEADER: Final = 64 << 20
 
 
@@ -57,11 +58,18 @@ class _Plain:
     cut: str | None = None
     error: DecompressionError | None = None
     n_sound: int | None = None  # there is no checksum
+    log: list[LoggedFrame] | None = None
 
     def __init__(self, file: Any, head: bytes, left: int | None = None) -> None:
         self._file = file
         self._head = head
         self._left = left  # bytes to read, where it is not all of them
+
+    def hurry(self, max_bytes: int) -> None:
+        """Files are read ahead by the system."""
+
+    def close(self) -> None:
+        """Leave the file open."""
 
     def fill(self, out: memoryview) -> int:
         """Read until `out` is full or the stream ends; give how many bytes came."""
@@ -72,73 +80,11 @@ class _Plain:
         out[:n] = self._head[:n]
         self._head = self._head[n:]
         while n < len(out):
-            got = _read_into(self._file, out[n:])
+            got = read_into(self._file, out[n:])
             if not got:
                 break
             n += got
         return n
-
-
-class _Compressed:
-    """A zstd stream; `cut` or `error` says so where it ended inside a frame, or in damage."""
-
-    def __init__(self, file: Any, head: bytes) -> None:
-        self._file = file
-        self._inflater = compression.Inflater()
-        self._inflater.push(head)
-        self._block = bytearray(READ_SIZE)
-        self._ended = False
-        self.cut: str | None = None
-        self.error: DecompressionError | None = None
-
-    @property
-    def n_sound(self) -> int:
-        """Plain bytes of the frames that have ended, checksums included."""
-        return self._inflater.n_sound
-
-    def fill(self, out: memoryview) -> int:
-        """Decompress until `out` is full or the stream ends; give how many bytes came."""
-        n = 0
-        while n < len(out):
-            try:
-                piece = self._inflater.pull(min(compression.PIECE, len(out) - n))
-            except DecompressionError as error:
-                self.error, self._ended = error, True
-                break
-            if piece:
-                out[n : n + len(piece)] = piece
-                n += len(piece)
-            elif not self._refill():
-                break
-        return n
-
-    def _refill(self) -> bool:
-        if self._ended:
-            return False
-        got = _read_into(self._file, memoryview(self._block))
-        if got:
-            self._inflater.push(bytes(memoryview(self._block)[:got]))
-            return True
-        self._ended = True
-        if self._inflater.in_frame:
-            self.cut = f"the zstd frame at compressed byte {self._inflater.frame_at} is cut"
-        return False
-
-
-def _read_into(file: Any, out: memoryview) -> int:
-    got: int | None
-    if hasattr(file, "readinto"):
-        got = file.readinto(out)
-    else:
-        data = file.read(len(out))
-        got = None if data is None else len(data)
-        if data is not None and len(data) <= len(out):
-            out[: len(data)] = data
-    if got is None:
-        raise BlockingIOError("the stream is non-blocking and has no bytes ready")
-    if not 0 <= got <= len(out):
-        raise OSError(f"the stream gave {got} bytes where {len(out)} were asked for")
-    return got
 
 
 class RecordReader:
@@ -165,6 +111,7 @@ class RecordReader:
         ts_out: bool | None = None,
         on_truncated: OnTruncated = "warn",
         span: tuple[Metadata, Span] | None = None,
+        _log: bool = False,
         **wanted: Any,
     ) -> None:
         check_options(has_metadata, input_version, ts_out, on_truncated)
@@ -179,6 +126,8 @@ class RecordReader:
         self._tail = b""  # of a record that the last block cut
         self._error: Exception | None = None
         self._done = False
+        self._logs = _log  # whether frames are remembered
+        self._stream: _Plain | Packed = _Plain(None, b"")
         self._filter: Filter | None = None
         self._block = np.empty(0, np.uint8)  # of a filtered stream, filled again and again
         self._path = source if isinstance(source, str | os.PathLike) else None
@@ -215,8 +164,8 @@ class RecordReader:
             head = self._open_dbz(head)
             assert self.metadata is not None
             check_stated(self.metadata, input_version, ts_out)
-        self._stream: _Plain | _Compressed = (
-            _Plain(self._file, head) if kind == "none" else _Compressed(self._file, head)
+        self._stream = (
+            _Plain(self._file, head) if kind == "none" else Packed(self._file, head, log=self._logs)
         )
         if kind == "dbz" or not has_metadata:
             return
@@ -274,7 +223,7 @@ class RecordReader:
     @property
     def compression(self) -> Compression:
         """The compression of the stream."""
-        packed = isinstance(self._stream, _Compressed)
+        packed = isinstance(self._stream, Packed)
         return Compression.ZSTD if packed else Compression.NONE
 
     def __iter__(self) -> Iterator[Records]:
@@ -317,6 +266,7 @@ class RecordReader:
         view = memoryview(block)
         n = len(self._tail)
         view[:n] = self._tail
+        self._stream.hurry(self._max_bytes)
         n += self._stream.fill(view[n:])
         ended = n < len(view)
         self._error = self._stream.error
@@ -386,6 +336,7 @@ class RecordReader:
 
     def _finish(self) -> None:
         self._done = True
+        self._stream.close()
         self._close_file()
 
     def close(self) -> None:
@@ -412,7 +363,7 @@ def _read_head(file: Any, n: int) -> bytes:
     head = bytearray(max(n, 0))
     got = 0
     while got < len(head):
-        more = _read_into(file, memoryview(head)[got:])
+        more = read_into(file, memoryview(head)[got:])
         if not more:
             break
         got += more
@@ -483,6 +434,23 @@ def n_sound(reader: RecordReader) -> int | None:
         Not compressed; None where the stream is not compressed, so that there is no checksum.
     """
     return reader._stream.n_sound
+
+
+def frame_log(reader: RecordReader) -> list[LoggedFrame] | None:
+    """
+    Give the zstd frames that were read.
+
+    Parameters
+    ----------
+    reader : RecordReader
+        Over a stream, told to remember them.
+
+    Returns
+    -------
+    list of LoggedFrame or None
+        None where the stream is not compressed, or it was not told to.
+    """
+    return reader._stream.log
 
 
 def in_cut_frame(reader: RecordReader) -> bool:
