@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from dbnfast._core.scan import check_headers
 from dbnfast._util.buffers import as_bytes, write_all
 from dbnfast.codec.compression import Deflater
 from dbnfast.codec.metadata import Metadata
+from dbnfast.codec.seekable import FRAME, SeekableDeflater
 from dbnfast.enums import Compression
 from dbnfast.errors import EncodeError
 from dbnfast.layouts.dtypes import layout_of_dtype, rtype_key
@@ -180,12 +182,14 @@ class Encoder:
     metadata : Metadata or None
         The header; None for a fragment.
     compression : {"none", "zstd"}
-        With "zstd" the output is one frame with a checksum.
+        With "zstd" the output is seekable: frames of about 4 MiB of records, each with a checksum,
+        and an index of them at the end. They are compressed on several threads.
 
     Notes
     -----
     `close` ends the stream and leaves `writable` open. If an error leaves the ``with`` block, the
-    zstd frame is not ended, so readers will see that the output is incomplete.
+    last zstd frame is not ended, so readers will see that the output is incomplete. Records are
+    written when their frame is full.
     """
 
     __module__ = "dbnfast"  # where users find it
@@ -196,16 +200,19 @@ class Encoder:
         metadata: Metadata | None,
         *,
         compression: Compression | str = "none",
+        _frame_bytes: int = FRAME,
     ) -> None:
         if not hasattr(writable, "write"):
             raise TypeError(f"{type(writable).__name__} has no write()")
         self._metadata = _checked(metadata)
-        self._deflater = Deflater(Compression(compression))
+        ts_out = metadata is not None and metadata.ts_out
+        self._deflater = SeekableDeflater(Compression(compression), ts_out, _frame_bytes)
         self._writable = writable
         self._n = 0
         self._closed = False
+        self._is_torn = False  # whether records were taken and not written
         if metadata is not None:
-            self._put(memoryview(metadata.encode()))
+            self._put(self._deflater.header(metadata.encode()))
 
     def write(self, records: Encodable) -> None:
         """
@@ -226,17 +233,19 @@ class Encoder:
         if self._closed:
             raise ValueError("the encoder is closed")
         for piece, n in _pieces(records, self._metadata, self._n):
-            self._put(piece)
+            self._is_torn = True
+            self._put(self._deflater.push(piece))
+            self._is_torn = False
             self._n += n
 
     def close(self) -> None:
         """End the stream; a second call does nothing."""
         if not self._closed:
             self._closed = True
-            write_all(self._writable, memoryview(self._deflater.finish()))
+            self._put(self._deflater.finish())
 
-    def _put(self, piece: memoryview) -> None:
-        write_all(self._writable, memoryview(self._deflater.push(piece)))
+    def _put(self, piece: bytes | memoryview) -> None:
+        write_all(self._writable, memoryview(piece))
 
     def __enter__(self) -> Self:
         return self
@@ -249,4 +258,10 @@ class Encoder:
     ) -> None:
         if kind is None:
             self.close()
+        elif not self._closed:
+            # the error stays the one that is told
+            with contextlib.suppress(Exception, KeyboardInterrupt):
+                if not self._is_torn:
+                    self._put(self._deflater.cut())
+            self._deflater.close()
         self._closed = True

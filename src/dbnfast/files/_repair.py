@@ -9,10 +9,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from dbnfast._util.atomic import is_same_file, output
-from dbnfast.codec.compression import Deflater
 from dbnfast.codec.metadata import header_bytes
 from dbnfast.codec.options import open_raw
 from dbnfast.codec.reader import RecordReader, count_rest, iter_decode, n_given, n_sound
+from dbnfast.codec.seekable import SeekableDeflater
 from dbnfast.errors import DecodeError
 from dbnfast.records.headers import record_sizes
 
@@ -117,13 +117,14 @@ def _repair(
 ) -> Repaired:
     reader = iter_decode(source, max_bytes=BLOCK, on_truncated="raise", **options)
     with reader, output(target, "w" if force else "x") as file:
-        deflater = Deflater(reader.compression)
+        ts_out = bool(options["ts_out"]) if reader.metadata is None else reader.metadata.ts_out
+        deflater = SeekableDeflater(reader.compression, ts_out)
         n_records, n_bytes, lost = 0, 0, None
         n_lost: int | None = 0
         verified = _Verified(reader)
         if reader.metadata is not None:
             header = header_bytes(reader.metadata)
-            file.write(deflater.push(header))
+            file.write(deflater.header(header))
             n_bytes += len(header)
         blocks = iter(reader)
         while True:

@@ -16,9 +16,9 @@ import numpy as np
 
 from dbnfast._util.atomic import check_free, keep_mode, temporary, writer
 from dbnfast._util.times import DAY
-from dbnfast.codec.compression import Deflater
 from dbnfast.codec.metadata import mapping_rows, texts_of
 from dbnfast.codec.reader import iter_decode
+from dbnfast.codec.seekable import SeekableDeflater
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, Compression, RType, Schema
 from dbnfast.errors import DecodeError
 from dbnfast.layouts.dtypes import rtype_key
@@ -100,7 +100,8 @@ def split(
     equal, but for case, end in ``~2`` and so on. The mapping records of live streams are records
     as any other: a part of another day or schema does not have them. What they say is in the
     headers of all parts, by whole days; of a readable, what the first 16 MiB of records
-    say. A compressed part that was not written in one go has several zstd frames.
+    say. A compressed part is seekable, as `Encoder` writes it; its frames are small where there
+    are many parts.
     """
     with iter_decode(source, max_bytes=BLOCK, on_truncated=on_truncated) as reader:
         if compression is None:
@@ -222,27 +223,36 @@ def _there(folder: Path) -> Iterator[None]:
 class _Part:
     """A part on its way to its file."""
 
-    def __init__(self, target: Path, temporary: Path, header: bytes) -> None:
+    def __init__(
+        self, target: Path, temporary: Path, metadata: Metadata, compression: Compression
+    ) -> None:
         self.target = target
         self.temporary = temporary
-        self.waiting = bytearray(header)
+        self.header = metadata.encode()
+        self.waiting = bytearray()
         self.file: IO[bytes] | None = None
-        self.deflater: Deflater | None = None
+        self.deflater = SeekableDeflater(compression, metadata.ts_out)
 
-    def write(self, compression: Compression) -> None:
-        if self.file is None or self.deflater is None:
+    @property
+    def n_waiting(self) -> int:
+        return len(self.header) + len(self.waiting)
+
+    def write(self) -> None:
+        # all of it, so that no part keeps more than the end of its last zstd frame in memory
+        if self.file is None:
             self.file = writer(self.temporary, "a", self.target)
             keep_mode(self.target, self.temporary, writing=True)
-            self.deflater = Deflater(compression)
-        self.file.write(self.deflater.push(self.waiting))
+        if self.header:
+            self.file.write(self.deflater.header(self.header))
+            self.header = b""
+        self.file.write(self.deflater.push(memoryview(self.waiting)))
+        self.file.write(self.deflater.cut())
         self.waiting = bytearray()
 
     def close(self) -> None:
-        # what is written later makes another zstd frame
-        if self.file is not None and self.deflater is not None:
-            with self.file:
-                self.file.write(self.deflater.finish())
-        self.file = self.deflater = None
+        if self.file is not None:
+            self.file.close()
+        self.file = None
 
 
 class _Parts:
@@ -270,14 +280,15 @@ class _Parts:
         self._names.add(unique.casefold())
         target = self._folder / f"{unique}{self._suffix}"
         check_free(target, self._force)
-        self._parts[key] = _Part(target, temporary(self._folder), metadata.encode())
-        self._n_waiting += len(self._parts[key].waiting)
+        part = _Part(target, temporary(self._folder), metadata, self._compression)
+        self._parts[key] = part
+        self._n_waiting += part.n_waiting
 
     def add(self, key: Any, data: memoryview) -> None:
         self._parts[key].waiting += data
         self._n_waiting += len(data)
         if self._n_waiting > BUFFERED:
-            by_size = sorted(self._parts, key=lambda key: -len(self._parts[key].waiting))
+            by_size = sorted(self._parts, key=lambda key: -self._parts[key].n_waiting)
             for largest in by_size:
                 if self._n_waiting <= BUFFERED // 2:
                     break
@@ -285,19 +296,19 @@ class _Parts:
 
     def _write(self, key: Any) -> None:
         part = self._parts[key]
-        self._n_waiting -= len(part.waiting)
+        self._n_waiting -= part.n_waiting
         self._open.pop(key, None)
         if len(self._open) >= OPEN_PARTS:
             self._open.pop(next(iter(self._open))).close()
         self._open[key] = part
-        part.write(self._compression)
+        part.write()
 
     def finish(self) -> list[Path]:
         for key, part in self._parts.items():
-            if part.waiting:
-                self._write(key)
-            if key in self._open:
-                self._open.pop(key).close()
+            self._write(key)
+            assert part.file is not None
+            part.file.write(part.deflater.finish())
+            self._open.pop(key).close()
         for part in self._parts.values():
             check_free(part.target, self._force)
         for part in self._parts.values():

@@ -19,6 +19,7 @@ import dbnfast
 from dbnfast._util.atomic import replacing
 from dbnfast.codec import merge as merging
 from dbnfast.codec.metadata import Metadata
+from dbnfast.codec.seekable import read_index
 from dbnfast.files import _repair as files
 from dbnfast.files import _split as splitting
 from dbnfast.files._repair import is_same_file, repair
@@ -482,8 +483,14 @@ def test_repair_is_never_in_place(tmp_path: Path) -> None:
 class _Failing:
     """A deflater that fails at its second push."""
 
-    def __init__(self, compression: object) -> None:
+    def __init__(self, compression: object, ts_out: bool) -> None:
         self.n = 0
+
+    def header(self, data: bytes) -> bytes:
+        return self.push(data)
+
+    def cut(self) -> bytes:
+        return b""
 
     def push(self, data: bytes) -> bytes:
         self.n += 1
@@ -498,7 +505,7 @@ class _Failing:
 def test_a_failing_repair_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "a"
     source.write_bytes(header().encode() + trade(1))
-    monkeypatch.setattr(files, "Deflater", _Failing)
+    monkeypatch.setattr(files, "SeekableDeflater", _Failing)
     with pytest.raises(OSError, match="no space"):
         repair(source, tmp_path / "b")
     assert left_in(tmp_path) == ["a"]
@@ -706,10 +713,40 @@ def test_a_failing_split_leaves_nothing(
     data = header().encode() + b"".join(RECORDS)
     monkeypatch.setattr(splitting, "BLOCK", 1020)
     monkeypatch.setattr(splitting, "BUFFERED", 50)
-    monkeypatch.setattr(splitting, "Deflater", _Failing)
+    monkeypatch.setattr(splitting, "SeekableDeflater", _Failing)
     with pytest.raises(OSError, match="no space"):
         split(io.BytesIO(data + RECORDS[0] * 90), tmp_path, by=by)
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("buffered", [50, 64 << 20])
+def test_compressed_parts_are_seekable(
+    buffered: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splitting, "BLOCK", 1020)
+    monkeypatch.setattr(splitting, "BUFFERED", buffered)
+    records = [trade(MONDAY + n, 1 + n % 40) for n in range(400)]  # more parts than stay open
+    data = header().encode() + b"".join(records)
+    paths = split(io.BytesIO(data), tmp_path, by="symbol", compression="zstd")
+    assert len(paths) == 40
+    for number, path in enumerate(paths):
+        raw = path.read_bytes()
+        index = read_index(lambda at, n, raw=raw: raw[at : at + n], len(raw))
+        assert index is not None
+        assert index.n_records == 10
+        assert (index.n_frames > 2) == (buffered == 50)
+        body = dbnfast.scan(raw, on_truncated="raise").tobytes()
+        assert body == b"".join(records[number::40])
+
+
+def test_a_repaired_file_is_seekable() -> None:
+    raw = header().encode() + trade(MONDAY) * 3
+    out = io.BytesIO()
+    repair(io.BytesIO(streams.frame(raw)[:-1]), out)
+    index = read_index(lambda at, n: out.getvalue()[at : at + n], len(out.getvalue()))
+    assert index is not None
+    assert index.frame(1).contents[:4] == (3, 0, MONDAY, MONDAY)
+    assert streams.inflate(out.getvalue()) == raw
 
 
 def test_an_empty_file_has_no_parts(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import pytest
 import dbnfast
 from dbnfast import RType, Schema, SelectionWarning, Store
 from dbnfast._util import extras
+from dbnfast.codec.seekable import read_index
 from dbnfast.store import blocks as store_blocks
 from dbnfast.store import sources
 from helpers import streams
@@ -702,6 +703,8 @@ def test_to_file(data: bytes, kind: str | None, tmp_path: Path) -> None:
         assert written == data  # as it is
     plain = written if written[:3] == b"DBN" else streams.inflate(written)
     assert plain == PLAIN
+    if kind == "zstd" and data is PLAIN:
+        assert read_index(lambda at, n: written[at : at + n], len(written)) is not None
     assert (written[:3] == b"DBN") == ((kind or dbnfast.read(data).compression) == "none")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.dbn"]
 

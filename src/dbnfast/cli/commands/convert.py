@@ -94,10 +94,7 @@ def run(source: Input, target: str, options: Options) -> int:
             wanted = Wanted(options, metadata, is_text, keep)
             job = _Job(blocks, header or metadata, is_text, wanted, options)
             with output(target, options.force) as file:
-                out = _Packed(file) if zstd else file
-                job.write(form, out)
-                if isinstance(out, _Packed):
-                    out.finish()
+                job.write(form, file, zstd)
     except (DbnError, OSError) as error:
         return blame(source.name, error)
     if target != STDOUT:
@@ -299,9 +296,13 @@ class _Job:
         self._wanted = wanted
         self._options = options
 
-    def write(self, form: str, out: Any) -> None:
+    def write(self, form: str, out: Any, zstd: bool) -> None:
         if form == "dbn":
-            self._write_dbn(out)
+            self._write_dbn(out, Compression.ZSTD if zstd else Compression.NONE)
+        elif zstd:
+            packed = _Packed(out)
+            self._write_text(form, packed)
+            packed.finish()
         elif form in ("csv", "json"):
             self._write_text(form, out)
         else:
@@ -372,14 +373,14 @@ class _Job:
             rows = write_ipc(self._counted(), out, options=wanted, **settings)
         self.n = rows if isinstance(rows, int) else self.n
 
-    def _write_dbn(self, out: Any) -> None:
+    def _write_dbn(self, out: Any, compression: Compression) -> None:
         blocks = self._counted()
         first = next(blocks, None)
         if self._metadata is not None:
             header = self._narrowed(self._metadata)
         else:
             header = self._made_up(first)
-        encoder = Encoder(out, header)
+        encoder = Encoder(out, header, compression=compression)
         if first is not None:
             encoder.write(first)
         for records in blocks:

@@ -1,0 +1,761 @@
+"""
+Seekable zstd: frames that end between records, with an index of them at the end of the file.
+
+The layout is that of the zstd seekable format: frames, and a seek table in a skippable frame at
+the very end. Before the table, in another skippable frame, stands what is in each frame: how many
+records, and of what times. See ``docs/format.md``, "Seekable files".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from dbnfast._core.metadata import parse_header
+from dbnfast._util.buffers import sealed
+from dbnfast._util.threads import Ahead
+from dbnfast.codec.compression import inflate_into, packed_frame, zstd
+from dbnfast.codec.metadata import Metadata
+from dbnfast.enums import DBN_VERSION, UNDEF_TIMESTAMP, Compression
+from dbnfast.errors import DecompressionError
+from dbnfast.layouts.table import CONTROL, HEADER_SIZE
+from dbnfast.records.headers import groups, index_times, record_types
+from dbnfast.records.parallel import survey
+from dbnfast.records.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dbnfast._typing import Bytes
+
+    Pread = Callable[[int, int], bytes]
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+FRAME: Final = 4 << 20  # plain bytes of records in a frame
+LARGEST: Final = 1 << 30  # plain bytes of a frame that the seekable format allows
+TABLE_MAGIC: Final = 0x184D2A5E
+FOOTER_MAGIC: Final = 0x8F92EAB1
+INDEX_MAGIC: Final = 0x184D2A5D
+SIGNATURE: Final = b"DBNINDEX"
+VERSION: Final = 1
+TAIL: Final = 64 << 10  # bytes of a file's end that are read at first
+READ_MOST: Final = 16 << 20  # compressed bytes that are read at once
+WORK_MOST: Final = 64 << 20  # plain bytes of frames that are in work at a time
+
+_HAS_CHECKSUMS: Final = 0x80
+_SKIP: Final = struct.Struct("<II")  # magic, size: what a skippable frame begins with
+_FOOTER: Final = struct.Struct("<IBI")  # n frames, descriptor, magic
+_ENTRY: Final = np.dtype([("size", "<u4"), ("plain", "<u4"), ("checksum", "<u4")])
+_HEAD: Final = struct.Struct("<8sIIQ")  # signature, version, n frames, plain bytes of the header
+_N_COLUMNS: Final = 6
+_DIGEST_SIZE: Final = 16
+_EMPTY_CHECKSUM: Final = 0x51D8E999  # of no bytes
+
+
+class Contents(NamedTuple):
+    """
+    What is in a frame.
+
+    Attributes
+    ----------
+    n_records : int
+        Records.
+    n_untimed : int
+        Of them, those without an index timestamp. No range covers them.
+    lowest, highest : int
+        The index timestamps of data, ns since 1970-01-01 UTC; ``lowest`` is above ``highest``
+        where there are none.
+    control_lowest, control_highest : int
+        The same of control records (errors, symbol mappings, system messages), whose times are
+        those of a gateway's clock.
+    """
+
+    n_records: int = 0
+    n_untimed: int = 0
+    lowest: int = UNDEF_TIMESTAMP
+    highest: int = 0
+    control_lowest: int = UNDEF_TIMESTAMP
+    control_highest: int = 0
+
+    def joined(self, other: Contents) -> Contents:
+        """
+        Take together.
+
+        Parameters
+        ----------
+        other : Contents
+            Of other records.
+
+        Returns
+        -------
+        Contents
+        """
+        return Contents(
+            self.n_records + other.n_records,
+            self.n_untimed + other.n_untimed,
+            min(self.lowest, other.lowest),
+            max(self.highest, other.highest),
+            min(self.control_lowest, other.control_lowest),
+            max(self.control_highest, other.control_highest),
+        )
+
+
+NOTHING: Final = Contents()
+
+
+def contents(records: Records) -> Contents:
+    """
+    Find what an index says of records.
+
+    Parameters
+    ----------
+    records : Records
+        Of any types.
+
+    Returns
+    -------
+    Contents
+    """
+    times = index_times(records)
+    timed = times != UNDEF_TIMESTAMP
+    n_untimed = len(times) - int(np.count_nonzero(timed))
+    if any(rtype in CONTROL for rtype, _, _ in groups(records)):
+        control = np.isin(record_types(records), list(CONTROL))
+        data, own = _range(times[timed & ~control]), _range(times[timed & control])
+    else:
+        data, own = _range(times[timed] if n_untimed else times), _range(times[:0])
+    return Contents(len(records), n_untimed, *data, *own)
+
+
+def _range(times: Array) -> tuple[int, int]:
+    return int(times.min(initial=UNDEF_TIMESTAMP)), int(times.max(initial=0))
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+class Table:
+    """The frames of a file that is being written, and what the file ends with."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[int, int, int]] = []
+        self._contents: list[Contents] = []
+        self._header_size = 0
+
+    def add(self, frame: bytes, n_plain: int, found: Contents | None) -> None:
+        """
+        Take note of a frame that was written.
+
+        Parameters
+        ----------
+        frame : bytes
+            It ends with its checksum.
+        n_plain : int
+            Bytes of its content.
+        found : Contents or None
+            What is in it; None for the metadata header.
+        """
+        self.add_size(len(frame), n_plain, int.from_bytes(frame[-4:], "little"), found)
+
+    def add_size(self, size: int, n_plain: int, checksum: int, found: Contents | None) -> None:
+        """
+        Take note of a frame.
+
+        Parameters
+        ----------
+        size : int
+            Its bytes.
+        n_plain : int
+            Bytes of its content.
+        checksum : int
+            Of its content, as zstd has it.
+        found : Contents or None
+            What is in it; None for the metadata header.
+        """
+        if found is None:
+            self._header_size += n_plain
+        self._entries.append((size, n_plain, checksum))
+        self._contents.append(NOTHING if found is None else found)
+
+    def tobytes(self) -> bytes:
+        """
+        Make the index and the seek table.
+
+        Returns
+        -------
+        bytes
+            Two skippable frames, which the file ends with.
+        """
+        n = len(self._entries)
+        size = _index_size(n)
+        index = _SKIP.pack(INDEX_MAGIC, size - _SKIP.size)
+        index += _HEAD.pack(SIGNATURE, VERSION, n, self._header_size)
+        index += np.array(self._contents, "<u8").tobytes()
+        entries = np.array([*self._entries, (size, 0, _EMPTY_CHECKSUM)], _ENTRY).tobytes()
+        table = _SKIP.pack(TABLE_MAGIC, len(entries) + _FOOTER.size) + entries
+        table += _FOOTER.pack(n + 1, _HAS_CHECKSUMS, FOOTER_MAGIC)
+        return index + _digest(index, table) + table
+
+
+def _index_size(n: int) -> int:
+    return _SKIP.size + _HEAD.size + 8 * _N_COLUMNS * n + _DIGEST_SIZE
+
+
+def _digest(index: bytes, table: bytes) -> bytes:
+    import hashlib  # loads a library that reading plain data has no use for
+
+    return hashlib.blake2b(index + table, digest_size=_DIGEST_SIZE).digest()
+
+
+class _Packed(NamedTuple):
+    frame: bytes
+    n_plain: int
+    contents: Contents | None
+
+
+class SeekableDeflater:
+    """
+    Plain bytes in, a seekable file out; compresses on threads, in bounded memory.
+
+    Parameters
+    ----------
+    compression : Compression
+        ``NONE`` passes everything through.
+    ts_out : bool
+        Whether every record ends in a ts_out.
+    frame_bytes : int
+        Plain bytes of records in a frame; of more only where a single record has more.
+
+    Notes
+    -----
+    What was given out never ends with a frame before `finish`: a file without its end is seen to
+    be cut, as one with a single frame is.
+    """
+
+    def __init__(self, compression: Compression, ts_out: bool, frame_bytes: int = FRAME) -> None:
+        self._is_plain = compression == Compression.NONE
+        if not self._is_plain:
+            zstd()  # where it is missing, that is told before anything is written
+        self._ts_out = ts_out
+        self._frame_bytes = frame_bytes
+        self._table = Table()
+        self._jobs: Ahead[tuple[bytes | bytearray, bool], _Packed] = Ahead(self._pack)
+        self._waiting = bytearray()  # whole records
+        self._held = b""  # the end of the last frame
+
+    def header(self, data: bytes) -> bytes:
+        """
+        Take the metadata header, before any record.
+
+        Parameters
+        ----------
+        data : bytes
+            The header.
+
+        Returns
+        -------
+        bytes
+            What is to be written.
+        """
+        if self._is_plain:
+            return data
+        for at in range(0, len(data), LARGEST):
+            self._jobs.put((data[at : at + LARGEST], False))
+        return self._out(0)
+
+    def push(self, data: memoryview) -> bytes | memoryview:
+        """
+        Take records.
+
+        Parameters
+        ----------
+        data : memoryview of bytes
+            Whole records; copied.
+
+        Returns
+        -------
+        bytes-like
+            What is to be written, maybe nothing yet.
+        """
+        if self._is_plain:
+            return data
+        at = 0
+        while at < len(data):
+            room = self._frame_bytes - len(self._waiting)
+            stop = len(data)
+            if stop - at > room:
+                stop = self._whole(data, at, room)
+            self._waiting += data[at:stop]
+            if len(self._waiting) >= self._frame_bytes or stop < len(data):
+                self._end_frame()
+            at = stop
+        return self._out(self._jobs.limit)
+
+    def cut(self) -> bytes:
+        """
+        End the frame, and wait for all of them.
+
+        Returns
+        -------
+        bytes
+            What is to be written.
+        """
+        self._end_frame()
+        return self._out(0)
+
+    def finish(self) -> bytes:
+        """
+        End the file.
+
+        Returns
+        -------
+        bytes
+            What is to be written last.
+        """
+        if self._is_plain:
+            return b""
+        last = self.cut() + self._held + self._table.tobytes()
+        self._held = b""
+        return last
+
+    def close(self) -> None:
+        """Let no thread work on any more: what was pushed is lost."""
+        self._jobs.close()
+
+    def _whole(self, data: memoryview, at: int, room: int) -> int:
+        # where the last record ends that has room; a frame has one at least
+        stop = at
+        if room >= HEADER_SIZE:
+            run, _ = survey(Records, data, at, at + room, DBN_VERSION, self._ts_out, None)
+            stop += run.nbytes
+        if stop == at and not self._waiting:
+            stop += max(data[at] * 4, HEADER_SIZE)
+        return stop
+
+    def _end_frame(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, bytearray()
+            self._jobs.put((waiting, True))
+
+    def _out(self, most: int) -> bytes:
+        # what is ready, and what must be waited for so that no more than `most` are in work
+        parts = [self._held]
+        while len(self._jobs) > most or self._jobs.ready():
+            done = self._jobs.get()
+            self._table.add(*done)
+            parts.append(done.frame)
+        if len(parts) > 1:
+            self._held = parts[-1][-4:]
+            parts[-1] = parts[-1][:-4]
+            return b"".join(parts)
+        return b""
+
+    def _pack(self, part: tuple[bytes | bytearray, bool]) -> _Packed:
+        data, is_records = part
+        found = None
+        if is_records:
+            run, _ = survey(
+                Records, memoryview(data), 0, len(data), DBN_VERSION, self._ts_out, None
+            )
+            found = contents(run)
+        return _Packed(packed_frame(data), len(data), found)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+class Frame(NamedTuple):
+    """
+    A frame, as the index has it.
+
+    Attributes
+    ----------
+    start, size : int
+        Its bytes in the file.
+    plain_start, plain_size : int
+        Its content in the decompressed stream.
+    contents : Contents
+        What is in it; nothing in a frame of the metadata header.
+    """
+
+    start: int
+    size: int
+    plain_start: int
+    plain_size: int
+    contents: Contents
+
+
+@dataclass(frozen=True)
+class Index:
+    """
+    The frames of a seekable file.
+
+    Attributes
+    ----------
+    header_size : int
+        Plain bytes of the metadata header, which has frames of its own; 0 for a fragment.
+    starts : ndarray of int64, shape (n_frames + 1,)
+        Where the frames begin in the file, and where the last one ends.
+    plain_starts : ndarray of int64, shape (n_frames + 1,)
+        The same of their contents in the decompressed stream.
+    checksums : ndarray of uint32, shape (n_frames,)
+        Of their contents, as zstd has them.
+    columns : ndarray of uint64, shape (n_frames, 6)
+        Their `Contents`.
+    """
+
+    header_size: int
+    starts: Array
+    plain_starts: Array
+    checksums: Array
+    columns: Array
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames there are."""
+        return len(self.columns)
+
+    @property
+    def n_records(self) -> int:
+        """How many records there are."""
+        return int(self.columns[:, 0].sum())
+
+    @property
+    def first(self) -> int:
+        """Number of the first frame with records; the number of frames where there is none."""
+        return int(np.searchsorted(self.plain_starts, self.header_size)) if self.n_frames else 0
+
+    def frame(self, number: int) -> Frame:
+        """
+        Give a frame.
+
+        Parameters
+        ----------
+        number : int
+            Counted from 0, header included.
+
+        Returns
+        -------
+        Frame
+        """
+        start, end = self.starts[number : number + 2].tolist()
+        plain_start, plain_end = self.plain_starts[number : number + 2].tolist()
+        found = Contents(*self.columns[number].tolist())
+        return Frame(start, end - start, plain_start, plain_end - plain_start, found)
+
+    def overlapping(self, start: int | None, end: int | None) -> list[int]:
+        """
+        Find the frames that may have records of a range of index timestamps.
+
+        Parameters
+        ----------
+        start, end : int or None
+            From, and before, ns since 1970-01-01 UTC; None for no limit.
+
+        Returns
+        -------
+        list of int
+            The numbers of all frames with a record that ``start <= time < end`` holds for, control
+            records included. A record without a time is in no range; without any limit, all
+            frames with records are meant.
+        """
+        n, _, lowest, highest, control_lowest, control_highest = self.columns.T
+        hit = n > 0
+        if start is not None or end is not None:
+            low = 0 if start is None else max(start, 0)
+            high = UNDEF_TIMESTAMP - 1 if end is None else end - 1
+            if low > high:
+                return []
+            # where a frame has no such times, its lowest is above its highest
+            hit = (np.maximum(lowest, low) <= np.minimum(highest, high)) | (
+                np.maximum(control_lowest, low) <= np.minimum(control_highest, high)
+            )
+        found: list[int] = np.flatnonzero(hit).tolist()
+        return found
+
+
+def read_index(pread: Pread, size: int) -> Index | None:
+    """
+    Read the index of a file, with at most two reads.
+
+    Parameters
+    ----------
+    pread : callable
+        Takes an offset and a number of bytes, and gives these bytes.
+    size : int
+        Of the file.
+
+    Returns
+    -------
+    Index or None
+        None where the file does not end with a seek table, or with one that has no index of DBN
+        in a version that this package knows.
+
+    Raises
+    ------
+    DecompressionError
+        The table or the index is damaged, or is that of another file. The frames may be sound.
+    OSError
+        `pread` fails, or gives fewer bytes than it was asked for.
+    """
+    tail = _read(pread, max(size - TAIL, 0), min(size, TAIL))
+    found = _sizes(tail, size)
+    if found is None:
+        return None
+    needed = sum(found)
+    if needed > len(tail):
+        tail = _read(pread, size - needed, needed - len(tail)) + tail
+    return parse_index(tail[-needed:], size)
+
+
+def _read(pread: Pread, at: int, n: int) -> bytes:
+    data = bytes(pread(at, n)) if n else b""
+    if len(data) != n:
+        raise OSError(f"reading {n} bytes at byte {at} gave {len(data)}")
+    return data
+
+
+def _sizes(tail: bytes, size: int) -> tuple[int, int] | None:
+    # bytes of the index and of the table, both with their headers
+    if len(tail) < _SKIP.size + _FOOTER.size:
+        return None
+    n, descriptor, magic = _FOOTER.unpack(tail[-_FOOTER.size :])
+    if magic != FOOTER_MAGIC or not descriptor & _HAS_CHECKSUMS or n == 0:
+        return None
+    table = _SKIP.size + n * _ENTRY.itemsize + _FOOTER.size
+    if table > size:
+        raise DecompressionError(
+            f"the seek table of {n} frames needs {table} bytes, the file has {size}"
+        )
+    index = _index_size(n - 1)
+    return (index, table) if index + table <= size else None
+
+
+def parse_index(tail: bytes, size: int) -> Index | None:
+    """
+    Read an index.
+
+    Parameters
+    ----------
+    tail : bytes
+        The end of a file: index and seek table.
+    size : int
+        Of the file.
+
+    Returns
+    -------
+    Index or None
+        As `read_index` gives it.
+
+    Raises
+    ------
+    DecompressionError
+        As `read_index` raises it.
+    """
+    found = _sizes(tail, size)
+    if found is None:
+        return None
+    index, table = tail[-sum(found) : -found[1]], tail[-found[1] :]
+    at = size - found[1]
+    magic, n_bytes = _SKIP.unpack(table[: _SKIP.size])
+    if (magic, n_bytes) != (TABLE_MAGIC, found[1] - _SKIP.size):
+        raise DecompressionError(
+            f"the seek table should begin at byte {at} as a skippable frame {TABLE_MAGIC:#x} with "
+            f"{found[1] - _SKIP.size} bytes, found {magic:#x} with {n_bytes}",
+            offset=at,
+        )
+    at -= found[0]
+    entries = np.frombuffer(table[_SKIP.size : -_FOOTER.size], _ENTRY)
+    if len(index) < found[0] or _SKIP.unpack(index[: _SKIP.size]) != (
+        INDEX_MAGIC,
+        found[0] - _SKIP.size,
+    ):
+        return None
+    signature, version, n, header_size = _HEAD.unpack(index[_SKIP.size : _SKIP.size + _HEAD.size])
+    if signature != SIGNATURE or version > VERSION:
+        return None
+    digest = _digest(index[:-_DIGEST_SIZE], table)
+    if digest != index[-_DIGEST_SIZE:]:
+        raise DecompressionError(
+            f"the index at byte {at} or the seek table behind it is damaged: its digest is "
+            f"{index[-_DIGEST_SIZE:].hex()}, that of the bytes is {digest.hex()}",
+            offset=at,
+        )
+    starts = _running(entries["size"][:-1])
+    if int(starts[-1]) != at:
+        raise DecompressionError(
+            f"the seek table is that of another file: its frames end at byte {int(starts[-1])}, "
+            f"the index begins at byte {at}",
+            offset=at,
+        )
+    columns = np.frombuffer(index, "<u8", n * _N_COLUMNS, _SKIP.size + _HEAD.size)
+    return Index(
+        header_size,
+        starts,
+        _running(entries["plain"][:-1]),
+        entries["checksum"][:-1],
+        columns.reshape(n, _N_COLUMNS),
+    )
+
+
+def _running(sizes: Array) -> Array:
+    sums = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=sums[1:])
+    return sums
+
+
+def read_header(pread: Pread, index: Index) -> Metadata | None:
+    """
+    Read the metadata header of a seekable file.
+
+    Parameters
+    ----------
+    pread : callable
+        As `read_index` takes it.
+    index : Index
+        Of the file.
+
+    Returns
+    -------
+    Metadata or None
+        None for a fragment.
+
+    Raises
+    ------
+    DecodeError
+        It is damaged.
+    """
+    if not index.header_size:
+        return None
+    numbers = range(index.first)
+    plain = b"".join(bytes(block) for block in _blocks(pread, index, numbers, WORK_MOST))
+    return Metadata._from_header(parse_header(plain))
+
+
+def read_frames(
+    pread: Pread,
+    index: Index,
+    numbers: Sequence[int],
+    *,
+    metadata: Metadata | None = None,
+    version: int = DBN_VERSION,
+    ts_out: bool = False,
+    max_bytes: int = WORK_MOST,
+) -> Iterator[Records]:
+    """
+    Read chosen frames, several at the same time.
+
+    Parameters
+    ----------
+    pread : callable
+        As `read_index` takes it. What stands together is read at once, up to 16 MiB.
+    index : Index
+        Of the file.
+    numbers : sequence of int
+        The frames, in the order in which they are wanted.
+    metadata : Metadata, optional
+        The header, which goes with the records.
+    version : int
+        The DBN version where there is no header.
+    ts_out : bool
+        Whether every record ends in a ts_out where there is no header.
+    max_bytes : int
+        Plain bytes of frames that are in work at a time; a single frame may have more.
+
+    Yields
+    ------
+    Records
+        Of one frame each, in order; none of a frame without records.
+
+    Raises
+    ------
+    DecompressionError
+        A frame is damaged, or is not that of the index.
+    """
+    if metadata is not None:
+        version, ts_out = metadata.version, metadata.ts_out
+    numbers = [number for number in numbers if index.columns[number, 0]]
+    for number, block in zip(numbers, _blocks(pread, index, numbers, max_bytes), strict=True):
+        owner = sealed(block)
+        records, _ = survey(Records, owner, 0, len(block), version, ts_out, metadata)
+        n = int(index.columns[number, 0])
+        if records.nbytes != len(block) or len(records) != n:
+            raise _other(
+                index,
+                number,
+                f"{len(records)} records in {records.nbytes} of {len(block)} bytes, expected {n}",
+            )
+        yield records
+
+
+def _other(index: Index, number: int, text: str) -> DecompressionError:
+    at = int(index.starts[number])
+    return DecompressionError(
+        f"frame {number} at compressed byte {at} is not that of the index: {text}", offset=at
+    )
+
+
+def _blocks(pread: Pread, index: Index, numbers: Sequence[int], most: int) -> Iterator[Bytes]:
+    def inflated(part: tuple[int, bytes]) -> Bytes:
+        return _inflated(index, *part)
+
+    jobs: Ahead[tuple[int, bytes], Bytes] = Ahead(inflated)
+    sizes: deque[int] = deque()
+    try:
+        for number, frame in _raw_frames(pread, index, numbers, most):
+            size = int(index.plain_starts[number + 1] - index.plain_starts[number])
+            while sizes and sum(sizes) + size > most:
+                yield jobs.get()
+                sizes.popleft()
+            jobs.put((number, frame))
+            sizes.append(size)
+        while sizes:
+            yield jobs.get()
+            sizes.popleft()
+    finally:
+        jobs.close()
+
+
+def _raw_frames(
+    pread: Pread, index: Index, numbers: Sequence[int], most: int
+) -> Iterator[tuple[int, bytes]]:
+    # frames that stand together are read together, as long as that is not too much
+    starts = index.starts
+    at = 0
+    while at < len(numbers):
+        stop = at + 1
+        first = numbers[at]
+        while (
+            stop < len(numbers)
+            and numbers[stop] == numbers[stop - 1] + 1
+            and starts[numbers[stop] + 1] - starts[first] <= min(READ_MOST, most)
+        ):
+            stop += 1
+        begin, end = int(starts[first]), int(starts[numbers[stop - 1] + 1])
+        data = _read(pread, begin, end - begin)
+        for number in numbers[at:stop]:
+            own = data[int(starts[number]) - begin : int(starts[number + 1]) - begin]
+            yield number, own
+        at = stop
+
+
+def _inflated(index: Index, number: int, frame: bytes) -> Bytes:
+    size = int(index.plain_starts[number + 1] - index.plain_starts[number])
+    # a frame without a checksum of its own has the one of the table all the same
+    if frame[:4] == b"\x28\xb5\x2f\xfd" and frame[4:5] and frame[4] & 4:
+        found = int.from_bytes(frame[-4:], "little")
+        if found != int(index.checksums[number]):
+            text = f"checksum {found:#010x}, expected {int(index.checksums[number]):#010x}"
+            raise _other(index, number, text)
+    block = np.empty(size, np.uint8)
+    try:
+        n = inflate_into(memoryview(frame), memoryview(block))
+    except DecompressionError as error:
+        raise _other(index, number, str(error)) from None
+    if n != size:
+        raise _other(index, number, f"{n} bytes of content, expected {size}")
+    return block
