@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.cli.format import printable
-from dbnfast.codec.reader import RecordReader, iter_decode
+from dbnfast.codec.reader import RecordReader
 from dbnfast.errors import DbnError, TruncatedError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -186,7 +186,9 @@ class Input:
             yield Counted(file, told)
 
     @contextmanager
-    def open(self, max_bytes: int, told: Callable[[int], object] | None = None) -> Iterator[Opened]:
+    def open(
+        self, max_bytes: int, told: Callable[[int], object] | None = None, *, log: bool = False
+    ) -> Iterator[Opened]:
         """
         Open the input and read its metadata.
 
@@ -196,6 +198,8 @@ class Input:
             The most bytes of records in one block.
         told : callable, optional
             Called with the number of bytes of every read.
+        log : bool
+            Whether the zstd frames are remembered.
 
         Yields
         ------
@@ -209,9 +213,9 @@ class Input:
             The input cannot be read.
         """
         with self.raw(told) as source:
-            yield self.decoded(source, max_bytes)
+            yield self.decoded(source, max_bytes, log=log)
 
-    def decoded(self, source: Counted, max_bytes: int) -> Opened:
+    def decoded(self, source: Counted, max_bytes: int, *, log: bool = False) -> Opened:
         """
         Read the metadata of an input that is open.
 
@@ -221,6 +225,8 @@ class Input:
             As `raw` gives it.
         max_bytes : int
             The most bytes of records in one block.
+        log : bool
+            Whether the zstd frames are remembered.
 
         Returns
         -------
@@ -233,13 +239,14 @@ class Input:
         OSError
             The input cannot be read.
         """
-        reader = iter_decode(
+        reader = RecordReader(
             source,  # type: ignore[arg-type]  # has readinto, which is all that is asked
             max_bytes=max_bytes,
             has_metadata=not self.fragment,
             input_version=self.version,
             ts_out=self.ts_out or None,
             on_truncated="raise",
+            _log=log,
         )
         return Opened(self.name, source, reader)
 

@@ -43,8 +43,8 @@ class LoggedFrame(NamedTuple):
     plain_end : int
         Where its content ends in the plain stream.
     raw : bytes
-        The last four bytes, which are the checksum if there is one; of a skippable frame all of
-        it. Empty where the frame was too large to be in memory.
+        The checksum of its content; of a skippable frame all of it. Empty where there is none, or
+        the frame was too large to be in memory.
     skippable : bool
         Whether it is one to be skipped.
     """
@@ -157,7 +157,7 @@ class Packed:
         self._base = len(head)  # where reading goes on
         self._block = bytearray(READ_SIZE)
         self._ended = False  # the file has
-        self._is_patient = _is_patient(file)
+        self._is_patient = log or _is_patient(file)  # who remembers frames wants them all whole
         self._is_hurried = False
         self._most = SMALL  # bytes in work at a time
         self._jobs = Ahead(_inflate)
@@ -352,7 +352,9 @@ class Packed:
             at = 0
             for end, plain_end in batch.ends or ():
                 skippable = is_skippable(batch.data[at : at + 4])
-                raw = batch.data[at if skippable else end - 4 : end]
+                raw = batch.data[at:end] if skippable else b""
+                if not skippable and batch.data[at + 4] & 4:
+                    raw = batch.data[end - 4 : end]
                 self.log.append(
                     LoggedFrame(
                         batch.at + at, batch.at + end, self.n_sound + plain_end, raw, skippable

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dbnfast._typing import Bytes
+    from dbnfast.codec.packed import LoggedFrame
 
     Pread = Callable[[int, int], bytes]
     Array = np.ndarray[Any, np.dtype[Any]]
@@ -600,6 +601,67 @@ def parse_index(tail: bytes, size: int) -> Index | None:
         entries["checksum"][:-1],
         columns.reshape(n, _N_COLUMNS),
     )
+
+
+def logged_index(log: Sequence[LoggedFrame]) -> Index | None:
+    """
+    Read the index of a file that was read to its end.
+
+    Parameters
+    ----------
+    log : sequence of LoggedFrame
+        All its frames.
+
+    Returns
+    -------
+    Index or None
+        None where nothing in the file looks like an index or a seek table.
+
+    Raises
+    ------
+    DecompressionError
+        The index is not as it should be.
+    """
+    tables = [frame for frame in log if _magic(frame) == TABLE_MAGIC]
+    indexes = [frame for frame in log if _is_index(frame)]
+    if not tables and not indexes:
+        return None
+    last = log[-1]
+    if not tables or (indexes and indexes[-1].start > tables[-1].start):
+        raise DecompressionError(
+            f"there is no seek table behind the index at byte {indexes[-1].start}",
+            offset=indexes[-1].start,
+        )
+    if tables[-1] is not last:
+        raise DecompressionError(
+            f"the seek table at byte {tables[-1].start} is not at the end of the file: "
+            f"{last.end - tables[-1].end} bytes follow",
+            offset=tables[-1].start,
+        )
+    tail = last.raw
+    if indexes and indexes[-1].end == last.start:
+        tail = indexes[-1].raw + tail
+    found = parse_index(tail, last.end)
+    if found is None and indexes:
+        raise DecompressionError(
+            f"the index at byte {indexes[-1].start} and the seek table at byte {last.start} do not "
+            f"go together, or are not of version {VERSION}",
+            offset=indexes[-1].start,
+        )
+    return found
+
+
+def _is_index(frame: LoggedFrame) -> bool:
+    # also where a bit of its magic, or of its signature, is wrong
+    if not frame.skippable:
+        return False
+    n_rows = len(frame.raw) - _index_size(0)
+    fits = n_rows >= 0 and n_rows % (8 * _N_COLUMNS) == 0
+    return fits and (_magic(frame) == INDEX_MAGIC or frame.raw[8:16] == SIGNATURE)
+
+
+def _magic(frame: LoggedFrame) -> int:
+    return int.from_bytes(frame.raw[:4], "little") if frame.skippable else 0
 
 
 def _running(sizes: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 
 from dbnfast.codec.metadata import mapping_rows
-from dbnfast.codec.reader import RecordReader, in_cut_frame, iter_decode, n_given, n_read
+from dbnfast.codec.reader import RecordReader, in_cut_frame, n_given, n_read
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import (
     DecodeError,
@@ -18,6 +18,7 @@ from dbnfast.errors import (
     MetadataError,
     TruncatedError,
 )
+from dbnfast.files._index import FrameSurvey
 from dbnfast.layouts.dtypes import rtype_key
 from dbnfast.layouts.table import CONTROL, LAYOUTS_BY_RTYPE, layout_by_size
 from dbnfast.records.filters import own_rtypes
@@ -53,15 +54,16 @@ class Finding(NamedTuple):
     Attributes
     ----------
     kind : str
-        ``metadata`` ``invalid-record`` ``cut`` ``zstd`` (damage); ``other-rtype`` ``backwards``
-        ``outside`` ``unmapped`` ``undefined-index`` (warnings; ``backwards`` is a note where the
-        header names no schema); ``unknown-rtype``
-        ``long-record`` ``undefined-event`` ``no-symbols`` (notes).
+        ``metadata`` ``invalid-record`` ``cut`` ``zstd`` ``index`` (damage); ``other-rtype``
+        ``backwards`` ``outside`` ``unmapped`` ``undefined-index`` (warnings; ``backwards`` is a
+        note where the header names no schema); ``unknown-rtype`` ``long-record``
+        ``undefined-event`` ``no-symbols`` (notes).
     severity : {"damage", "warning", "note"}
-        Damage is what hides records or the header; a warning what a reader would not expect.
+        Damage is what hides records or the header: also an index of a seekable file that does not
+        say what is in it. A warning is what a reader would not expect.
     offset : int or None
         Byte offset of the first place, from the first byte of the decompressed stream; for
-        ``zstd`` in the compressed one.
+        ``zstd`` and ``index`` in the compressed one.
     record_index : int or None
         Index of the first record concerned, counted from 0.
     text : str
@@ -148,9 +150,10 @@ def verify(
         An argument has the wrong type or value.
     """
     try:
-        reader = iter_decode(
+        reader = RecordReader(
             source,
             max_bytes=BLOCK,
+            _log=True,
             has_metadata=has_metadata,
             input_version=input_version,
             ts_out=ts_out,
@@ -212,6 +215,7 @@ class _Survey:
         self._long: dict[tuple[int, int], _Tally] = {}
         self._other: dict[int, _Tally] = {}
         self._times = _Times(reader.metadata)
+        self._frames = FrameSurvey(reader)
         self._symbols: _Symbols | None = None
         whole = self._check_header()
         if check_symbols and whole and reader.metadata is not None:
@@ -240,7 +244,10 @@ class _Survey:
         try:
             for records in self._reader:
                 self._add(_Block(records, n_given(self._reader) - records.nbytes, n))
+                self._frames.add(records)
                 n += len(records)
+            for offset, text in self._frames.wrong():
+                self._found.append(Finding("index", "damage", offset, None, text, 0))
         except DecodeError as error:
             found = _damage(error)
             if found.kind == "cut" and in_cut_frame(self._reader):

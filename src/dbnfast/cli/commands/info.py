@@ -9,9 +9,10 @@ import numpy as np
 from dbnfast.cli.format import format_time, printable
 from dbnfast.cli.terminal import explain, put, put_heading, put_json
 from dbnfast.codec import compression
-from dbnfast.codec.reader import n_read
+from dbnfast.codec.reader import frame_log, n_read
+from dbnfast.codec.seekable import logged_index
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
-from dbnfast.errors import DbnError
+from dbnfast.errors import DbnError, DecompressionError
 from dbnfast.layouts.dtypes import rtype_key
 from dbnfast.records.headers import groups
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from dbnfast.cli.terminal import Input, Opened
     from dbnfast.codec.metadata import Metadata
+    from dbnfast.codec.reader import RecordReader
     from dbnfast.records.records import Records
 
 BLOCK: Final = 16 << 20
@@ -45,7 +47,7 @@ def run(inputs: list[Input], *, as_json: bool) -> int:
     code = 0
     for number, source in enumerate(inputs):
         try:
-            with source.open(BLOCK) as opened:
+            with source.open(BLOCK, log=True) as opened:
                 found = survey(opened)
         except (DbnError, OSError) as error:
             code = explain(source.name, error)
@@ -137,12 +139,24 @@ def survey(opened: Opened) -> dict[str, Any]:
         "compression": "none" if kind == "none" else "zstd",
         "file_bytes": opened.source.n_bytes,
         "stream_bytes": n_read(reader),
+        **_frames(reader),
         **header,
         "records": sum(entry["count"] for entry in types.values()),
         "types": types,
         "first": None if tally.last is None else format_time(tally.first),
         "last": None if tally.last is None else format_time(tally.last),
     }
+
+
+def _frames(reader: RecordReader) -> dict[str, Any]:
+    log = frame_log(reader)
+    if log is None:
+        return {}
+    try:
+        index = "none" if logged_index(log) is None else "there"
+    except DecompressionError as error:
+        index = f"damaged: {error}"
+    return {"frames": sum(not frame.skippable for frame in log), "index": index}
 
 
 def _header(metadata: Metadata | None) -> dict[str, Any]:
@@ -172,6 +186,10 @@ def _put(found: dict[str, Any]) -> None:
     form = {"dbn": f"DBN{version}", "dbz": "DBZ, the format before DBN", "fragment": "fragment"}
     _pair("format", f"{form[found['format']]}, {packed}")
     _pair("size", f"{found['file_bytes']:,} bytes, {found['stream_bytes']:,} decompressed")
+    if "frames" in found:
+        index = {"none": "without an index", "there": "with an index"}
+        named = index.get(found["index"], f"index {found['index']}")
+        _pair("frames", f"{found['frames']:,}, {named}")
     if "version" in found:
         _put_header(found)
     _pair("records", f"{found['records']:,}")
