@@ -9,6 +9,7 @@ records, and of what times. See ``docs/format.md``, "Seekable files".
 from __future__ import annotations
 
 import struct
+from array import array
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -41,9 +42,11 @@ LARGEST: Final = 1 << 30  # plain bytes of a frame that the seekable format allo
 TABLE_MAGIC: Final = 0x184D2A5E
 FOOTER_MAGIC: Final = 0x8F92EAB1
 INDEX_MAGIC: Final = 0x184D2A5D
+INDEX_START: Final = INDEX_MAGIC.to_bytes(4, "little")
 SIGNATURE: Final = b"DBNINDEX"
 VERSION: Final = 1
 TAIL: Final = 64 << 10  # bytes of a file's end that are read at first
+FRAMES_MOST: Final = 1 << 18  # of a recording: more of them get no index, which grows in memory
 READ_MOST: Final = 16 << 20  # compressed bytes that are read at once
 WORK_MOST: Final = 64 << 20  # plain bytes of frames that are in work at a time
 
@@ -53,6 +56,7 @@ _FOOTER: Final = struct.Struct("<IBI")  # n frames, descriptor, magic
 _ENTRY: Final = np.dtype([("size", "<u4"), ("plain", "<u4"), ("checksum", "<u4")])
 _HEAD: Final = struct.Struct("<8sIIQ")  # signature, version, n frames, plain bytes of the header
 _N_COLUMNS: Final = 6
+_N_ENTRY: Final = 3 + _N_COLUMNS
 _DIGEST_SIZE: Final = 16
 _EMPTY_CHECKSUM: Final = 0x51D8E999  # of no bytes
 
@@ -143,9 +147,12 @@ class Table:
     """The frames of a file that is being written, and what the file ends with."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[int, int, int]] = []
-        self._contents: list[Contents] = []
+        self._entries = array("Q")  # of each frame its sizes, its checksum and what is in it
         self._header_size = 0
+        self.size = 0  # bytes of the frames
+
+    def __len__(self) -> int:
+        return len(self._entries) // _N_ENTRY
 
     def add(self, frame: bytes, n_plain: int, found: Contents | None) -> None:
         """
@@ -179,8 +186,27 @@ class Table:
         """
         if found is None:
             self._header_size += n_plain
-        self._entries.append((size, n_plain, checksum))
-        self._contents.append(NOTHING if found is None else found)
+        self._entries.extend((size, n_plain, checksum, *(NOTHING if found is None else found)))
+        self.size += size
+
+    def set_checksum(self, number: int, checksum: int) -> None:
+        """
+        Say the checksum of a frame that was written over.
+
+        Parameters
+        ----------
+        number : int
+            Of the frame, counted from 0.
+        checksum : int
+            Of its content, as zstd has it.
+        """
+        self._entries[number * _N_ENTRY + 2] = checksum
+
+    @property
+    def end_size(self) -> int:
+        """Bytes of what `tobytes` would make."""
+        n = len(self)
+        return _index_size(n) + _SKIP.size + (n + 1) * _ENTRY.itemsize + _FOOTER.size
 
     def tobytes(self) -> bytes:
         """
@@ -191,12 +217,14 @@ class Table:
         bytes
             Two skippable frames, which the file ends with.
         """
-        n = len(self._entries)
+        n = len(self)
         size = _index_size(n)
+        rows = np.array(self._entries, np.uint64).reshape(n, _N_ENTRY)
         index = _SKIP.pack(INDEX_MAGIC, size - _SKIP.size)
         index += _HEAD.pack(SIGNATURE, VERSION, n, self._header_size)
-        index += np.array(self._contents, "<u8").tobytes()
-        entries = np.array([*self._entries, (size, 0, _EMPTY_CHECKSUM)], _ENTRY).tobytes()
+        index += rows[:, 3:].astype("<u8").tobytes()
+        entries = rows[:, :3].astype("<u4").tobytes()
+        entries += np.array((size, 0, _EMPTY_CHECKSUM), "<u4").tobytes()
         table = _SKIP.pack(TABLE_MAGIC, len(entries) + _FOOTER.size) + entries
         table += _FOOTER.pack(n + 1, _HAS_CHECKSUMS, FOOTER_MAGIC)
         return index + _digest(index, table) + table
@@ -364,6 +392,22 @@ class SeekableDeflater:
             )
             found = contents(run)
         return _Packed(packed_frame(data), len(data), found)
+
+
+def checksum_of(data: bytes) -> int:
+    """
+    Find the checksum that zstd would write behind a frame.
+
+    Parameters
+    ----------
+    data : bytes
+        The content.
+
+    Returns
+    -------
+    int
+    """
+    return int.from_bytes(packed_frame(data)[-4:], "little")
 
 
 # --- reading ------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ import numpy as np
 from dbnfast._util.arguments import as_int
 from dbnfast._util.atomic import named
 from dbnfast._util.times import DAY
-from dbnfast.codec.compression import Deflater, stored_frame
-from dbnfast.enums import UNDEF_TIMESTAMP, Compression
+from dbnfast.codec.compression import packed_frame, stored_frame
+from dbnfast.codec.seekable import FRAMES_MOST, Table, checksum_of, contents
+from dbnfast.enums import DBN_VERSION, UNDEF_TIMESTAMP, Compression
 from dbnfast.layouts.table import CONTROL
 from dbnfast.live.recovery import (
     Mappings,
@@ -35,6 +36,7 @@ from dbnfast.records.headers import (
     common_size,
     groups,
     index_times,
+    of_block,
     record_sizes,
     record_types,
 )
@@ -44,8 +46,6 @@ from dbnfast.symbology.codes import check_records
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
-
-    from typing_extensions import Buffer
 
     from dbnfast._typing import Column, PathLike
     from dbnfast._util.locks import FileLock
@@ -112,6 +112,9 @@ class Recorder:
     If the process is killed, plain files lose nothing that was written to them, and a compressed
     file loses the zstd frame that was not ended. A frame ends with `flush`, with every sync, and
     after 1 MiB of records. `recover` repairs the last file and reads the records back.
+
+    A compressed file that is closed ends with an index, as `Encoder` writes it; `recover` gives one
+    to the last file if it has none.
 
     The day is that of the highest index timestamp of market data so far: late records of the day
     before stay in the order of their arrival. The size counts everything in the file. A plain file
@@ -294,7 +297,7 @@ class Recorder:
             self._check_file()
             self._write_held()
             if self._file is not None:
-                self._file.sync()
+                self._file.finish()
         finally:
             file, self._file, self._held, self._left = self._file, None, None, None
             if file is not None:
@@ -409,7 +412,7 @@ class Recorder:
         if self._rotate_bytes is None:
             return len(part)
         # or mapping records that fill a file would be all that ever comes into one
-        room = max(self._rotate_bytes, 2 * file.head) - file.size
+        room = max(self._rotate_bytes, 2 * file.head) - file.size - file.end_size
         if file.packed:
             if room <= 0 and file.used:
                 return 0
@@ -482,7 +485,7 @@ class Recorder:
 
     def _end_file(self) -> None:
         if self._file is not None:
-            self._file.sync()  # where that fails the file stays, with the frame to be written
+            self._file.finish()  # where that fails the file stays, with the frame to be written
             self._n_before += self._file.n
             file, self._file = self._file, None
             file.release()
@@ -520,7 +523,7 @@ class _File:
         self.n_waiting = 0  # of the frame to be written
         self.head = 0
         self.size = 0  # bytes on the disk
-        self._deflater = Deflater(compression)
+        self._table = Table() if self.packed else None
         self.waiting = bytearray()  # what they are
         self.torn: OSError | None = None  # why a failed write could not be taken back
         with named(path):
@@ -532,8 +535,15 @@ class _File:
         return self._header.start
 
     def begin(self, mappings: bytes) -> None:
-        self._put(memoryview(self._first_bytes() + self._in_frame(mappings)), 0)
+        first = self._first_bytes()
+        frame = packed_frame(mappings) if self.packed and mappings else mappings
+        self._put(memoryview(first + frame), 0)
         self.head = self.size
+        if self._table is not None:
+            # of the header, which may be another one in the end, the checksum is told then
+            self._table.add_size(len(first), len(self._header.encode()), 0, None)
+            if mappings:
+                self._note(frame, mappings)
 
     def lower(self, start: int) -> None:
         # the header has the same length for any start, and is written over before older data comes
@@ -551,8 +561,17 @@ class _File:
         raw = (self._header if header is None else header).encode()
         return stored_frame(raw) if self.packed else raw
 
-    def _in_frame(self, data: Buffer) -> bytes:
-        return bytes(self._deflater.push(data)) + self._deflater.finish()
+    def _note(self, frame: bytes, data: bytes | bytearray) -> None:
+        if self._table is not None:
+            records = of_block(bytes(data), len(data), DBN_VERSION, self._header.ts_out, None)
+            self._table.add(frame, len(data), contents(records))
+            if len(self._table) > FRAMES_MOST:
+                self._table = None
+
+    @property
+    def end_size(self) -> int:
+        # bytes of the index that the file would end with
+        return 0 if self._table is None else self._table.end_size
 
     @property
     def used(self) -> bool:
@@ -582,7 +601,10 @@ class _File:
 
     def end_frame(self) -> None:
         if self.waiting:
-            self._put(memoryview(self._in_frame(self.waiting)), self.n_waiting)
+            data = self.waiting
+            frame = packed_frame(data)
+            self._put(memoryview(frame), self.n_waiting)
+            self._note(frame, data)
 
     def _put(self, data: memoryview, n: int) -> None:
         with named(self.path):
@@ -614,6 +636,23 @@ class _File:
         self.end_frame()
         with named(self.path):
             os.fsync(self._raw.fileno())
+
+    def finish(self) -> None:
+        # ends the file: with an index, without which it is as good
+        self.end_frame()
+        size = self.size
+        # an interrupt may have come before a frame was taken note of
+        if self._table is not None and self._table.size == size:
+            self._table.set_checksum(0, checksum_of(self._header.encode()))
+            with contextlib.suppress(OSError):
+                self._put(memoryview(self._table.tobytes()), 0)
+        try:
+            self.sync()
+        except BaseException:
+            if self.size > size:  # it goes on
+                self.size = size
+                self._take_back()
+            raise
 
     def release(self) -> None:
         with named(self.path):

@@ -21,11 +21,12 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from dbnfast._util.atomic import named
 from dbnfast._util.locks import FileLock
-from dbnfast.codec.compression import Inflater, frame_size
+from dbnfast.codec.compression import Inflater, frame_size, is_skippable
 from dbnfast.codec.damage import name_file
 from dbnfast.codec.decoder import Decoder
 from dbnfast.codec.metadata import header_bytes
 from dbnfast.codec.reader import iter_decode
+from dbnfast.codec.seekable import FRAMES_MOST, INDEX_START, NOTHING, Table, checksum_of, contents
 from dbnfast.enums import RType
 from dbnfast.errors import DecodeError, DecompressionError, TruncatedError
 from dbnfast.records.headers import common_size, has_rtype, only_rtype
@@ -396,11 +397,13 @@ def mended(folder: PathLike, prefix: str) -> Recovered:
     while parts:
         path = parts[-1].path
         with named(path):
-            good, size = _whole(path), path.stat().st_size
-            lost += size - good
-            if good:
-                if good < size:
-                    _cut(path, good)
+            whole, size = _whole(path), path.stat().st_size
+            lost += whole.n_lost
+            if whole.size:
+                if whole.size < size:
+                    _cut(path, whole.size)
+                if whole.table:
+                    _append(path, whole.table)
                 break
             path.unlink()
         parts.pop()
@@ -440,20 +443,40 @@ def _cut(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def _whole(path: Path) -> int:
-    # bytes of the file up to its last whole record, or frame; 0 where its header is not whole
+class _Whole(NamedTuple):
+    size: int = 0  # bytes of the file up to its last whole record, or frame
+    n_lost: int = 0  # what is behind; not what is there of an index
+    table: bytes = b""  # the index to be written behind
+
+
+def _append(path: Path, table: bytes) -> None:
+    # without it the file is as good
+    with contextlib.suppress(OSError), open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            file.write(table)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+
+
+def _whole(path: Path) -> _Whole:
+    # nothing where its header is not whole
     with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         if path.suffix != ".zst":
-            good = _whole_records(file)
-        elif os.fstat(file.fileno()).st_size < MAGIC:
-            return 0  # too short to tell a frame; nothing at all cannot be mapped
+            n = _whole_records(file)
+            good = _Whole(n, size - n)
+        elif size < MAGIC:
+            return _Whole(0, size)  # too short to tell a frame; nothing at all cannot be mapped
         else:
             with (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
                 memoryview(mapped) as data,
             ):
                 good = _whole_frames(data)
-    if not good and not _is_blank(path):
+    if not good.size and not _is_blank(path):
         _check_worthless(path)
     return good
 
@@ -471,8 +494,9 @@ class _Gauge:
     # how much of a plain stream is whole: the header, and records up to a cut or damage
     def __init__(self) -> None:
         self._decoder = Decoder(compression="none")
-        self._begun = False
+        self.header = b""
         self.good = self.fed = 0
+        self.found = NOTHING  # of the records since somebody looked
 
     def feed(self, piece: bytes) -> bool:
         # False where what follows is of no use
@@ -480,13 +504,15 @@ class _Gauge:
         self._decoder.feed(piece)
         try:
             while ready := self._decoder.read():
-                self.good += sum(records.nbytes for records in ready)
+                for records in ready:
+                    self.good += records.nbytes
+                    self.found = self.found.joined(contents(records))
         except DecodeError:
             return False
         finally:
-            if not self._begun and self._decoder.metadata is not None:
-                self._begun = True
-                self.good += len(header_bytes(self._decoder.metadata))
+            if not self.header and self._decoder.metadata is not None:
+                self.header = header_bytes(self._decoder.metadata)
+                self.good += len(self.header)
         return True
 
 
@@ -498,27 +524,55 @@ def _whole_records(file: IO[bytes]) -> int:
     return gauge.good
 
 
-def _whole_frames(data: memoryview) -> int:
+def _whole_frames(data: memoryview) -> _Whole:
     # a frame counts where it is whole, its checksum is right, and it ends where a record does
-    gauge = _Gauge()
+    gauge, table = _Gauge(), Table()
     good = at = 0
+    indexable = True  # frames end between records, and the header is alone
     while at < len(data):
         with data[at:] as rest:
             size = frame_size(rest)
             if size is None:
                 break
-            inflater = Inflater()
-            inflater.push(bytes(rest[:size]))  # the file may then be unmapped
-            try:
-                while piece := inflater.pull(PIECE):
-                    if not gauge.feed(piece):
-                        return good
-            except DecompressionError:
-                return good
+            frame = bytes(rest[:size])  # the file may then be unmapped
+        if frame[:MAGIC] == INDEX_START:
+            break
+        if not is_skippable(frame):
+            begin, gauge.found = gauge.fed, NOTHING
+            if not _fed(gauge, frame):
+                break
+            is_header = begin < len(gauge.header)
+            checksum = int.from_bytes(frame[-4:], "little")
+            if not frame[4] & 4:  # as the header's has none, which is written over
+                indexable &= is_header
+                checksum = checksum_of(gauge.header)
+            indexable &= gauge.good == gauge.fed and not (is_header and gauge.found.n_records)
+            indexable &= len(table) < FRAMES_MOST
+            table.add_size(size, gauge.fed - begin, checksum, None if is_header else gauge.found)
         at += size
         if gauge.good == gauge.fed:
             good = at
-    return good
+    end = table.tobytes() if indexable and table.size == good else b""
+    with data[good:] as rest:
+        if end and rest == end:
+            return _Whole(len(data))
+        n_lost = len(rest)
+        if bytes(rest[:MAGIC]) == INDEX_START[: len(rest)]:
+            n_lost = max(n_lost - len(end), 0)
+        return _Whole(good, n_lost, end)
+
+
+def _fed(gauge: _Gauge, frame: bytes) -> bool:
+    # False where the frame is damaged, or what is in it
+    inflater = Inflater()
+    inflater.push(frame)
+    try:
+        while piece := inflater.pull(PIECE):
+            if not gauge.feed(piece):
+                return False
+    except DecompressionError:
+        return False
+    return True
 
 
 def _is_blank(path: Path) -> bool:

@@ -21,12 +21,16 @@ import pytest
 import dbnfast
 import dbnfast.files
 from dbnfast import Metadata, MetadataError, Records, RType, SymbolMap
+from dbnfast.codec.compression import stored_frame
+from dbnfast.codec.seekable import Index, read_index
+from dbnfast.files import verify
 from dbnfast.live import recorder as module
+from dbnfast.live import recovery
 from dbnfast.live.recorder import Recorder, Recovered, recover
 from dbnfast.live.recovery import Mappings, parts_of
 from dbnfast.symbology.resolver import Resolver
 from helpers.places import TESTS
-from helpers.streams import frame, walk
+from helpers.streams import frame, walk, zstd
 
 DAY = 86_400 * 10**9
 NOON = 20_500 * DAY + DAY // 2  # 2026-02-16 12:00 UTC
@@ -146,7 +150,7 @@ def test_older_versions_become_the_newest(tmp_path: Path) -> None:
 def test_rotation_by_size(tmp_path: Path, compression: str, monkeypatch: Any) -> None:
     monkeypatch.setattr(module, "FRAME", 2000)
     rng = random.Random(3)
-    raw = opening() + [trade(rng.getrandbits(60), NOON + i) for i in range(2000)]
+    raw = opening() + [trade(rng.getrandbits(60), NOON + i) for i in range(4000)]
     limit = 10_000
     with Recorder(tmp_path, compression=compression, rotate_bytes=limit) as recorder:
         for at in range(0, len(raw), 150):
@@ -848,6 +852,132 @@ def recorded(folder: Path, compression: str, n_days: int = 3) -> list[bytes]:
     return raw
 
 
+def frames_end(data: bytes) -> int:
+    """Where the last frame that is not skippable ends."""
+    at = 0
+    while data[at : at + 4] == b"\x28\xb5\x2f\xfd":
+        at += zstd.get_frame_size(data[at:])
+    return at
+
+
+def index_of(path: Path) -> Index | None:
+    """The index of a file; None where it has none."""
+    data = path.read_bytes()
+    return read_index(lambda at, n: data[at : at + n], len(data))
+
+
+def test_files_end_with_an_index(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "FRAME", 500)
+    raw = opening() + [trade(i, NOON + i) for i in range(900)]
+    raw.insert(100, trade(7, NOON - 5))  # the header is written over
+    with Recorder(tmp_path, compression="zstd", rotate_bytes=2000) as recorder:
+        for at in range(0, len(raw), 10):
+            recorder.write(batch(*raw[at : at + 10]))
+    assert len(recorder.files) > 2
+    n = 0
+    for path in recorder.files:
+        assert verify(path).ok
+        index = index_of(path)
+        assert index is not None
+        assert index.n_frames > 2
+        assert index.n_records == len(records_in(path))
+        n += index.n_records
+        mapped = index.frame(1).contents
+        assert mapped.control_lowest <= mapped.control_highest
+    assert n >= len(raw)
+
+
+def test_an_index_that_was_lost_is_made_again(tmp_path: Path) -> None:
+    raw = recorded(tmp_path, "zstd")
+    *_, last = parts_of(tmp_path)
+    data = last.path.read_bytes()
+    end = frames_end(data)
+    broken = bytearray(data)
+    broken[-30] ^= 8
+    for left in (data[:end], data[: end + 2], data[: end + 90], data[:-1], bytes(broken)):
+        last.path.write_bytes(left)
+        recovered = recover(tmp_path)
+        assert recovered.n_lost_bytes == 0
+        assert last.path.read_bytes() == data
+        assert all_records(recovered) == raw
+    before = last.path.stat().st_mtime_ns
+    recover(tmp_path)
+    assert last.path.stat().st_mtime_ns == before  # it is whole: nothing is written
+
+
+def test_an_index_of_a_file_of_an_earlier_version(tmp_path: Path) -> None:
+    head = Metadata("GLBX.MDP3", NOON).encode()
+    parts = [stored_frame(head), frame(b""), frame(trade(1, NOON) * 3), frame(trade(2, NOON))]
+    path = tmp_path / "a-20260301T000000Z-000001.dbn.zst"
+    path.write_bytes(b"".join(parts))
+    recovered = recover(tmp_path)
+    assert (recovered.n_lost_bytes, len(all_records(recovered))) == (0, 4)
+    index = index_of(path)
+    assert index is not None
+    assert index.columns[:, 0].tolist() == [0, 0, 3, 1]
+    assert verify(path).ok
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [Metadata("GLBX.MDP3", NOON).encode() + trade(1, NOON), trade(2, NOON)],
+        [Metadata("GLBX.MDP3", NOON).encode(), trade(1, NOON)[:30], trade(1, NOON)[30:]],
+        [Metadata("GLBX.MDP3", NOON).encode()[:50], Metadata("GLBX.MDP3", NOON).encode()[50:]],
+    ],
+)
+def test_frames_that_cannot_be_indexed_get_no_index(tmp_path: Path, parts: list[bytes]) -> None:
+    path = tmp_path / "a-20260301T000000Z-000001.dbn.zst"
+    data = b"".join(map(frame, parts))
+    path.write_bytes(data)
+    assert recover(tmp_path).n_lost_bytes == 0
+    assert path.read_bytes() == data
+
+
+def test_more_frames_than_are_remembered_have_no_index(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "FRAMES_MOST", 5)
+    monkeypatch.setattr(recovery, "FRAMES_MOST", 5)
+    with Recorder(tmp_path, compression="zstd", fsync="always") as recorder:
+        for i in range(10):
+            recorder.write(batch(trade(i, NOON + i)))
+    (path,) = recorder.files
+    data = path.read_bytes()
+    assert frames_end(data) == len(data)
+    assert len(all_records(recover(tmp_path))) == 10
+    assert path.read_bytes() == data
+
+
+def test_an_index_that_cannot_be_written_is_left_out(tmp_path: Path, monkeypatch: Any) -> None:
+    def refuse(self: Any) -> bytes:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(module.Table, "tobytes", refuse)
+    with Recorder(tmp_path, compression="zstd") as recorder:
+        recorder.write(batch(trade(1, NOON)))
+    (path,) = recorder.files
+    assert index_of(path) is None
+    assert [len(records_in(path)), verify(path).ok] == [1, True]
+
+
+def test_a_sync_that_fails_takes_the_index_back(tmp_path: Path, monkeypatch: Any) -> None:
+    midnight = NOON + DAY // 2
+    with Recorder(tmp_path, compression="zstd", rotate="day") as recorder:
+        recorder.write(batch(trade(1, NOON)))
+        with monkeypatch.context() as inside:
+            inside.setattr(module.os, "fsync", refused)
+            with pytest.raises(OSError, match="no sync"):
+                recorder.write(batch(trade(2, midnight)))
+        recorder.write(batch(trade(3, midnight)))
+    assert [len(records_in(path)) for path in recorder.files] == [1, 1]
+    for path in recorder.files:
+        assert verify(path).ok
+        assert index_of(path) is not None
+
+
+def refused(number: int) -> None:
+    raise OSError(errno.EIO, "no sync")
+
+
 @pytest.mark.parametrize("compression", FORMS)
 def test_every_cut_of_the_last_file(tmp_path: Path, compression: str) -> None:
     raw = recorded(tmp_path, compression)
@@ -862,7 +992,13 @@ def test_every_cut_of_the_last_file(tmp_path: Path, compression: str) -> None:
         assert len(found) >= len(raw) - whole
         seen.add(len(found))
         left = last.path.stat().st_size if last.path.exists() else 0
-        assert recovered.n_lost_bytes == size - left
+        if left and compression == "zstd":
+            assert verify(last.path).ok
+            kept = frames_end(last.path.read_bytes())
+            assert left > kept  # there is an index behind
+            assert recovered.n_lost_bytes == max(size - kept, 0) * (size < frames_end(data))
+        else:
+            assert recovered.n_lost_bytes == size - left
         if left:
             assert recovered.last_path == last.path
             assert records_in(last.path)[3:] == raw[len(raw) - whole : len(found)]
@@ -885,7 +1021,8 @@ def test_damage_at_the_end(tmp_path: Path, compression: str) -> None:
     assert recovered.n_lost_bytes == 5000
     assert last.path.read_bytes() == data
     assert all_records(recovered) == raw
-    last.path.write_bytes(data[:-48] + bytes(48))
+    end = frames_end(data) if compression == "zstd" else len(data)
+    last.path.write_bytes(data[: end - 48] + bytes(48))
     recovered = recover(tmp_path)
     assert recovered.n_lost_bytes >= 48
     found = all_records(recovered)
@@ -945,9 +1082,10 @@ def test_a_frame_with_a_wrong_checksum_is_cut(tmp_path: Path) -> None:
     raw = recorded(tmp_path, "zstd")
     *_, last = parts_of(tmp_path)
     data = bytearray(last.path.read_bytes())
-    data[-1] ^= 0xFF
+    data[frames_end(data) - 1] ^= 0xFF
     last.path.write_bytes(data)
     found = all_records(recover(tmp_path))
+    assert verify(last.path).ok
     assert found == raw[: len(found)]
     assert len(raw) - 3 <= len(found) < len(raw)
 
