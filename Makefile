@@ -14,7 +14,7 @@ TESTS ?= tests
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
 .PHONY: demo test soak search bench instructions bench-report lint docs picture tables fixtures debug sanitize coverage fuzz sdist wheels \
-	minimum clean help
+	minimum readers clean help
 
 help:
 	@echo "make demo      the packaged sample as a file and as a live feed that breaks once"
@@ -220,6 +220,9 @@ wheels: $(VENV)/.wheels
 
 minimum: $(VENV)/.wheels
 	$(BIN)/python .ci/minimum.py
+
+readers: $(VENV)/.test $(VENV)/.wheels
+	$(BIN)/python .ci/readers.py
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?=
