@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbnfast.codec.metadata import Metadata
     from dbnfast.enums import RType, Schema
     from dbnfast.layouts.fields import Layout
+    from dbnfast.records.filters import Filter
     from dbnfast.records.messages import Record
     from dbnfast.records.records import Group
 
@@ -255,6 +256,25 @@ def pieces(records: Records, max_bytes: int) -> Iterator[Records]:
             raise ValueError(f"the records' buffer was changed, at byte {at}")
         yield piece
         at += piece.nbytes
+
+
+def passing(records: Records, wanted: Filter) -> Records:
+    """
+    Select records.
+
+    Parameters
+    ----------
+    records : Records
+        Any.
+    wanted : Filter
+        Which ones.
+
+    Returns
+    -------
+    Records
+        A copy of what passes, in the stream's order; the same object where all passes.
+    """
+    return records._passing(wanted)
 
 
 def _column(records: Records, ts_at: Column, which: int, kind: type) -> Column:

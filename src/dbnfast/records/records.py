@@ -332,7 +332,9 @@ class Records(Run):
             An argument has the wrong type or value.
         """
         own = None if self.metadata is None else self.metadata.schema
-        wanted = Filter(own, schema, instrument_ids, publishers, start, end)
+        return self._passing(Filter(own, schema, instrument_ids, publishers, start, end))
+
+    def _passing(self, wanted: Filter) -> Records:
         block = np.empty(self._nbytes, np.uint8)
         n, n_bytes, *_ = wanted.select(self.data, block, self.ts_out)
         if n == self._n:

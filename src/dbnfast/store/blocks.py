@@ -236,6 +236,15 @@ class Blocks:
         return dict(self._counts)
 
     @property
+    def n_indexed(self) -> int | None:
+        """Number of records, where indexes tell it; None where records have to be read."""
+        if self.conditions:
+            return None
+        indexes = [source.index for source in self.sources]
+        known = [index.n_records for index in indexes if index is not None]
+        return sum(known) if len(known) == len(indexes) else None
+
+    @property
     def are_counted(self) -> bool:
         """Whether `counts` is known."""
         return self._counts is not None
@@ -316,6 +325,10 @@ class Blocks:
         sources = self.relevant(wanted)
         for source in sources:
             size = source.nbytes
+            frames = source.frames(wanted.of_records)
+            if frames is not None and source.index is not None:
+                n_bytes += sum(source.index.frame(number).size for number in frames)
+                continue
             span = None if wanted.check_order else source.span(wanted.of_records, trusted=True)
             if span is not None:
                 size = (size if span.end is None else span.end) - span.begin

@@ -54,7 +54,8 @@ def _counted(store: Store) -> tuple[str, str]:
     try:
         size = f"{store.nbytes:,} bytes"
         if not store._blocks.are_counted and store._blocks.to_read()[1] > COUNT_AT_MOST:
-            return "not counted", size
+            n = store._blocks.n_indexed
+            return "not counted" if n is None else f"{n:,}", size
         counts = store.counts
     except (DecodeError, OSError) as error:  # a repr never raises
         return f"not readable ({error})", size

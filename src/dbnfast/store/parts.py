@@ -15,18 +15,20 @@ from dbnfast.codec.scan import scan_span
 from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, TruncatedError
 from dbnfast.layouts.programs import SIZES
-from dbnfast.store.blocks import Blocks
+from dbnfast.records.records import Records, empty_records
+from dbnfast.store.blocks import BLOCK, Blocks
 from dbnfast.store.naming import Naming
 from dbnfast.store.sources import FileSource, MemorySource, Source
 from dbnfast.symbology.resolver import is_live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dbnfast.codec.options import OnTruncated
-    from dbnfast.records.records import Records
     from dbnfast.store.conditions import Conditions
     from dbnfast.store.store import Store
+
+    Place = Span | Sequence[int] | None  # bytes of a plain stream, frames, or all of it
 
 LEAST: Final = 4096  # bytes of a part
 WINDOW: Final = 256 << 10  # bytes in which the beginning of a record is looked for
@@ -46,6 +48,8 @@ class Piece(Source):
         Which records.
     """
 
+    is_whole = False
+
     def __init__(self, whole: Source, span: Span) -> None:
         self._whole = whole
         self._part = span
@@ -53,7 +57,7 @@ class Piece(Source):
         self.metadata = whole.metadata
         self.compression, self.is_dbz = Compression.NONE, False
         self._on_truncated = whole._on_truncated
-        self._ordered = None
+        self._ordered, self._index = None, (None,)
 
     @property
     def nbytes(self) -> int:
@@ -145,6 +149,73 @@ class Piece(Source):
         ) from None
 
 
+class FramePiece(Source):
+    """
+    Some frames of a seekable file.
+
+    Parameters
+    ----------
+    whole : Source
+        The file.
+    numbers : sequence of int
+        Which frames.
+    """
+
+    is_whole = False
+
+    def __init__(self, whole: Source, numbers: Sequence[int]) -> None:
+        self._whole = whole
+        self._numbers = numbers
+        self.name, self.is_file = whole.name, whole.is_file
+        self.metadata = whole.metadata
+        self.compression, self.is_dbz = whole.compression, False
+        self._on_truncated = whole._on_truncated
+        self._index = (whole.index,)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the frames."""
+        assert self.index is not None
+        return sum(self.index.frame(number).size for number in self._numbers)
+
+    def open(self) -> Any:
+        """Open the whole file."""
+        return self._whole.open()
+
+    def buffer(self) -> Any:
+        """Give the whole file as one buffer."""
+        return self._whole.buffer()
+
+    def frames(self, wanted: dict[str, Any]) -> list[int]:
+        """
+        Give the frames, whatever is wanted of them.
+
+        Parameters
+        ----------
+        wanted
+            As `Source.frames` takes it.
+
+        Returns
+        -------
+        list of int
+        """
+        return list(self._numbers)
+
+    def records(self) -> Records:
+        """
+        Give all records at once.
+
+        Returns
+        -------
+        Records
+        """
+        blocks = list(self.of_frames(self._numbers, BLOCK, {}))
+        header = self.metadata
+        return Records.concat(blocks) if blocks else empty_records(
+            header.version, header.ts_out, header
+        )  # fmt: skip
+
+
 class Part:
     """
     A piece of a store that can be read on its own; `Store.parts` makes it.
@@ -166,15 +237,14 @@ class Part:
     __module__ = "dbnfast"  # where users find it
 
     def __init__(
-        self, source: Source, span: Span | None, place: tuple[int, int], blocks: Blocks
+        self, source: Source, piece: Place, place: tuple[int, int], blocks: Blocks
     ) -> None:
         self.path = source.path.absolute() if isinstance(source, FileSource) else None
         self.number, self.n_parts = place
-        self.begin = 0 if span is None else span.begin
-        self.end = source.nbytes if span is None or span.end is None else span.end
+        self.begin, self.end = _bounds(source, piece)
         self._state = None if self.path is None else _state_of(self.path)
         self._source: Source | None = source
-        self._span = span
+        self._piece = piece
         self._on_truncated = source._on_truncated
         self._conditions: Conditions = blocks.conditions
         self._added = blocks.names.added
@@ -192,14 +262,18 @@ class Part:
         if self.path is None:
             assert self._source is not None
             state["_source"] = MemorySource(self._bytes(self._source), self._on_truncated)
-            state["_span"] = None
+            state["_piece"] = None
         return state
 
     def _bytes(self, source: Source) -> bytes:
-        data = memoryview(source.buffer())
-        if self._span is None:
+        data, piece = memoryview(source.buffer()), self._piece
+        if piece is None:
             return bytes(data)
-        return source.metadata.encode() + bytes(data[self._span.begin : self._span.end])
+        if isinstance(piece, Span):
+            return source.metadata.encode() + bytes(data[piece.begin : piece.end])
+        assert source.index is not None
+        frames = (source.index.frame(n) for n in (*range(source.index.first), *piece))
+        return b"".join(bytes(data[one.start : one.start + one.size]) for one in frames)
 
     def store(self) -> Store:
         """
@@ -220,7 +294,11 @@ class Part:
         from dbnfast.store.store import Store  # it makes the parts
 
         source = self._opened()
-        piece = source if self._span is None else Piece(source, self._span)
+        piece = source
+        if isinstance(self._piece, Span):
+            piece = Piece(source, self._piece)
+        elif self._piece is not None:
+            piece = FramePiece(source, self._piece)
         names = Naming(source.metadata, self._added)
         version = 3 if self._version is None else self._version
         blocks = Blocks([piece], source.metadata, names, self._conditions, version, watches=False)
@@ -335,17 +413,30 @@ def parts_of(blocks: Blocks, max_bytes: int) -> list[Part]:
         raise ValueError(f"max_bytes is {max_bytes}, expected {LEAST} or more")
     parts = []
     for source in blocks.relevant(blocks.conditions):
-        spans = _spans(source, blocks.conditions, max_bytes)
+        pieces = _pieces(source, blocks.conditions, max_bytes)
         parts += [
-            Part(source, span, (number, len(spans)), blocks) for number, span in enumerate(spans)
+            Part(source, piece, (number, len(pieces)), blocks)
+            for number, piece in enumerate(pieces)
         ]
     return parts
 
 
-def _spans(source: Source, wanted: Conditions, max_bytes: int) -> list[Span] | list[None]:
+def _bounds(source: Source, piece: Place) -> tuple[int, int]:
+    if piece is None:
+        return 0, source.nbytes
+    if isinstance(piece, Span):
+        return piece.begin, source.nbytes if piece.end is None else piece.end
+    assert source.index is not None
+    last = source.index.frame(piece[-1])
+    return source.index.frame(piece[0]).start, last.start + last.size
+
+
+def _pieces(source: Source, wanted: Conditions, max_bytes: int) -> Sequence[Place]:
     # what the parts of a source are; one that is read whole is one
-    if source.compression != Compression.NONE or is_live(source.metadata):
+    if is_live(source.metadata) or not source.is_whole:
         return [None]  # symbols of live data are in records that came before
+    if source.compression != Compression.NONE:
+        return _runs(source, wanted, max_bytes)
     found = source.span(wanted.of_records, not wanted.check_order)
     span = source.all_of_it if found is None else found
     size = source.nbytes
@@ -361,6 +452,23 @@ def _spans(source: Source, wanted: Conditions, max_bytes: int) -> list[Span] | l
         Span(begin, end, span.first + first)
         for (begin, first), end in zip(firsts, ends, strict=True)
     ]
+
+
+def _runs(source: Source, wanted: Conditions, max_bytes: int) -> Sequence[Place]:
+    # the frames of a seekable file, as many at a time as hold `max_bytes`
+    index = source.index
+    if index is None:
+        return [None]
+    runs: list[list[int]] = []
+    room = 0
+    for number in index.overlapping(wanted.start, wanted.end):
+        size = index.frame(number).plain_size
+        if not runs or size > room:
+            runs.append([])
+            room = max_bytes
+        runs[-1].append(number)
+        room -= size
+    return runs or ([] if wanted.by_time else [None])
 
 
 def _cuts(source: Source, begin: int, end: int, max_bytes: int) -> Iterator[tuple[int, int]]:

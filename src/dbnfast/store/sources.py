@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+import numpy as np
+
 from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
@@ -20,9 +22,11 @@ from dbnfast.codec.damage import name_file, warn_caller
 from dbnfast.codec.options import Span
 from dbnfast.codec.reader import RecordReader, iter_decode, n_given
 from dbnfast.codec.scan import scan, scan_span
+from dbnfast.codec.seekable import read_frames, read_index
 from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
-from dbnfast.records.headers import index_times, pieces
+from dbnfast.records.filters import Filter
+from dbnfast.records.headers import index_times, passing, pieces
 from dbnfast.records.records import Records
 from dbnfast.store.seek import Search, reading
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.options import OnTruncated
+    from dbnfast.codec.seekable import Index
 
 
 BLOCK: Final = 16 << 20  # bytes of records that are looked at in a step
@@ -61,15 +66,19 @@ class Source(ABC):
         Whether it is of the format before DBN.
     is_file : bool
         Whether it is a file, which errors and warnings then name.
+    is_whole : bool
+        Whether it is all of the file or bytes that it reads.
     """
 
     metadata: Metadata
     is_file = False
+    is_whole = True  # not a part of a file
 
     def __init__(self, name: str, on_truncated: OnTruncated) -> None:
         self.name = name
         self._on_truncated = on_truncated
         self._ordered: bool | None = None  # whether the records are; None for not known
+        self._index: tuple[Index | None] | None = None  # as far as it was looked for
         with self._named():
             self._look()
 
@@ -163,6 +172,10 @@ class Source(ABC):
         ------
         Records
         """
+        frames = self.frames(wanted)
+        if frames is not None:
+            yield from self.of_frames(frames, max_bytes, wanted)
+            return
         span = self.span(wanted, trusted)
         part = None if span is None else (self.metadata, span)
         options: dict[str, Any] = {"max_bytes": max_bytes, "on_truncated": self._on_cut, **wanted}
@@ -265,6 +278,73 @@ class Source(ABC):
         """All records of a plain stream."""
         return Span(self._begin, None, 0)
 
+    @property
+    def index(self) -> Index | None:
+        """The frames of a seekable file; None of any other, and where `verify` finds it wrong."""
+        if self._index is None:
+            self._index = (self._read_index(),)
+        return self._index[0]
+
+    def _read_index(self) -> Index | None:
+        if self.compression != Compression.ZSTD or self.is_dbz:
+            return None
+        with self.reading() as pread:
+            try:
+                return read_index(pread, self.nbytes)
+            except DecodeError:
+                return None
+
+    def frames(self, wanted: dict[str, Any]) -> list[int] | None:
+        """
+        Find the frames of a seekable file that have to be read.
+
+        Parameters
+        ----------
+        wanted : dict
+            As `blocks` takes it.
+
+        Returns
+        -------
+        list of int or None
+            None where there is no range of time, or no index.
+        """
+        start, end = wanted.get("start"), wanted.get("end")
+        index = None if start is None and end is None else self.index
+        if index is None:
+            return None
+        found = index.overlapping(start, end)
+        if "also" in wanted:  # records that tell symbols are control records, of whatever time
+            _, n_untimed, _, _, lowest, highest = index.columns.T
+            found = sorted(
+                {*found, *np.flatnonzero((lowest <= highest) | (n_untimed > 0)).tolist()}
+            )
+        return found
+
+    def of_frames(
+        self, numbers: Sequence[int], max_bytes: int, wanted: dict[str, Any]
+    ) -> Iterator[Records]:
+        """
+        Give the records of some frames of a seekable file, in blocks.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            The frames.
+        max_bytes, wanted
+            As `blocks` takes them.
+
+        Yields
+        ------
+        Records
+        """
+        selected = Filter(self.metadata.schema, **wanted) if wanted else None
+        assert self.index is not None
+        with self._named(), self.reading() as pread:
+            for records in read_frames(pread, self.index, numbers, metadata=self.metadata):
+                found = records if selected is None else passing(records, selected)
+                if len(found):
+                    yield from pieces(found, max_bytes)
+
     def _is_ordered(self) -> bool:
         # whether no record is of a time before that of another before it; read once
         if self._ordered is None:
@@ -298,7 +378,7 @@ class FileSource(Source):
         super().__init__(str(path), on_truncated)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_kept": None, "_index": None}
 
     def keep(self) -> None:
         """Keep the file open, where the system lets it be removed nevertheless."""

@@ -283,8 +283,14 @@ class Store:
         reader: IO[bytes] = zstd().ZstdFile(file or source.open())
         return reader
 
+    @property
+    def _is_one(self) -> bool:
+        # whether it has what one source has, all of it
+        blocks = self._blocks
+        return len(blocks.sources) == 1 and not blocks.conditions and blocks.sources[0].is_whole
+
     def _single(self, name: str) -> Source:
-        if len(self._blocks.sources) > 1 or self._blocks.conditions:
+        if not self._is_one:
             raise ValueError(f"{name} is the stream of one source, as it is; this is no such store")
         return self._blocks.sources[0]
 
@@ -351,8 +357,9 @@ class Store:
 
         Notes
         -----
-        A range of time leaves out files whose header says that they have none of it. In a plain
-        file of one schema that is not live its records are found by a search, which reads a few
+        A range of time leaves out files whose header says that they have none of it, and the frames
+        of seekable files that have none. In a plain file of one schema that is not live its records
+        are found by a search, which reads a few
         pages and trusts that the records are in the order of their index timestamp, as the vendor
         delivers them. Where one of these pages is not in order, or has records of another size or
         type, the file is read whole.
@@ -423,9 +430,10 @@ class Store:
             By file, in the order of the files; a file that a range of time leaves out has none.
             Together they have every record of the store once. A plain file is divided between
             records: where all are of one size by arithmetic, else where a chain of records
-            begins, which reading the part before proves. A compressed file is one part, and so is
-            one of live data, whose symbols are in records that came before. The records of files
-            whose ranges of time overlap are not merged.
+            begins, which reading the part before proves. A seekable file is divided between
+            frames; another compressed file is one part, and so is one of live data, whose symbols
+            are in records that came before. The records of files whose ranges of time overlap are
+            not merged.
 
         Raises
         ------
@@ -966,7 +974,7 @@ class Store:
         the mapping records say; not so where the records end in a ts_out.
         """
         kind = self.compression if compression is None else Compression(compression)
-        plain = len(self._blocks.sources) == 1 and not self._blocks.conditions
+        plain = self._is_one
         with output(path, mode) as out:
             if plain and kind == self.compression and not self._blocks.sources[0].is_dbz:
                 with self._blocks.sources[0].open() as file:

@@ -151,6 +151,42 @@ def test_older_files_beside_others_have_one_layout(tmp_path: Path) -> None:
     assert alone.read().array().dtype == dbnfast.dtype("definition", version=1)
 
 
+@pytest.mark.parametrize("where", ["memory", "file"])
+@pytest.mark.parametrize("data", [of_one_size(), of_many_sizes()], ids=["one size", "many"])
+def test_the_parts_of_a_seekable_file(where: str, data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn.zst"
+    with (
+        path.open("wb") as file,
+        dbnfast.Encoder(
+            file, dbnfast.scan(data).metadata, compression="zstd", _frame_bytes=1000
+        ) as encoder,
+    ):
+        encoder.write(dbnfast.scan(data))
+    store = dbnfast.read(path if where == "file" else path.read_bytes())
+    for conditions in ({}, {"start": T0 + 100, "end": T0 + 300}, {"instrument_ids": [1]}):
+        part_of = store.filter(**conditions)  # type: ignore[arg-type]
+        parts = part_of.parts(5000)
+        assert len(parts) > 1
+        assert joined(parts) == bytes(part_of.records().data)
+        assert joined(pickle.loads(pickle.dumps(parts))) == bytes(part_of.records().data)
+        blocks = [bytes(b.data) for part in parts for b in part.store().iter_batches(4096)]
+        assert b"".join(blocks) == bytes(part_of.records().data)
+        assert sum(part.nbytes for part in parts) < path.stat().st_size
+        assert [part.end for part in parts[:-1]] == [part.begin for part in parts[1:]]
+    assert store.filter(start=T0 + 10**9).parts() == []
+
+
+def test_what_a_part_writes_is_the_part(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.dbn", tmp_path / "b.dbn"
+    path.write_bytes(of_one_size())
+    (_, part, *_) = dbnfast.read(path).parts(5000)
+    part.store().to_file(out)
+    assert bytes(dbnfast.read(out).records().data) == bytes(part.read().data)
+    with pytest.raises(ValueError, match="raw"):
+        _ = part.store().raw
+    assert part.store().nbytes == part.nbytes
+
+
 def test_live_data_is_one_part(tmp_path: Path) -> None:
     stream = streams.header(schema=None) + streams.trades(500)
     (part,) = dbnfast.read(stream).parts(1000)

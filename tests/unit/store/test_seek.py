@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 
 import dbnfast
 from dbnfast import Store
+from dbnfast.codec.seekable import Index, read_index
 from dbnfast.store import seek, sources
 from helpers import streams
+from helpers.places import SAMPLE
 
 T0 = 10**18
 SIZES = {"trades": 48, "mbp-1": 80, "mbp-10": 368, "ohlcv-1m": 56, "mbo": 56}
@@ -226,6 +230,104 @@ def test_records_of_a_range_are_a_view(tmp_path: Path) -> None:
         assert len(array) == 4
         assert not array.flags.owndata
         assert not array.flags.writeable
+
+
+# --- seekable files ---------------------------------------------------------------------------
+
+
+def seekable(data: bytes, frame_bytes: int = 1000) -> bytes:
+    """A stream in small frames, with an index."""
+    records, out = dbnfast.scan(data, on_truncated="ignore"), io.BytesIO()
+    with dbnfast.Encoder(
+        out, records.metadata, compression="zstd", _frame_bytes=frame_bytes
+    ) as encoder:
+        encoder.write(records)
+    return out.getvalue()
+
+
+def index_of(data: bytes) -> Index:
+    found = read_index(lambda at, n: data[at : at + n], len(data))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("schema", SIZES)
+@pytest.mark.parametrize("frame_bytes", [1, 1000, 10**6])
+def test_a_range_of_a_seekable_file(schema: str, frame_bytes: int) -> None:
+    times = times_of(200, 3)
+    plain = file_of([*times[:50], None, *times[100:], *times[50:100]], schema)  # in any order
+    store = dbnfast.read(seekable(plain, frame_bytes))
+    for low in times[::13]:
+        bounds = {"start": T0 + low, "end": T0 + low + 5000}
+        wanted = expected(plain, bounds["start"], bounds["end"])
+        part = store.filter(**bounds)
+        assert bytes(part.records().data) == wanted
+        assert b"".join(bytes(block.data) for block in part.iter_batches(4096)) == wanted
+        both = part.filter(instrument_ids=[1, 2])
+        only = dbnfast.scan(plain).filter(**bounds, instrument_ids=[1, 2])
+        assert bytes(both.records().data) == bytes(only.data)
+        assert both.counts == only.counts
+
+
+def test_a_minute_of_a_seekable_day_is_few_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = np.sort(np.random.default_rng(1).integers(0, 86_400 * 10**9, 200_000))
+    path = tmp_path / "day.dbn.zst"
+    path.write_bytes(seekable(file_of(times.tolist()), 100_000))
+    store = dbnfast.read(path)
+    part = store.filter(start=T0 + 3600 * 10**9, end=T0 + 3660 * 10**9)
+    reads = Reads(monkeypatch)
+    found = sum(len(block) for block in part.iter_batches())
+    assert found == np.count_nonzero((times >= 3600 * 10**9) & (times < 3660 * 10**9))
+    if store._blocks.sources[0].is_kept:  # type: ignore[attr-defined]
+        assert 0 < len(reads.sizes) <= 4
+        assert sum(reads.sizes) < path.stat().st_size // 10
+    said = repr(part)
+    assert f" of {path.stat().st_size:,} bytes" in said
+    n_bytes = int(said.split("reads=")[1].split(" of")[0].replace(",", ""))
+    assert n_bytes < path.stat().st_size // 20
+
+
+def test_a_wrong_index_means_a_full_pass(tmp_path: Path) -> None:
+    times = times_of(500)
+    plain = file_of(times)
+    good = seekable(plain)
+    start, end = T0 + times[100], T0 + times[200]
+    other = seekable(file_of(times[:400]))
+    ends = [int(index_of(data).starts[-1]) for data in (good, other)]
+    tail = len(good) - 60
+    for data in (
+        bytes([*good[:tail], good[tail] ^ 1, *good[tail + 1 :]]),  # the table
+        good[:-1],
+        good[: ends[0]] + other[ends[1] :],  # that of another file
+        streams.frame(plain),
+    ):
+        source = dbnfast.read(data)._blocks.sources[0]
+        assert source.frames({"start": start, "end": end}) is None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dbnfast.TruncatedWarning)
+            found = dbnfast.read(data).filter(start=start, end=end).records()
+        assert bytes(found.data) == expected(plain, start, end)
+
+
+def test_symbols_of_a_range_of_a_seekable_live_file() -> None:
+    # the mapping records are read whatever their frame
+    live = dbnfast.scan(SAMPLE.read_bytes())
+    store, whole = dbnfast.read(seekable(bytes(live_bytes(live)), 2000)), dbnfast.read(SAMPLE)
+    times = whole.filter("trades").to_ndarray()["ts_recv"]
+    bounds = {"start": int(times[200]), "end": int(times[300])}
+    pandas = pytest.importorskip("pandas")
+    pandas.testing.assert_frame_equal(
+        store.filter(**bounds).to_df(schema="trades"), whole.filter(**bounds).to_df(schema="trades")
+    )
+    named = store.filter(**bounds, symbols="ESH6").records()
+    assert bytes(named.data) == bytes(whole.filter(**bounds, symbols="ESH6").records().data)
+    assert 0 < len(named) < len(store.filter(**bounds).records())
+
+
+def live_bytes(records: dbnfast.Records) -> bytes:
+    return dbnfast.encode(records, records.metadata)
 
 
 # --- files that are left out ------------------------------------------------------------------
