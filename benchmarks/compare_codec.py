@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import subprocess
@@ -199,6 +200,38 @@ def decompress(bench: Bench) -> None:
             bench.pair(f"zstd {schema}, {name}", "`zstd.decompress(data)`", target,
                        lambda packed=packed: dbnfast.decode(packed),
                        lambda packed=packed: module.decompress(packed))  # fmt: skip
+        read_seekable(bench, schema)
+
+
+def written(records: dbnfast.Records) -> bytes:
+    """Write records as a seekable file."""
+    sink = io.BytesIO()
+    with dbnfast.Encoder(sink, records.metadata, compression="zstd") as encoder:
+        encoder.write(records)
+    return sink.getvalue()
+
+
+def one_frame(stream: bytes) -> bytes:
+    """Compress a stream as earlier versions wrote it: one frame with a checksum."""
+    module = zstd()
+    options = {module.CompressionParameter.checksum_flag: 1}
+    compressor = module.ZstdCompressor(options=options)
+    return bytes(compressor.compress(stream) + compressor.flush())
+
+
+def read_seekable(bench: Bench, schema: str) -> None:
+    """Many frames, decompressed on all cores, against the one frame of the same records."""
+    stream = data.stream(schema)
+    many, one = written(dbnfast.scan(stream)), one_frame(stream)
+    if len(many) > 1.005 * len(one):
+        raise ValueError(f"seekable {schema} has {len(many):,} bytes, one frame {len(one):,}")
+
+    def blocks(packed: bytes) -> int:
+        return sum(map(len, dbnfast.iter_decode(io.BytesIO(packed), max_bytes=STEP)))
+
+    for name, call in (("decode", dbnfast.decode), ("iter_decode", blocks)):
+        bench.pair(f"seekable zstd {schema}, `{name}`", "the same of one frame", 1.5,
+                   lambda call=call: call(many), lambda call=call: call(one))  # fmt: skip
 
 
 def encode(bench: Bench) -> None:
@@ -209,6 +242,10 @@ def encode(bench: Bench) -> None:
         bench.pair(f"encode {schema}", "`bytes(memoryview(array))`", 0.75,
                    lambda array=array, metadata=metadata: dbnfast.encode(array, metadata),
                    lambda array=array: bytes(memoryview(array)))  # fmt: skip
+        stream = data.stream(schema)
+        bench.pair(f"Encoder, zstd {schema}", "`ZstdCompressor`, one frame", 1.4,
+                   lambda records=dbnfast.scan(stream): written(records),  # noqa: B008
+                   lambda stream=stream: one_frame(stream))  # fmt: skip
 
 
 def import_time(bench: Bench) -> None:

@@ -196,6 +196,37 @@ def frames(data: memoryview) -> list[Frame] | None:
     return found
 
 
+class FramePacker:
+    """Makes frames that state the size of their content, with a checksum; on several threads."""
+
+    def __init__(self) -> None:
+        self._free: list[Any] = []  # compressors, whose memory is worth keeping
+
+    def pack(self, data: Buffer) -> bytes:
+        """
+        Make a frame.
+
+        Parameters
+        ----------
+        data : bytes-like
+            The content.
+
+        Returns
+        -------
+        bytes
+        """
+        try:
+            compressor = self._free.pop()
+        except IndexError:
+            module = zstd()
+            options = {module.CompressionParameter.checksum_flag: 1}
+            compressor = module.ZstdCompressor(options=options)
+        compressor.set_pledged_input_size(memoryview(data).nbytes)
+        frame: bytes = compressor.compress(data, compressor.FLUSH_FRAME)
+        self._free.append(compressor)
+        return frame
+
+
 def packed_frame(data: Buffer) -> bytes:
     """
     Make a zstd frame that states the size of its content, with a checksum.
@@ -209,9 +240,7 @@ def packed_frame(data: Buffer) -> bytes:
     -------
     bytes
     """
-    module = zstd()
-    frame: bytes = module.compress(data, options={module.CompressionParameter.checksum_flag: 1})
-    return frame
+    return FramePacker().pack(data)
 
 
 def stored_frame(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ import numpy as np
 from dbnfast._core.metadata import parse_header
 from dbnfast._util.buffers import sealed
 from dbnfast._util.threads import Ahead
-from dbnfast.codec.compression import inflate_into, packed_frame, zstd
+from dbnfast.codec.compression import FramePacker, inflate_into, packed_frame, zstd
 from dbnfast.codec.metadata import Metadata
 from dbnfast.enums import DBN_VERSION, UNDEF_TIMESTAMP, Compression
 from dbnfast.errors import DecompressionError
@@ -272,6 +272,7 @@ class SeekableDeflater:
         self._ts_out = ts_out
         self._frame_bytes = frame_bytes
         self._table = Table()
+        self._packer = FramePacker()
         self._jobs: Ahead[tuple[bytes | bytearray, bool], _Packed] = Ahead(self._pack)
         self._waiting = bytearray()  # whole records
         self._held = b""  # the end of the last frame
@@ -391,7 +392,7 @@ class SeekableDeflater:
                 Records, memoryview(data), 0, len(data), DBN_VERSION, self._ts_out, None
             )
             found = contents(run)
-        return _Packed(packed_frame(data), len(data), found)
+        return _Packed(self._packer.pack(data), len(data), found)
 
 
 def checksum_of(data: bytes) -> int:
