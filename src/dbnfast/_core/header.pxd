@@ -4,6 +4,21 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+cdef extern from *:
+    """
+    #if defined(_MSC_VER) && !defined(__clang__)
+    #include <intrin.h>
+    static __inline int dbnfast_lowest_bit(unsigned __int64 x) {
+        unsigned long i;
+        _BitScanForward64(&i, x);
+        return (int)i;
+    }
+    #else
+    #define dbnfast_lowest_bit(x) __builtin_ctzll(x)
+    #endif
+    """
+    int lowest_bit "dbnfast_lowest_bit"(uint64_t x) noexcept nogil  # x is not 0
+
 cdef enum:
     HEADER_SIZE = 16
     TS_OUT_SIZE = 8

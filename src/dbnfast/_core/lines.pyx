@@ -2,13 +2,14 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memcmp, memcpy
 
-from dbnfast._core.bounds cimport Cursor, Sink, claim, take
-from dbnfast._core.header cimport MAX_RECORD_SIZE, load_u8
-from dbnfast._core.parse cimport FINE, Kind, check_field, put_bytes
+from dbnfast._core.bounds cimport Cursor, Sink, claim, covers, take
+from dbnfast._core.header cimport MAX_RECORD_SIZE, load_u8, load_u64, lowest_bit
+from dbnfast._core.parse cimport CHAR, FINE, TIME, UNSIGNED, Slot, put_bytes, set_slot
+from dbnfast._core.quick cimport Clock, equal, quick_number, quick_time
 
 cdef enum:
     LONGEST = 65536  # bytes of a line; more is nothing usual
@@ -20,24 +21,66 @@ cdef enum Use:
 
 cdef struct Column:
     Use use
-    Kind kind
-    Py_ssize_t at
-    Py_ssize_t width  # of the field; of the text that is expected
-    const uint8_t* bytes  # what an empty value becomes; the text that is expected
+    Slot slot
+    Py_ssize_t width  # of the text that is expected
+    const uint8_t* bytes  # it
 
 
-cdef inline bint next_part(Cursor* rest, uint8_t mark, Cursor* part) noexcept nogil:
-    # Takes what is there up to a mark, and the mark; is there one? Else it takes all of it.
-    cdef Py_ssize_t n = rest.end - rest.pos
-    cdef const uint8_t* found = <const uint8_t*>memchr(rest.pos, mark, n) if n else NULL
-    part.pos = rest.pos
-    if found == NULL:
-        part.end = rest.end
-        take(rest, n)
-        return False
-    part.end = found
-    take(rest, found - rest.pos + 1)
+cdef inline bint is_end(uint8_t c) noexcept nogil:
+    return c == c"," or c == c"\n" or c == c"\r"
+
+
+cdef inline bint at_line_end(Cursor* rest) noexcept nogil:
+    # Is here the end of the line? Takes the CR in front of its LF; no CR may stand elsewhere.
+    if rest.pos == rest.end:
+        return True
+    if load_u8(rest.pos) == c"\r" and covers(rest, rest.pos, 2):
+        take(rest, 1)
+    return load_u8(rest.pos) == c"\n"
+
+
+cdef inline bint take_value(Cursor* rest, Cursor* value) noexcept nogil:
+    # Takes what is there up to a comma or the end of the line; is it without quotes?
+    cdef uint64_t word, ends
+    value.pos = rest.pos
+    while covers(rest, rest.pos, 8):
+        word = load_u64(rest.pos)
+        ends = equal(word, c",") | equal(word, c"\n") | equal(word, c"\r") | equal(word, c'"')
+        if ends:
+            take(rest, lowest_bit(ends) >> 3)
+            break
+        take(rest, 8)
+    while rest.pos != rest.end and not is_end(load_u8(rest.pos)):
+        if load_u8(rest.pos) == c'"':
+            return False
+        take(rest, 1)
+    value.end = rest.pos
     return True
+
+
+cdef inline bint write_value(
+    const Slot* slot, Cursor* text, uint8_t* out, Clock* clock, int* forms
+) noexcept nogil:
+    # Takes one value and writes it. The usual form of a number shows where it ends; where
+    # something else follows it, the value is of another form, and taken anew.
+    cdef Cursor start = text[0], value
+    cdef int before = forms[0]
+    cdef bint found = False
+    if slot.kind == TIME:
+        found = quick_time(slot, text, out, clock, forms)
+    elif slot.kind <= UNSIGNED:
+        found = quick_number(slot, text, out, forms)
+    elif slot.kind == CHAR and covers(text, text.pos, 2):
+        out[0] = load_u8(text.pos)
+        found = out[0] != c'"' and not is_end(out[0])
+        take(text, found)
+    if found and text.pos != text.end and is_end(load_u8(text.pos)):
+        return True
+    text[0] = start
+    forms[0] = before
+    if not take_value(text, &value):
+        return False
+    return put_bytes(slot.kind, value, out, slot.width, slot.absent, forms) == FINE
 
 
 @cython.final
@@ -69,26 +112,27 @@ cdef class LinePlan:
             if isinstance(what, bytes):
                 column.use = EXPECT
                 known = what
+                column.bytes = <const uint8_t*>PyBytes_AS_STRING(known)
+                column.width = PyBytes_GET_SIZE(known)
             else:
                 column.use = WRITE
                 kind, at, known = what
-                check_field(kind, len(known), at, len(blank))
-                column.kind, column.at = kind, at
+                set_slot(&column.slot, kind, at, known, len(blank))
             self.keep.append(known)
-            column.bytes = <const uint8_t*>PyBytes_AS_STRING(known)
-            column.width = PyBytes_GET_SIZE(known)
 
     def __dealloc__(self):
         free(self.columns)
 
     def fill(self, const uint8_t[::1] data not None, uint8_t[::1] out not None):
         """Make records of lines; see the stub."""
-        cdef Cursor text, line
+        cdef Cursor text
         cdef Sink sink
+        cdef Clock clock
         cdef Py_ssize_t size = len(self.blank), n = 0, n_breaks = 0
         cdef int forms = 0
         cdef bint fine = True
         cdef const uint8_t* blank = <const uint8_t*>PyBytes_AS_STRING(self.blank)
+        cdef uint8_t c
         if data.shape[0] == 0:
             return 0, 0, 0
         text.pos = &data[0]
@@ -97,42 +141,49 @@ cdef class LinePlan:
         if out.shape[0]:
             sink.pos = &out[0]
             sink.end = sink.pos + out.shape[0]
+        clock.text[0] = clock.text[1] = clock.second = 0
         with nogil:
             while fine and text.pos != text.end:
-                n_breaks += next_part(&text, c"\n", &line)
-                if line.pos != line.end and load_u8(line.end - 1) == c"\r":
-                    line.end -= 1
-                if line.pos != line.end:
-                    fine = self.fill_line(line, blank, size, &sink, &forms)
+                c = load_u8(text.pos)
+                if c != c"\n" and c != c"\r":
+                    fine = self.fill_line(&text, blank, size, &sink, &clock, &forms)
                     n += 1
+                fine = fine and at_line_end(&text)
+                n_breaks += take(&text, 1) != NULL
         return (n, n_breaks, forms) if fine else None
 
     cdef bint fill_line(
-        self, Cursor line, const uint8_t* blank, Py_ssize_t size, Sink* sink, int* forms
+        self, Cursor* rest, const uint8_t* blank, Py_ssize_t size, Sink* sink, Clock* clock,
+        int* forms,
     ) noexcept nogil:
-        # What: one line; is it a record? Cost: one search for each comma, and the values.
-        cdef Cursor value
-        cdef Py_ssize_t i
+        # What: one line up to its end; is it a record?
+        cdef Cursor text = rest[0]  # a copy, which stays in registers
         cdef uint8_t* record = claim(sink, size)
         cdef const Column* column
-        cdef bint more = True
-        if record == NULL or line.end - line.pos > LONGEST:
+        cdef Py_ssize_t i
+        cdef Cursor value
+        if record == NULL:
             return False
         memcpy(record, blank, size)
         for i in range(self.n_columns):
-            if not more:
-                return False
-            more = next_part(&line, c",", &value)
+            if i:
+                if text.pos == text.end or load_u8(text.pos) != c",":
+                    return False
+                take(&text, 1)
             column = self.columns + i
             if column.use == WRITE:
                 # at + width lie inside the record: checked when the plan was made
-                if put_bytes(
-                    column.kind, value, record + column.at, column.width, column.bytes, forms
-                ) != FINE:
+                if not write_value(&column.slot, &text, record + column.slot.at, clock, forms):
                     return False
-            elif column.use == EXPECT:
-                if value.end - value.pos != column.width or (
-                    column.width and memcmp(value.pos, column.bytes, column.width) != 0
-                ):
-                    return False
-        return not more
+                continue
+            if not take_value(&text, &value):
+                return False
+            if column.use == EXPECT and (
+                value.end - value.pos != column.width
+                or (column.width and memcmp(value.pos, column.bytes, column.width) != 0)
+            ):
+                return False
+        if text.pos - rest.pos > LONGEST:
+            return False
+        rest[0] = text
+        return True

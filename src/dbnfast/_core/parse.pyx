@@ -1,5 +1,6 @@
 """Texts and numbers as the vendor's JSON and CSV hold them, into columns of records."""
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.exc cimport PyErr_Clear
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -484,10 +485,30 @@ cdef int check_field(
     # Whether values of a kind can be written to `width` bytes of records of `stride`.
     if kind < 0 or kind > TEXT:
         raise ValueError(f"no kind {kind} of values")
-    if width < 1 or (kind == CHAR and width != 1) or (kind <= UNSIGNED and width > 8):
+    if (
+        width < 1
+        or (kind == CHAR and width != 1)
+        or (kind == TIME and width != 8)
+        or (kind <= UNSIGNED and width not in (1, 2, 4, 8))
+    ):
         raise ValueError(f"no field of kind {KINDS[kind]} has {width} bytes")
     if stride < 1 or at < 0 or at + width > stride or stride > MAX_RECORD_SIZE:
         raise ValueError(f"{width} bytes at {at} lie outside a record of {stride}")
+    return 0
+
+
+cdef int set_slot(Slot* slot, int kind, Py_ssize_t at, bytes absent, Py_ssize_t size) except -1:
+    # Where values of a kind go in records of `size` bytes; the slot needs `absent` to stay alive.
+    cdef Py_ssize_t width = len(absent)
+    check_field(kind, width, at, size)
+    slot.kind = <Kind>kind
+    slot.signed = kind == PRICE or kind == SIGNED
+    slot.at = at
+    slot.width = width
+    slot.absent = <const uint8_t*>PyBytes_AS_STRING(absent)
+    slot.most = 0
+    if kind <= UNSIGNED:
+        slot.most = (<uint64_t>-1 >> (64 - 8 * width)) >> slot.signed
     return 0
 
 

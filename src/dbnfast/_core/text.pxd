@@ -15,22 +15,15 @@ from libc.stdint cimport (
 )
 from libc.string cimport memcpy
 
-from dbnfast._core.header cimport load_i32, load_i64, load_u8, load_u16, load_u32, load_u64
-
-cdef extern from *:
-    """
-    #if defined(_MSC_VER) && !defined(__clang__)
-    #include <intrin.h>
-    static __inline int dbnfast_lowest_bit(unsigned __int64 x) {
-        unsigned long i;
-        _BitScanForward64(&i, x);
-        return (int)i;
-    }
-    #else
-    #define dbnfast_lowest_bit(x) __builtin_ctzll(x)
-    #endif
-    """
-    int lowest_bit "dbnfast_lowest_bit"(uint64_t x) noexcept nogil  # x is not 0
+from dbnfast._core.header cimport (
+    load_i32,
+    load_i64,
+    load_u8,
+    load_u16,
+    load_u32,
+    load_u64,
+    lowest_bit,
+)
 
 cdef enum:
     OP_LITERAL = 56  # bytes of an op's literal; with the rest of it a cache line

@@ -83,8 +83,6 @@ class CsvParser(TextParser):
     def _quick(self, piece: bytes) -> tuple[Bytes, int, int] | None:
         # Lines without quotes, all of one layout, all right: the core alone reads them. What is
         # anything else is read again, row by row, and then it is found out what it is.
-        if b'"' in piece or (b"\r" in piece and piece.count(b"\r") != piece.count(b"\r\n")):
-            return None
         header, body = self._header, piece
         if header is None:
             first, _, body = piece.partition(b"\n")
@@ -92,7 +90,9 @@ class CsvParser(TextParser):
             if len(rows) != 1 or fault is not None or self._wrong_header(rows[0]) is not None:
                 return None
             header = rows[0]
-        line = body.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r").split(b",")
+        start = next((at for at, byte in enumerate(body) if byte not in b"\r\n"), 0)
+        end = body.find(b"\n", start)
+        line = body[start : len(body) if end < 0 else end].rstrip(b"\r").split(b",")
         if len(line) != len(header):
             return None
         ts_out = self.target.ts_out

@@ -166,7 +166,9 @@ class _Cutter:
             self._held.append(text)
             self.n_held += len(text)
             return b""
-        whole = b"".join((*self._held, text[:end]))
+        if end == len(text) and not self.n_held:
+            return text
+        whole = b"".join((*self._held, memoryview(text)[:end]))
         self._held = [text[end:]]
         self.n_held = len(text) - end
         return whole
