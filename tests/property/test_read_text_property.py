@@ -14,7 +14,7 @@ import dbnfast
 from dbnfast import reference
 from dbnfast.codec import sniff
 from dbnfast.enums import SCHEMA_RTYPES
-from dbnfast.text.csv import CsvParser, from_csv, iter_csv
+from dbnfast.text.csv import from_csv, iter_csv
 from dbnfast.text.json import JsonLines, from_json, iter_json
 from helpers import builders, streams, texts
 from helpers.builders import Kind, Stream
@@ -130,7 +130,7 @@ def read_somehow(
 
 
 @given(one_schema(), builders.seeds(), st.booleans(), st.integers(1, 3000))
-def test_lines_read_by_the_core_alone_are_what_rows_are(
+def test_rows_read_by_the_core_alone_are_what_the_general_road_makes_of_them(
     stream: Stream, rng: random.Random, break_it: bool, max_bytes: int
 ) -> None:
     text = texts.transcode(stream.data, "csv", rng.random() < 0.5)
@@ -138,11 +138,41 @@ def test_lines_read_by_the_core_alone_are_what_rows_are(
     text = damaged(rng, text) if break_it else text
     options: dict[str, Any] = {"version": stream.version, "max_bytes": max_bytes}
     found, error = streams.read_blocks(iter_csv(text, **options))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CsvParser, "_quick", lambda self, piece: None)
+    with texts.general_road():
         expected, other = streams.read_blocks(iter_csv(text, **options))
     assert found == expected
     assert str(error) == str(other)
+
+
+@given(builders.streams(max_runs=6), builders.seeds(), st.booleans(), st.data())
+def test_lines_read_by_the_core_alone_are_what_the_general_road_makes_of_them(
+    stream: Stream, rng: random.Random, break_it: bool, data: st.DataObject
+) -> None:
+    text = texts.transcode(stream.data, "json", rng.random() < 0.5)
+    text = texts.reworded(rng, text) if rng.random() < 0.7 else text
+    text = damaged(rng, text) if break_it else text
+    if text[:3] == b"DBN" or sniff.binary(text) is not None:
+        return
+    metadata = dbnfast.scan(stream.data).metadata
+    options: dict[str, Any] = data.draw(
+        st.sampled_from(
+            (
+                {},
+                {"metadata": metadata},
+                {"version": stream.version},
+                {"schema": "mbp-10", "ts_out": False},
+                {"schema": "definition", "ts_out": True},
+            )
+        )
+    )
+    for reader in (from_json, lambda text, **options: JsonLines(**options).push(text)):
+        found = texts.outcome(reader, text, **options)
+        with texts.general_road():
+            assert found == texts.outcome(reader, text, **options)
+    max_bytes = data.draw(st.integers(1, 3000))
+    blocks, error = streams.read_blocks(iter_json(text, max_bytes=max_bytes, **options))
+    assert blocks == found[0]
+    assert str(error) == str(found[3] and found[3][0])
 
 
 @given(st.sampled_from(("json", "csv")), st.data())

@@ -17,15 +17,14 @@ from dbnfast.text.input import TextReader
 from dbnfast.text.parse import (
     DECIMAL,
     INTEGER,
-    OLD_DEFINITION,
     Fault,
     Part,
-    Target,
     TextParser,
     blank_record,
     implies_codes,
     steps_of,
 )
+from dbnfast.text.target import OLD_DEFINITION, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,15 +10,15 @@ from dbnfast._util.extras import require
 from dbnfast.enums import UNDEF_STAT_QUANTITY
 from dbnfast.layouts.fields import CHAR, Field, Layout
 from dbnfast.layouts.table import HEADER_DTYPE
-from dbnfast.text.parse import OLD_DEFINITION
+from dbnfast.text.target import OLD_DEFINITION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbnfast.text.parse import Family
+    from dbnfast.text.target import Family
 
-_HEADER: Final = tuple(name for name in HEADER_DTYPE.names or () if name != "length")
-_OLD_UNDEF_QUANTITY: Final = 2**31 - 1
+HEADER: Final = tuple(name for name in HEADER_DTYPE.names or () if name != "length")
+OLD_UNDEF_QUANTITY: Final = 2**31 - 1
 
 
 def _number_text(text: str) -> str:
@@ -47,13 +47,13 @@ class Shape:
         fields: dict[str, Field] = {}
         for layout in family:  # the newest is last, and the order of its text is the one to expect
             for field in layout.fields:
-                if not field.hidden and field.name not in _HEADER:
+                if not field.hidden and field.name not in HEADER:
                     fields[field.name] = field
         if family:
             first = {field.name: field for field in family[-1].ordered if field.name in fields}
             fields = {**first, **fields}
         # rtypes are compared before anything is made of them; the core judges all other values
-        head = [(name, int | str | None if name == "rtype" else Any, None) for name in _HEADER]
+        head = [(name, int | str | None if name == "rtype" else Any, None) for name in HEADER]
         self._head = msgspec.defstruct("Head", head, gc=False)
         pairs = {field.base_name: None for field in fields.values() if field.level is not None}
         self._level = msgspec.defstruct("Level", [(name, Any, None) for name in pairs], gc=False)
@@ -157,7 +157,7 @@ class Shape:
         """
         columns: dict[str, Sequence[Any]] = {}
         for field in layout.ordered:
-            if field.name in _HEADER:
+            if field.name in HEADER:
                 columns[field.name] = self.header(lines, field.name)
             elif field.level is None:
                 columns[field.name] = list(map(operator.attrgetter(field.name), lines))
@@ -170,7 +170,7 @@ class Shape:
         if layout.name == "StatMsg":
             # An integer here, and not in quotes, is of a version whose undefined value was less.
             columns["quantity"] = [
-                UNDEF_STAT_QUANTITY if value == _OLD_UNDEF_QUANTITY else value
+                UNDEF_STAT_QUANTITY if value == OLD_UNDEF_QUANTITY else value
                 for value in columns["quantity"]
             ]
         return columns

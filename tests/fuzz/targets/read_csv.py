@@ -46,6 +46,10 @@ def check(data: bytes) -> None:
     found, other = streams.read_blocks(blocks)
     assert found == records.tobytes()
     assert str(other) == str(error)
+    with texts.general_road():
+        slow, other = read(from_csv, raw, **options)
+    assert (slow.tobytes(), slow.version) == (records.tobytes(), records.version)
+    assert str(other) == str(error)
     again(records, options["version"], choices)
 
 

@@ -1,8 +1,9 @@
 """
 Any lines are records, or an error that names line and byte and keeps the records before it.
 
-In pieces they are the same. What was accepted becomes text that `json` reads, and that text becomes
-the same records again, but for what no text carries.
+In pieces they are the same, and so they are without the core's road for usual lines. What was
+accepted becomes text that `json` reads, and that text becomes the same records again, but for
+what no text carries.
 """
 
 from __future__ import annotations
@@ -119,6 +120,10 @@ def check(data: bytes) -> None:
     blocks = iter_json(raw, max_bytes=choices.choice((1, 50, 999)), **options)
     found, other = streams.read_blocks(blocks)
     assert found == records.tobytes()
+    assert str(other) == str(error)
+    with texts.general_road():
+        slow, other = read(from_json, raw, **options)
+    assert (slow.tobytes(), slow.version) == (records.tobytes(), records.version)
     assert str(other) == str(error)
     if error is None and options["ts_out"] is not None:
         feed = JsonLines(**options)

@@ -22,6 +22,7 @@ from dbnfast.text import input as text_input
 from dbnfast.text import shapes as json_shapes
 from dbnfast.text.csv import CsvParser, from_csv, iter_csv
 from dbnfast.text.json import JsonLines, from_json, iter_json
+from dbnfast.text.json_lines import JsonParser
 from helpers import streams, texts
 from helpers.places import FIXTURES, REAL, golden
 
@@ -1162,6 +1163,24 @@ def test_what_the_vendor_writes_is_read_by_the_core(name: str, rows_read: list[b
     words = {int(dbnfast.RType.ERROR), int(dbnfast.RType.SYSTEM)}
     usual = [piece for piece in rows_read if b'"' not in piece and piece.count(b"\n") > 1]
     assert not usual or words & set(records.counts)
+
+
+@pytest.mark.parametrize("name", OF_ONE_VERSION)
+def test_lines_of_the_vendor_are_read_by_the_core(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bytes] = []
+    monkeypatch.setattr(JsonParser, "_parts", lambda parser, piece: (pieces.append(piece), None))
+    data = golden(name).read_bytes()
+    records = dbnfast.scan(data, on_truncated="ignore")
+    # the code of an old message is in its words; bytes that are no UTF-8 are no JSON
+    words = {int(dbnfast.RType.ERROR), int(dbnfast.RType.SYSTEM)} & set(records.counts)
+    for pretty in (True, False):
+        text = texts.transcode(data, "json", pretty)
+        if text.isascii() and not (words and records.version == 1):
+            found = from_json(text, metadata=records.metadata)
+            assert found.tobytes() == carried(records, pretty)
+    assert not pieces
 
 
 @pytest.mark.parametrize(
