@@ -98,9 +98,10 @@ class CsvParser(TextParser):
         ts_out = "ts_out" in header if ts_out is None else ts_out
         code = line[header.index("rtype")].decode("latin-1") if "rtype" in header else ""
         try:
-            layout = self.target.layout(self.target.family(code), OLD_DEFINITION in header)
+            family = self.target.family(code)
         except ValueError:
             return None
+        layout, version = self.target.choice(family, OLD_DEFINITION in header)
         if implies_codes(layout):
             return None
         rtype = int(code) if code else self.target.rtype
@@ -117,6 +118,7 @@ class CsvParser(TextParser):
         if self._forms | forms == DECIMAL | INTEGER:
             return None
         self._header, self.target.ts_out, self._forms = header, ts_out, self._forms | forms
+        self.target.version = version if n else self.target.version
         return self._room[: n * size].copy(), n, n_breaks + (body is not piece)
 
     def _parts(self, piece: bytes) -> tuple[list[Part], Fault | None]:

@@ -108,9 +108,9 @@ class Target:
             raise ValueError(f"rtype {code} has no layout")
         return LAYOUTS_BY_RTYPE[code]
 
-    def layout(self, family: Family, is_old: bool) -> Layout:
+    def choice(self, family: Family, is_old: bool) -> tuple[Layout, int]:
         """
-        Choose the layout of a record.
+        Find the layout of a record.
 
         Parameters
         ----------
@@ -121,15 +121,32 @@ class Target:
 
         Returns
         -------
-        Layout
+        layout : Layout
+            That of the record.
+        version : int
+            The DBN version from the record on.
         """
         version = self.version
-        if (
-            self.finds_version and OLD_DEFINITION in family[0].by_name
-        ):  # definitions show what they are
+        if self.finds_version and OLD_DEFINITION in family[0].by_name:  # definitions show theirs
             version = 2 if is_old else DBN_VERSION
-            self.version = min(self.version, version)
-        return next(layout for layout in family if version in layout.versions)
+        layout = next(layout for layout in family if version in layout.versions)
+        return layout, min(self.version, version)
+
+    def layout(self, family: Family, is_old: bool) -> Layout:
+        """
+        Find the layout of a record, which is the next one.
+
+        Parameters
+        ----------
+        family, is_old
+            As `choice` takes them.
+
+        Returns
+        -------
+        Layout
+        """
+        layout, self.version = self.choice(family, is_old)
+        return layout
 
 
 def shown(value: Any) -> str:

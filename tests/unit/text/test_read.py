@@ -1271,6 +1271,14 @@ def test_plans_that_cannot_be(blank: bytes, columns: list[Any], why: str) -> Non
         LinePlan(blank, columns)
 
 
+def test_a_row_that_nobody_could_read_tells_no_version() -> None:
+    # three values where commas divide, two fields where quotes count
+    with pytest.raises(InvalidRecordError, match="has 2 fields, the header 3") as caught:
+        from_csv(b'rtype,trading_reference_price,raw_symbol\n19,"1,a"\n')
+    assert caught.value.good is not None
+    assert caught.value.good.version == 3
+
+
 # whole numbers among decimals
 
 
