@@ -8,8 +8,8 @@ from libc.string cimport memcmp, memcpy
 
 from dbnfast._core.bounds cimport Cursor, Sink, claim, covers, take
 from dbnfast._core.header cimport MAX_RECORD_SIZE, load_u8, load_u64, lowest_bit
-from dbnfast._core.parse cimport CHAR, FINE, TIME, UNSIGNED, Slot, put_bytes, set_slot
-from dbnfast._core.quick cimport Clock, equal, quick_number, quick_time
+from dbnfast._core.parse cimport CHAR, FINE, UNSIGNED, Slot, put_bytes, set_slot
+from dbnfast._core.quick cimport Clock, equal, looks_like_time, quick_number, quick_time
 
 cdef enum:
     LONGEST = 65536  # bytes of a line; more is nothing usual
@@ -64,10 +64,9 @@ cdef inline bint write_value(
     # Takes one value and writes it. The usual form of a number shows where it ends; where
     # something else follows it, the value is of another form, and taken anew.
     cdef Cursor start = text[0], value
-    cdef int before = forms[0]
     cdef bint found = False
-    if slot.kind == TIME:
-        found = quick_time(slot, text, out, clock, forms)
+    if looks_like_time(slot, text):
+        found = quick_time(text, out, clock)
     elif slot.kind <= UNSIGNED:
         found = quick_number(slot, text, out, forms)
     elif slot.kind == CHAR and covers(text, text.pos, 2):
@@ -77,7 +76,6 @@ cdef inline bint write_value(
     if found and text.pos != text.end and is_end(load_u8(text.pos)):
         return True
     text[0] = start
-    forms[0] = before
     if not take_value(text, &value):
         return False
     return put_bytes(slot.kind, value, out, slot.width, slot.absent, forms) == FINE

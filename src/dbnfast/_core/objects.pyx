@@ -31,8 +31,8 @@ from dbnfast._core.keys cimport (
     find,
     take_key,
 )
-from dbnfast._core.parse cimport CHAR, FINE, TIME, UNSIGNED, Slot, put_bytes, set_slot
-from dbnfast._core.quick cimport Clock, quick_number, quick_time
+from dbnfast._core.parse cimport CHAR, FINE, UNSIGNED, Slot, put_bytes, set_slot
+from dbnfast._core.quick cimport Clock, looks_like_time, quick_number, quick_time
 from dbnfast._core.syntax cimport (
     is_digit,
     is_plain,
@@ -105,30 +105,30 @@ cdef inline Written write_value(
     # else follows it, the value is of another form, and taken anew.
     cdef const Slot* slot = &key.slot
     cdef Cursor start = text[0]
+    cdef const uint8_t* digit
     cdef Written written = VALUE
-    cdef bint found = False
-    if take_mark(text, c'"'):
-        if slot.kind == TIME:
-            found = quick_time(slot, text, out, &state.clock, &state.forms)
-        elif slot.kind <= UNSIGNED:
-            found = quick_number(slot, text, out, &state.forms)
-        elif slot.kind == CHAR and text.pos != text.end and is_plain(load_u8(text.pos)):
-            out[0] = load_u8(text.pos)
-            found = take(text, 1) != NULL
-        if found and take_mark(text, c'"'):
-            return VALUE
+    cdef bint quoted = take_mark(text, c'"'), found = False
+    if quoted and looks_like_time(slot, text):
+        found = quick_time(text, out, &state.clock)
+    elif slot.kind <= UNSIGNED:
+        digit = text.pos
+        found = quick_number(slot, text, out, &state.forms)
+        if found and not quoted:  # then no 0 may stand in front of other digits
+            digit += load_u8(digit) == c"-"
+            found = load_u8(digit) != c"0" or text.pos - digit == 1
+    elif slot.kind == CHAR and quoted and text.pos != text.end and is_plain(load_u8(text.pos)):
+        out[0] = load_u8(text.pos)
+        found = take(text, 1) != NULL
+    if found and quoted:
+        found = take_mark(text, c'"')
+    elif found:
+        found = next_is(text, c",") or next_is(text, c"}")
+    if not found:
         written = write_other(key, &start, out, &state.forms)
         text[0] = start
+    if quoted or key.number == NULL or written != VALUE:
         return written
-    if slot.kind <= UNSIGNED and quick_number(slot, text, out, &state.forms):
-        # without quotes only one 0 may stand in front
-        found = load_u8(start.pos + (load_u8(start.pos) == c"-")) != c"0" or (
-            text.pos - start.pos == 1
-        )
-    if not found or not (next_is(text, c",") or next_is(text, c"}")):
-        written = write_other(key, &start, out, &state.forms)
-        text[0] = start
-    if key.number != NULL and written == VALUE and memcmp(out, key.number, slot.width) == 0:
+    if memcmp(out, key.number, slot.width) == 0:
         memcpy(out, key.instead, slot.width)
     return written
 

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from dbnfast._core.bounds cimport Cursor, covers, take
 from dbnfast._core.header cimport load_u8, load_u32, load_u64, lowest_bit
-from dbnfast._core.parse cimport DECIMAL, FINE, INTEGER, PRICE, Slot, date_time
+from dbnfast._core.parse cimport DECIMAL, FINE, INTEGER, PRICE, TIME, Slot, date_time
 
 cdef extern from *:
     """
@@ -56,6 +56,11 @@ cdef inline int digits(uint64_t text, uint64_t* value) noexcept nogil:
     return n
 
 
+cdef inline uint8_t digit_at(const uint8_t* p) noexcept nogil:
+    # 9 at most if it is one.
+    return <uint8_t>(load_u8(p) - c"0")
+
+
 cdef inline void store(uint8_t* out, Py_ssize_t width, uint64_t bits) noexcept nogil:
     # Precondition: out has `width` bytes, which are 1, 2, 4 or 8.
     cdef uint32_t four = <uint32_t>bits
@@ -85,19 +90,25 @@ cdef inline bint quick_number(
         return False
     negative = load_u8(p) == c"-"
     p += negative
-    n_whole = n = digits(load_u64(p), &value)
-    if n == 0:
+    n_whole = digits(load_u64(p), &value)
+    if n_whole == 0:
         return False
-    if n == 8:
+    if n_whole == 8:
         n = digits(load_u64(p + 8), &more)
         value = value * powers[n] + more
         n_whole += n
         if n == 8:
-            n = digits(load_u64(p + 16), &more)
-            if n > 3:
+            if digit_at(p + 16) <= 9 and digit_at(p + 17) <= 9 and digit_at(p + 18) <= 9:
+                # a time in ns: that it ends here is a branch, so that what follows need not wait
+                more = digit_at(p + 16) * 100 + digit_at(p + 17) * 10 + digit_at(p + 18)
+                value = value * powers[3] + more
+                n_whole = 19
+            else:
+                n = digits(load_u64(p + 16), &more)
+                value = value * powers[n] + more
+                n_whole += n
+            if digit_at(p + n_whole) <= 9:
                 return False
-            value = value * powers[n] + more
-            n_whole += n
     p += n_whole
     if slot.kind == PRICE:
         if load_u8(p) == c".":
@@ -107,13 +118,15 @@ cdef inline bint quick_number(
             if n == 0:
                 return False
             if n == 8:
-                digit = <uint8_t>(load_u8(p + 9) - c"0")
+                digit = digit_at(p + 9)
                 if digit <= 9:
                     more = more * 10 + digit
                     n = 9
             value = value * powers[9] + more * powers[N_FRACTION - n]
             p += 1 + n
             pointed = True
+        if load_u8(p) | 0x20 == c"e":  # with an exponent it is no integer
+            return False
         forms[0] |= DECIMAL if pointed else INTEGER if value != 0 else 0
     if negative:
         if not slot.signed or value > slot.most + 1:
@@ -126,11 +139,9 @@ cdef inline bint quick_number(
     return True
 
 
-cdef inline bint quick_time(
-    const Slot* slot, Cursor* cursor, uint8_t* out, Clock* clock, int* forms
-) noexcept nogil:
-    # What: a time with nine decimals and a Z, or a number; else as `quick_number`. Neighbouring
-    # times are mostly of one minute, which is then read once.
+cdef inline bint quick_time(Cursor* cursor, uint8_t* out, Clock* clock) noexcept nogil:
+    # What: a time with nine decimals and a Z; else as `quick_number`. Neighbouring times are mostly
+    # of one minute, which is then read once.
     cdef const uint8_t* p = cursor.pos
     cdef uint64_t fraction
     cdef int64_t second
@@ -138,13 +149,11 @@ cdef inline bint quick_time(
     cdef uint8_t ten, one, ninth
     if not covers(cursor, p, AHEAD_OF_NUMBER):
         return False
-    if load_u8(p + 4) != c"-":
-        return quick_number(slot, cursor, out, forms)
     seconds = load_u32(p + 16)  # ":ss."
     ten, one = <uint8_t>((seconds >> 8) - c"0"), <uint8_t>((seconds >> 16) - c"0")
     if (seconds & 0xFF0000FFU) != 0x2E00003AU or ten > 5 or one > 9:
         return False
-    ninth = <uint8_t>(load_u8(p + 28) - c"0")
+    ninth = digit_at(p + 28)
     if digits(load_u64(p + 20), &fraction) != 8 or ninth > 9 or load_u8(p + 29) != c"Z":
         return False
     if load_u64(p) != clock.text[0] or load_u64(p + 8) != clock.text[1]:
@@ -155,3 +164,7 @@ cdef inline bint quick_time(
     take(cursor, N_STAMP)
     store(out, 8, (clock.second + ten * 10 + one) * 1_000_000_000 + fraction * 10 + ninth)
     return True
+
+
+cdef inline bint looks_like_time(const Slot* slot, const Cursor* cursor) noexcept nogil:
+    return slot.kind == TIME and covers(cursor, cursor.pos, 5) and load_u8(cursor.pos + 4) == c"-"
