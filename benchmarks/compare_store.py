@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from databento.common.symbology import InstrumentMap
 
 import data
 import dbnfast
+from dbnfast.live.wire.json_stream import JsonStream
 from measure import MIB, PIECE, Road
 
 if TYPE_CHECKING:
@@ -141,26 +144,59 @@ def text(bench: Bench) -> None:
                        road=road_of(f"to_{name}", schema, stream))  # fmt: skip
 
 
+def shuffled(lines: bytes) -> bytes:
+    """Put the keys of every object into an order of its own."""
+    rng = random.Random(5)
+
+    def other(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return dict(rng.sample(pairs, len(pairs)))
+
+    read = [json.loads(line, object_pairs_hook=other) for line in lines.splitlines()]
+    return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in read).encode()
+
+
+def streamed(pieces: list[bytes]) -> int:
+    """Take the pieces of a live session's JSON, without a socket; count the records."""
+    stream, n = JsonStream("GLBX.MDP3"), 0
+    for piece in pieces:
+        stream.feed(piece)
+        n += sum(map(len, stream.read()))
+    return n
+
+
 def text_back(bench: Bench) -> None:
     """CSV and JSON read back into records, against the library that reads the syntax alone."""
     n = min(data.SIZES["trades"], 200_000)
     stream = dbnfast.encode(data.records("trades", n), data.metadata("trades"))
-    made = io.BytesIO()
-    dbnfast.Store.from_bytes(stream).to_csv(made)
-    rows = made.getvalue()
-    size = len(stream)
-    bench.pair(f"from_csv, {n:,} trades", "`csv.reader`, no values", None,
-               lambda: dbnfast.from_csv(rows),
-               lambda: sum(1 for _ in csv.reader(io.StringIO(rows.decode()))), runs=3,
-               road=Road("from_csv", n, size, official=False))  # fmt: skip
-    made = io.BytesIO()
-    dbnfast.Store.from_bytes(stream).to_json(made)
-    lines = made.getvalue()
-    decoder = msgspec.json.Decoder()
-    bench.pair(f"from_json, {n:,} trades", "`msgspec` to dicts, no values", None,
-               lambda: dbnfast.from_json(lines),
-               lambda: decoder.decode_lines(lines), runs=3,
-               road=Road("from_json", n, size, official=False))  # fmt: skip
+    store, size = dbnfast.Store.from_bytes(stream), len(stream)
+    decode, dicts = msgspec.json.Decoder().decode_lines, "`msgspec` to dicts, no values"
+    texts = []
+    for form, pretty in (("", True), (", numbers alone", False)):
+        made, out = io.BytesIO(), io.BytesIO()
+        store.to_csv(made, pretty_px=pretty, pretty_ts=pretty)
+        store.to_json(out, pretty_px=pretty, pretty_ts=pretty)
+        rows, lines = made.getvalue(), out.getvalue()
+        bench.pair(f"from_csv, {n:,} trades{form}", "`csv.reader`, no values", 8,
+                   lambda rows=rows: dbnfast.from_csv(rows),
+                   lambda rows=rows: sum(1 for _ in csv.reader(io.StringIO(rows.decode()))), runs=3,
+                   road=Road("from_csv", n, size, official=False) if pretty else None)  # fmt: skip
+        bench.pair(f"from_json, {n:,} trades{form}", dicts, 6,
+                   lambda lines=lines: dbnfast.from_json(lines),
+                   lambda lines=lines: decode(lines), runs=3,
+                   road=Road("from_json", n, size, official=False) if pretty else None)  # fmt: skip
+        texts.append(lines)
+    mixed = shuffled(texts[0])
+    assert dbnfast.from_json(mixed).tobytes() == dbnfast.from_json(texts[1]).tobytes()
+    bench.pair(f"from_json, {n:,} trades, keys in any order", dicts, 4,
+               lambda: dbnfast.from_json(mixed), lambda: decode(mixed), runs=3)  # fmt: skip
+    pieces = [texts[0][at : at + PIECE] for at in range(0, len(texts[0]), PIECE)]
+    assert streamed(pieces) == n
+    whole = texts[0].splitlines(keepends=True)
+    step = n // len(pieces) + 1
+    parts = [b"".join(whole[at : at + step]) for at in range(0, n, step)]
+    bench.pair(f"live JSON, pieces of {PIECE >> 10} KiB, {n:,} trades", dicts, None,
+               lambda: streamed(pieces),
+               lambda: [len(decode(part)) for part in parts], runs=3)  # fmt: skip
 
 
 def symbols(bench: Bench) -> None:
