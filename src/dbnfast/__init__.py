@@ -9,6 +9,8 @@ Databento Binary Encoding (DBN) to numpy arrays, without a copy.
 """
 
 import sys as _sys
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _sys.byteorder != "little":  # arrays are views of little-endian bytes
@@ -180,19 +182,59 @@ _LAZY = {
 }
 # packages with names of their own, which need no import before they are used
 _FACES = ("dbn", "files", "gateway", "live", "reference", "text")
+# whether all names are resolved; on other Pythons, and without a GIL, they are one by one
+_settled = _sys.version_info >= (3, 14) or not getattr(_sys, "_is_gil_enabled", lambda: True)()
+
+
+class _Later(_ModuleType):
+    """A package that is imported when something of it is used: it then takes this one's place."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(_import_module(self.__name__), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(_import_module(self.__name__), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_import_module(self.__name__), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(_import_module(self.__name__))
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
-
     if name in _FACES:
-        return import_module(f"dbnfast.{name}")
+        return _import_module(f"dbnfast.{name}")
     if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    found = _found(name)
+    _settle()
+    return found
+
+
+def _found(name: str) -> object:
     module, attribute = _LAZY[name]
-    found: object = getattr(import_module(module), attribute)
+    found: object = getattr(_import_module(module), attribute)
     globals()[name] = found
     return found
+
+
+def _settle() -> None:
+    # Up to 3.13, every name of a module that has a __getattr__ is looked up slowly, and programs
+    # ask for dbnfast.TradeMsg or dbnfast.Side with every record. So as soon as one of the names is
+    # asked for, all are resolved, and the function goes.
+    global _settled
+    if _settled:
+        return
+    _settled = True
+    try:
+        for name in _LAZY.keys() - globals().keys():
+            _found(name)
+    except ImportError:  # it says so to whoever asks for that name
+        return
+    for name in _FACES:
+        globals().setdefault(name, _Later(f"{__name__}.{name}"))
+    del globals()["__getattr__"]
 
 
 def __dir__() -> list[str]:

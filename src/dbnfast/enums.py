@@ -9,9 +9,10 @@ Source: ``docs/format.md``, checked against the official package by ``tests/unit
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag, StrEnum
+from enum import EnumType, IntEnum, IntFlag, StrEnum
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from dbnfast._core.codes import Held, Shown, found_in, numbered, quicken
 from dbnfast.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -30,8 +31,37 @@ SYMBOL_CSTR_LEN_V3: Final = 71
 SYMBOL_CSTR_LEN: Final = SYMBOL_CSTR_LEN_V3
 
 
+@quicken
+class _Quick(EnumType):
+    """Finds members without Python code, on every Python; otherwise as any other."""
+
+    def __init__(cls, *args: Any, **options: Any) -> None:
+        """Make the tables that members are looked up in."""
+        super().__init__(*args, **options)
+        by_code: dict[int, Any] = {}
+        by_text: dict[str, Any] = {}
+        members: list[Any] = list(cls)
+        for member in members:
+            member._shown = f"<{cls.__name__}.{member.name}: {member.value!r}>"
+            if hasattr(member, "_code"):
+                by_code.setdefault(member._code, member)
+            if hasattr(member, "_text"):
+                by_text.setdefault(member._text, member)
+        type.__setattr__(cls, "_by_code", by_code)
+        type.__setattr__(cls, "_by_text", by_text)
+        if by_code:
+            numbered(cls, issubclass(cls, CharEnum))
+
+
 class _Variants:
     """What every enumeration offers under the official packages' names."""
+
+    _shown: str
+
+    if not TYPE_CHECKING:  # as those of Enum, which are Python code
+        name = Held("_name_", "name", "The name of the member.")
+        value = Held("_value_", "value", "The value of the member.")
+        __repr__ = Shown("_shown", "__repr__", "Give the class, the name and the value.")
 
     @classmethod
     def variants(cls) -> list[Self]:
@@ -42,7 +72,7 @@ class _Variants:
         -------
         list
         """
-        return list(cls)  # type: ignore[call-overload, no-any-return]
+        return list(cls._value2member_map_.values())  # type: ignore[attr-defined]
 
     @classmethod
     def _missing_(cls, value: object) -> Any:
@@ -53,10 +83,11 @@ class _Variants:
         raise UnknownNameError(f"{value!r} is not a valid {cls.__name__}{what_there_is}")
 
 
-class OpenIntEnum(_Variants, IntEnum):
+class OpenIntEnum(_Variants, IntEnum, metaclass=_Quick):
     """An integer code; equal to its ``int``."""
 
     @classmethod
+    @found_in("_value2member_map_")
     def from_int(cls, value: int) -> Self:
         """
         Give the member of a code.
@@ -91,11 +122,12 @@ class TextIntEnum(OpenIntEnum):
         member._text = text
         return member
 
-    def __str__(self) -> str:
-        """Give the text name."""
-        return self._text
+    if not TYPE_CHECKING:
+        __str__ = Shown("_text", "__str__", "Give the text name.")
+        __format__ = Shown("_text", "__format__", "Write the text name.")
 
     @classmethod
+    @found_in("_by_text")
     def from_str(cls, value: str) -> Self:
         """
         Give the member of a text name.
@@ -126,7 +158,7 @@ class TextIntEnum(OpenIntEnum):
         return cls.from_str(value) if isinstance(value, str) else super()._missing_(value)
 
 
-class NamedEnum(_Variants, StrEnum):
+class NamedEnum(_Variants, StrEnum, metaclass=_Quick):
     """A text value with an integer code; equal to its text, ``int()`` gives the code."""
 
     _code: int
@@ -141,19 +173,16 @@ class NamedEnum(_Variants, StrEnum):
         member._aliases = tuple(aliases)
         return member
 
-    def __int__(self) -> int:
-        """Give the integer code."""
-        return self._code
+    if TYPE_CHECKING:
 
-    def __index__(self) -> int:
-        """Give the integer code."""
-        return self._code
-
-    def __str__(self) -> str:
-        """Give the text."""
-        return str(self.value)
+        def __int__(self) -> int: ...
+        def __index__(self) -> int: ...
+    else:
+        __int__ = Shown("_code", "__int__", "Give the integer code.")
+        __index__ = Shown("_code", "__index__", "Give the integer code.")
 
     @classmethod
+    @found_in("_by_code")
     def from_int(cls, value: int) -> Self:
         """
         Give the member of an integer code.
@@ -178,6 +207,7 @@ class NamedEnum(_Variants, StrEnum):
         cls._unknown(value)
 
     @classmethod
+    @found_in("_value2member_map_")
     def from_str(cls, value: str) -> Self:
         """
         Give the member of a text; case and ``_`` for ``-`` do not matter.
@@ -212,7 +242,7 @@ class NamedEnum(_Variants, StrEnum):
         return super()._missing_(value)
 
 
-class CharEnum(_Variants, StrEnum):
+class CharEnum(_Variants, StrEnum, metaclass=_Quick):
     """
     A one-character code; equal to its ``str``.
 
@@ -220,24 +250,30 @@ class CharEnum(_Variants, StrEnum):
     ``array["action"] == "T"`` is False everywhere. Compare with `code`.
     """
 
+    _code: int
+
+    def __new__(cls, value: str) -> Self:
+        """Make a member of its character."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member._code = ord(value)
+        return member
+
     @property
     def code(self) -> bytes:
         """The code as it stands in arrays: one byte."""
         return str(self.value).encode("ascii")
 
-    def __int__(self) -> int:
-        """Give the character's number."""
-        return ord(self.value)
+    if TYPE_CHECKING:
 
-    def __index__(self) -> int:
-        """Give the character's number."""
-        return ord(self.value)
-
-    def __str__(self) -> str:
-        """Give the character."""
-        return str(self.value)
+        def __int__(self) -> int: ...
+        def __index__(self) -> int: ...
+    else:
+        __int__ = Shown("_code", "__int__", "Give the character's number.")
+        __index__ = Shown("_code", "__index__", "Give the character's number.")
 
     @classmethod
+    @found_in("_by_code")
     def from_int(cls, value: int) -> Self:
         """
         Give the member of a character's number.
@@ -261,6 +297,7 @@ class CharEnum(_Variants, StrEnum):
         return cls(chr(value))
 
     @classmethod
+    @found_in("_value2member_map_")
     def from_str(cls, value: str) -> Self:
         """
         Give the member of a character.

@@ -17,9 +17,9 @@ import dbnfast
 ROOT = Path(dbnfast.__file__).parent
 LAYERS = (
     ("errors", "publishers", "version"),
+    ("_core",),
     ("enums",),
-    ("_core", "datasets"),
-    ("_typing", "_util"),
+    ("_typing", "_util", "datasets"),
     ("layouts",),
     ("reference",),
     ("records",),

@@ -22,6 +22,7 @@ import pytest
 import dbnfast
 from dbnfast import Decoder, Records, RType, reference
 from dbnfast.dbn import DBNDecoder
+from dbnfast.layouts.table import LAYOUTS
 from dbnfast.symbology.map import SymbolMap
 from helpers import builders, streams
 
@@ -188,6 +189,39 @@ def test_shared_records(seed: int) -> None:
             return [way for way in order if not WAYS[way](records, expected, rng)]
 
         assert all_right(work) == [[]] * THREADS
+
+
+def test_objects_are_made_and_dropped() -> None:
+    """Memory of objects that went is kept for others: none of it may be another one's."""
+    made = [
+        [builders.record_bytes(random.Random(f"{number} {n}"), (layout, int(layout.rtypes[0])))
+         for n, layout in enumerate(list(LAYOUTS) * 3)]
+        for number in range(THREADS)
+    ]  # fmt: skip
+    shared: list[Any] = []
+
+    def work(number: int) -> int:
+        wrong = 0
+        for _ in range(ROUNDS * 4):
+            records = [(dbnfast.Record.from_bytes(raw), raw) for raw in made[number]]
+            levels = [(r.levels, r.to_dict()) for r, _ in records if hasattr(r, "levels")]
+            shared.extend(record for record, _ in records[:5])  # others drop them
+            del shared[: len(shared) // 2]
+            texts = [repr(record) for record, _ in records]
+            wrong += sum(bytes(record) != raw for record, raw in records)
+            wrong += sum(
+                repr(record) != text for (record, _), text in zip(records, texts, strict=True)
+            )
+            wrong += sum(
+                getattr(level, name) != row[f"{name}_{i:02}"]
+                for pairs, row in levels
+                for i, level in enumerate(pairs)
+                for name in level.to_dict()
+            )
+            wrong += sum(dbnfast.BidAskPair(number, n).bid_px != number for n in range(20))
+        return wrong
+
+    assert all_right(work) == [0] * THREADS
 
 
 def test_shared_records_that_are_alike() -> None:

@@ -13,10 +13,10 @@ cdef struct Entry:
 
 
 cdef class Struct:
-    cdef bytes raw
     cdef const uint8_t* pos
     cdef Py_ssize_t n
     cdef bint stamped
+    cdef PyObject* apart  # its bytes, where they are not in the object itself
 
 
 cdef class RecordTable:
@@ -26,7 +26,6 @@ cdef class RecordTable:
     cdef list keep
 
 
-cdef Struct new_struct(PyTypeObject* cls, bytes raw, bint ts_out)
-cdef Struct make_record(
+cdef object make_record(
     RecordTable table, const uint8_t* p, Py_ssize_t n, bint ts_out, bint upgrade
 )

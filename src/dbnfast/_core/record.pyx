@@ -2,13 +2,29 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE, PyList_New
+from cpython.long cimport PyLong_AsLongLong, PyLong_Check
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_TYPE
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int8_t, int16_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport (
+    INT64_MAX,
+    UINT64_MAX,
+    int8_t,
+    int16_t,
+    int64_t,
+    uint8_t,
+    uint32_t,
+    uint64_t,
+)
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcmp, memcpy, memset
 
 from dbnfast._core.bounds cimport STEP, Cursor, Status, step
+from dbnfast._core.codes cimport Method, make_methods
 from dbnfast._core.copy cimport Program, upgrade_record
 from dbnfast._core.header cimport (
     HEADER_SIZE,
@@ -20,33 +36,90 @@ from dbnfast._core.header cimport (
     load_u16,
     load_u32,
     load_u64,
+    store_u8,
 )
 from dbnfast._core.run cimport Run
 from dbnfast._core.scan cimport SizeTable
+from dbnfast._core.text cimport Stamp, magnitude, put_eight, put_short, put_sign, set_second
 
-cdef extern from "Python.h":
-    bint is_gc "PyObject_IS_GC"(PyObject* op) noexcept
-    void untrack "PyObject_GC_UnTrack"(PyObject* op) noexcept
+cdef extern from *:
+    """
+    #define DBNFAST_CALLED_WITH(cls, f) \
+        (((PyTypeObject*)(cls))->tp_vectorcall = (vectorcallfunc)(f))
+    #define DBNFAST_HAS_GC(cls) PyType_HasFeature(cls, Py_TPFLAGS_HAVE_GC)
+    #define DBNFAST_TYPE_DICT(cls) (((PyTypeObject*)(cls))->tp_dict)
+    #define DBNFAST_CALL_TYPE(cls, args, named) PyType_Type.tp_call(cls, args, named)
+    static void dbnfast_plain(PyTypeObject* cls, void* dealloc) {
+        cls->tp_flags &= ~Py_TPFLAGS_HAVE_GC;
+        cls->tp_traverse = NULL;
+        cls->tp_clear = NULL;
+        cls->tp_free = PyObject_Free;
+        cls->tp_dealloc = (destructor)dealloc;
+        PyType_Modified(cls);
+    }
+    #define DBNFAST_STEAL(struct) (struct)
+    #define DBNFAST_FREES(cls) ((void*)(cls)->tp_dealloc)
+    #ifdef Py_GIL_DISABLED
+    #define DBNFAST_KEEPS 0
+    #else
+    #define DBNFAST_KEEPS 1
+    #endif
+    """
+    bint KEEPS "DBNFAST_KEEPS"
+    void* frees "DBNFAST_FREES"(PyTypeObject* cls)
+    void make_plain "dbnfast_plain"(PyTypeObject* cls, void* dealloc)
+    object steal "DBNFAST_STEAL"(PyObject* struct)  # the caller's reference becomes Cython's
+    PyTypeObject* class_of "Py_TYPE"(PyObject* struct)
+    void list_set "PyList_SET_ITEM"(object made, Py_ssize_t i, PyObject* item)  # it takes it
+    void called_with "DBNFAST_CALLED_WITH"(object cls, void* f)
+    bint has_gc "DBNFAST_HAS_GC"(PyTypeObject* cls)
+    PyObject* type_dict "DBNFAST_TYPE_DICT"(PyObject* cls)
+    object call_type "DBNFAST_CALL_TYPE"(object cls, object args, object named)
+    void* PyObject_Malloc(size_t n)
+    PyObject* PyObject_Init(PyObject* made, PyTypeObject* cls)
+    Py_ssize_t PyVectorcall_NARGS(size_t n)
+    bint PyUnicode_CheckExact(object text)
+    bint PyUnicode_IS_ASCII(object text)
+    const uint8_t* PyUnicode_1BYTE_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    Py_UCS4 PyUnicode_READ_CHAR(object text, Py_ssize_t at)
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* n) except NULL
+    char* PyOS_double_to_string(double x, char format, int n, int flags, int* kind) except NULL
+    int Py_DTSF_ADD_DOT_0
+    Py_ssize_t PY_SSIZE_T_MAX
 
-cdef uint64_t UNDEF_TIMESTAMP = <uint64_t>-1
-cdef int64_t UNDEF_PRICE = 0x7FFFFFFFFFFFFFFF
+cdef uint64_t UNDEF_TIMESTAMP = UINT64_MAX
+cdef int64_t UNDEF_PRICE = INT64_MAX
 cdef tuple EMPTY = ()
+cdef double NAN = float("nan")
+cdef str SHAPE = "_shape"
 
 
 cdef class Struct:
     """Bytes of its own, whose fields are attributes; see the stub."""
 
     def __bytes__(self):
-        return self.raw
+        return PyBytes_FromStringAndSize(<const char*>self.pos, self.n)
 
     def __eq__(self, other):
         if type(self) is not type(other):
             return NotImplemented
-        return (self.raw == (<Struct>other).raw
-                and self.stamped == (<Struct>other).stamped)
+        cdef Struct theirs = <Struct>other
+        return (self.n == theirs.n and self.stamped == theirs.stamped
+                and memcmp(self.pos, theirs.pos, self.n) == 0)
 
     def __hash__(self):
-        return hash(self.raw)
+        return hash(PyBytes_FromStringAndSize(<const char*>self.pos, self.n))
+
+    def __repr__(self):
+        return shape_of(type(self)).text(self)
+
+    def __dealloc__(self):
+        if self.apart != NULL:
+            Py_DECREF(<object>self.apart)
+
+    def __sizeof__(self):
+        return (<PyTypeObject*>Py_TYPE(self)).tp_basicsize + self.n
 
     @staticmethod
     def _from_bytes(type cls not None, bytes raw not None, Py_ssize_t min_size, bint ts_out=False):
@@ -55,7 +128,8 @@ cdef class Struct:
             raise TypeError(f"{cls.__name__} is not a struct")
         if len(raw) < min_size:
             raise ValueError(f"{cls.__name__} needs {min_size} bytes, {len(raw)} are there")
-        return new_struct(<PyTypeObject*>cls, raw, ts_out)
+        cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(raw)
+        return steal(new_struct(<PyTypeObject*>cls, p, PyBytes_GET_SIZE(raw), ts_out))
 
     @property
     def _stamped(self):
@@ -63,23 +137,75 @@ cdef class Struct:
         return self.stamped
 
 
-cdef Struct new_struct(PyTypeObject* cls, bytes raw, bint ts_out):
-    # Precondition: raw is long enough for every field of cls.
-    cdef Struct struct = <Struct>(<PyTypeObject*>Struct).tp_new(<type>cls, <PyObject*>EMPTY, NULL)
-    struct.raw = raw
-    struct.pos = <const uint8_t*>PyBytes_AS_STRING(raw)
-    struct.n = PyBytes_GET_SIZE(raw)
+# Small structs come and go by the million, mostly a few at a time: the memory of those that went
+# is kept for the next ones, by size. On a free-threaded build the allocator alone does that.
+
+cdef enum:
+    N_SIZES = 17  # of up to 128 bytes, in steps of 8
+    KEPT = 64  # of each size
+
+cdef PyObject* kept[N_SIZES][KEPT]
+cdef int n_kept[N_SIZES]
+
+
+cdef PyObject* empty_struct(PyTypeObject* cls, Py_ssize_t n, bint ts_out) except NULL:
+    # A new reference to a struct with n bytes, which the caller fills before anybody else sees
+    # it. They lie in the object itself, behind its C fields; but a class of users that the
+    # garbage collector tracks, as those with a __dict__, has an allocator of its own, and the
+    # bytes lie apart.
+    cdef PyObject* made = NULL
+    cdef Py_ssize_t size = (n + 7) >> 3
+    if has_gc(cls):
+        return struct_apart(cls, n, ts_out)
+    if size < N_SIZES and n_kept[size] > 0:
+        n_kept[size] -= 1
+        made = kept[size][n_kept[size]]
+    else:
+        made = <PyObject*>PyObject_Malloc(cls.tp_basicsize + size * 8)
+        if made == NULL:
+            raise MemoryError
+    PyObject_Init(made, cls)
+    (<Struct>made).apart = NULL
+    (<Struct>made).pos = <const uint8_t*>made + cls.tp_basicsize
+    (<Struct>made).n = n
+    (<Struct>made).stamped = ts_out
+    return made
+
+
+cdef PyObject* struct_apart(PyTypeObject* cls, Py_ssize_t n, bint ts_out) except NULL:
+    cdef bytes apart = PyBytes_FromStringAndSize(NULL, n)
+    cdef Struct struct = (<PyTypeObject*>Struct).tp_new(<type>cls, <PyObject*>EMPTY, NULL)
+    struct.apart = <PyObject*>apart
+    struct.pos = <const uint8_t*>PyBytes_AS_STRING(apart)
+    struct.n = n
     struct.stamped = ts_out
-    return struct
+    Py_INCREF(apart)
+    Py_INCREF(struct)
+    return <PyObject*>struct
 
 
-cdef inline Struct plain_struct(PyTypeObject* cls, bytes raw, bint ts_out):
-    # Of a class of the table, whose instances have no dict: the collector, which looks at all
-    # instances of Python classes, need not look at one that holds bytes alone. Where many are
-    # kept, it would look at them again and again.
-    cdef Struct struct = new_struct(cls, raw, ts_out)
-    if is_gc(<PyObject*>struct):
-        untrack(<PyObject*>struct)
+cdef void free_struct(PyObject* struct) noexcept:
+    # tp_dealloc of the classes that are bound to a shape: at each call the one of a class made
+    # in Python asks for much that they do not have.
+    cdef PyTypeObject* cls = class_of(struct)
+    cdef PyObject* apart = (<Struct>struct).apart
+    cdef Py_ssize_t size = ((<Struct>struct).n + 7) >> 3
+    if apart == NULL and size < N_SIZES and n_kept[size] < KEPT and KEEPS:
+        kept[size][n_kept[size]] = struct
+        n_kept[size] += 1
+    else:
+        cls.tp_free(struct)
+        if apart != NULL:
+            Py_DECREF(<object>apart)
+    Py_DECREF(<object>cls)
+
+
+cdef PyObject* new_struct(
+    PyTypeObject* cls, const uint8_t* p, Py_ssize_t n, bint ts_out
+) except NULL:
+    # Precondition: n bytes are there, enough for every field of cls.
+    cdef PyObject* struct = empty_struct(cls, n, ts_out)
+    memcpy(<uint8_t*>(<Struct>struct).pos, p, n)
     return struct
 
 
@@ -95,12 +221,13 @@ cdef enum Code:
     CHARACTER = 8  # a str of one character
     TEXT = 9  # NUL-padded UTF-8
     PRETTY_PRICE = 10  # float, 1e-9 units; nan where undefined
-    PRETTY_TIME = 11  # what make_time gives; None where undefined
+    PRETTY_TIME = 11  # what `make` gives; None where undefined
     STAMP = 12  # ts_out: the last 8 bytes where the stream has them
     PRETTY_STAMP = 13
+    PARTS = 14  # `count` structs of the class `make`, each of `width` bytes
 
 
-cdef int[14] WIDTHS = [1, 2, 4, 8, 1, 2, 4, 8, 1, 0, 8, 8, 8, 8]  # by code; text has any
+cdef int[15] WIDTHS = [1, 2, 4, 8, 1, 2, 4, 8, 1, 0, 8, 8, 8, 8, 0]  # 0: any
 
 
 cdef object text_at(const uint8_t* p, Py_ssize_t n_max):
@@ -111,77 +238,102 @@ cdef object text_at(const uint8_t* p, Py_ssize_t n_max):
 
 
 @cython.final
+cdef class Members:
+    """What the raw values of a field become; see the stub."""
+
+    cdef PyObject* below[256]  # of `keep`: all that one byte can be
+    cdef list keep, texts
+    cdef dict known, codes
+    cdef object enum
+    cdef Py_ssize_t longest  # bytes of a text
+
+    def __init__(self, known, bint characters, codes=None, enum=None):
+        if self.keep is not None:
+            raise TypeError("a table is made once")
+        self.known = dict(known)
+        self.codes = dict(codes or {})
+        for member, code in self.codes.items():
+            if not 0 <= code < 65536 or characters and member != chr(code):
+                raise ValueError(f"no code {code} of {member!r}")
+        self.enum = enum
+        raws = [chr(i) if characters else i for i in range(256)]
+        keep = [self.known.get(raw, raw) for raw in raws]
+        self.texts = [repr(value).encode() for value in keep]
+        self.longest = max(24, max([len(repr(value).encode()) for value in self.known.values()] +
+                                   [len(text) for text in self.texts]))
+        for i in range(256):
+            self.below[i] = <PyObject*>keep[i]
+        self.keep = keep
+
+    cdef inline object of(self, unsigned int code):
+        cdef PyObject* found
+        if code < 256:
+            return <object>self.below[code]
+        value = code
+        found = PyDict_GetItemWithError(self.known, value)
+        return value if found == NULL else <object>found
+
+
+@cython.final
 cdef class Attribute:
     """One field of a struct, as a data descriptor; see the stub."""
 
     cdef Code code
-    cdef Py_ssize_t offset, width
-    cdef object members  # raw value -> what the attribute gives; None: the value itself
-    cdef object make_time
+    cdef Py_ssize_t offset, width, count
+    cdef Py_ssize_t end  # behind all that is read
+    cdef object owner  # where it stands: instances of this very class need no other check
+    cdef Members members  # None: the raw value itself
+    cdef object make
+    cdef object allowed  # what may be given; None: all that fits
+    cdef Py_ssize_t place  # among what the constructor takes
     cdef readonly str name
     cdef readonly str __doc__
 
+    def __cinit__(self):
+        self.end = PY_SSIZE_T_MAX  # what was never made lies outside of everything
+
     def __init__(
-        self, str name, int code, Py_ssize_t offset, Py_ssize_t width, members=None,
-        make_time=None, doc=None,
+        self, str name, int code, Py_ssize_t offset, Py_ssize_t width, Members members=None,
+        make=None, doc=None, Py_ssize_t count=1, allowed=None,
     ):
         if self.name is not None:
             raise TypeError("an attribute is made once")
-        if not 0 <= code <= <int>PRETTY_STAMP or not 0 <= offset <= MAX_RECORD_SIZE:
+        if not 0 <= code <= <int>PARTS or not 0 <= offset <= MAX_RECORD_SIZE:
             raise ValueError(f"no attribute of kind {code} at {offset}")
-        if not 0 < width <= MAX_RECORD_SIZE or (code != TEXT and width != WIDTHS[code]):
+        if not 0 < width <= MAX_RECORD_SIZE or (WIDTHS[code] and width != WIDTHS[code]):
             raise ValueError(f"no attribute of kind {code} has {width} bytes")
-        if code in (PRETTY_TIME, PRETTY_STAMP) and make_time is None:
-            raise TypeError("a time needs make_time")
+        if not 0 < count <= MAX_RECORD_SIZE or (count > 1 and code != PARTS):
+            raise ValueError(f"no attribute of kind {code} has {count} parts")
+        if code in (PRETTY_TIME, PRETTY_STAMP) and make is None:
+            raise TypeError("a time needs what makes it")
+        if code == PARTS and not (isinstance(make, type) and issubclass(make, Struct)):
+            raise TypeError("parts need a class")
+        if members is not None and members.keep is None:
+            raise TypeError("the members were never made")
+        if members is not None and code not in (U8, U16, CHARACTER):
+            raise ValueError(f"no attribute of kind {code} has members")
         self.name = name
         self.code = <Code>code
         self.offset = offset
         self.width = width
+        self.count = count
+        self.end = offset + width * count
         self.members = members
-        self.make_time = make_time
+        self.make = make
+        self.allowed = allowed
+        self.place = -1
         self.__doc__ = doc
+
+    def __set_name__(self, owner, name):
+        if self.owner is None and isinstance(owner, type) and issubclass(owner, Struct):
+            self.owner = owner
 
     def __get__(self, instance, owner):
         if instance is None:
             return self
-        if not isinstance(instance, Struct):
+        if type(instance) is not self.owner and not isinstance(instance, Struct):
             raise TypeError(f"{self.name!r} is no attribute of {type(instance).__name__!r}")
-        cdef Struct struct = <Struct>instance
-        cdef const uint8_t* p = struct.pos + self.offset
-        cdef object value
-        cdef int64_t price
-        if self.code == STAMP or self.code == PRETTY_STAMP:
-            return self.stamp(struct)
-        if self.offset + self.width > struct.n:
-            raise TypeError(f"{self.name!r} lies outside this {type(instance).__name__!r}")
-        if self.code == I64:
-            return load_i64(p)
-        elif self.code == U32:
-            return load_u32(p)
-        elif self.code == U64:
-            return load_u64(p)
-        elif self.code == U8:
-            value = load_u8(p)
-        elif self.code == U16:
-            value = load_u16(p)
-        elif self.code == I8:
-            return <int8_t>load_u8(p)
-        elif self.code == I16:
-            return <int16_t>load_u16(p)
-        elif self.code == I32:
-            return load_i32(p)
-        elif self.code == CHARACTER:
-            value = chr(load_u8(p))
-        elif self.code == TEXT:
-            return text_at(p, self.width)
-        elif self.code == PRETTY_PRICE:
-            price = load_i64(p)
-            return float("nan") if price == UNDEF_PRICE else price / 1e9
-        else:
-            return self.time(load_u64(p))
-        if self.members is None:
-            return value
-        return self.members.get(value, value)
+        return self.value(<Struct>instance)
 
     def __set__(self, instance, value):
         raise AttributeError(f"records are immutable: {self.name!r} cannot be set")
@@ -189,14 +341,608 @@ cdef class Attribute:
     def __delete__(self, instance):
         raise AttributeError(f"records are immutable: {self.name!r} cannot be deleted")
 
+    cdef object value(self, Struct struct):
+        cdef const uint8_t* p = struct.pos + self.offset
+        cdef Code code = self.code
+        cdef int64_t price
+        if self.end > struct.n:  # the bounds of every read of a field
+            raise TypeError(f"{self.name!r} lies outside this {type(struct).__name__!r}")
+        if code == I64:
+            return load_i64(p)
+        elif code == U32:
+            return load_u32(p)
+        elif code == U64:
+            return load_u64(p)
+        elif code == U8:
+            if self.members is not None:
+                return <object>self.members.below[load_u8(p)]
+            return load_u8(p)
+        elif code == CHARACTER:
+            if self.members is not None:
+                return <object>self.members.below[load_u8(p)]
+            return chr(load_u8(p))
+        elif code == PARTS:
+            return self.parts(p)
+        elif code == U16:
+            return load_u16(p) if self.members is None else self.members.of(load_u16(p))
+        elif code == I8:
+            return <int8_t>load_u8(p)
+        elif code == I16:
+            return <int16_t>load_u16(p)
+        elif code == I32:
+            return load_i32(p)
+        elif code == TEXT:
+            return text_at(p, self.width)
+        elif code == PRETTY_PRICE:
+            price = load_i64(p)
+            return NAN if price == UNDEF_PRICE else price / 1e9
+        elif code == PRETTY_TIME:
+            return self.time(load_u64(p))
+        else:
+            return self.stamp(struct)
+
+    cdef object parts(self, const uint8_t* p):
+        cdef list made = PyList_New(self.count)
+        cdef Py_ssize_t i
+        cdef PyTypeObject* cls = <PyTypeObject*>self.make
+        for i in range(self.count):
+            list_set(made, i, new_struct(cls, p + i * self.width, self.width, False))
+        return made
+
     cdef object time(self, uint64_t ts):
-        return None if ts == UNDEF_TIMESTAMP else self.make_time(ts)
+        return None if ts == UNDEF_TIMESTAMP else self.make(ts)
 
     cdef object stamp(self, Struct struct):
         cdef uint64_t ts = UNDEF_TIMESTAMP
         if struct.stamped and struct.n >= HEADER_SIZE + TS_OUT_SIZE:
             ts = load_u64(struct.pos + struct.n - TS_OUT_SIZE)
         return ts if self.code == STAMP else self.time(ts)
+
+    cdef bint store(self, object value, uint8_t* p, Py_ssize_t n) except -1:
+        # Write a value that is as plain as can be; whether it was. Of all others, and of what
+        # does not fit, the caller asks somebody else, who knows more.
+        cdef Py_ssize_t length
+        if self.end > n:
+            return False
+        p += self.offset
+        if self.code <= I64:
+            if not PyLong_Check(value):
+                return self.code == U8 and self.store_code(value, p)
+            if self.allowed is not None and value not in self.allowed:
+                return False
+            return self.store_number(value, p)
+        if self.code == CHARACTER:
+            if not PyUnicode_CheckExact(value):
+                return self.store_code(value, p)
+            if PyUnicode_GET_LENGTH(value) != 1 or PyUnicode_READ_CHAR(value, 0) > 255:
+                return False
+            store_u8(p, <uint8_t>PyUnicode_READ_CHAR(value, 0))
+            return True
+        if self.code == TEXT:
+            if not PyUnicode_CheckExact(value) or not PyUnicode_IS_ASCII(value):
+                return False
+            length = PyUnicode_GET_LENGTH(value)
+            if length >= self.width:  # text keeps its NUL
+                return False
+            memset(p, 0, self.width)
+            memcpy(p, PyUnicode_1BYTE_DATA(value), length)
+            return True
+        return self.code == PARTS and self.store_parts(value, p)
+
+    cdef bint store_code(self, object value, uint8_t* p) except -1:
+        # of a member
+        cdef PyObject* found
+        cdef long long code
+        if self.members is None or type(value) is not self.members.enum:
+            return False
+        if self.code == CHARACTER:  # whose members are the characters
+            store_u8(p, <uint8_t>PyUnicode_READ_CHAR(value, 0))
+            return True
+        found = PyDict_GetItemWithError(self.members.codes, value)
+        if found == NULL:
+            return False
+        code = PyLong_AsLongLong(<object>found)
+        if not 0 <= code < 256:
+            return False
+        store_u8(p, <uint8_t>code)
+        return True
+
+    cdef bint store_number(self, object value, uint8_t* p) except -1:
+        # An OverflowError is for whoever stores many: to catch it costs something each time.
+        cdef uint64_t unsigned
+        cdef int64_t signed
+        if self.code < I8:
+            unsigned = value
+        else:
+            signed = value
+            unsigned = <uint64_t>signed
+        return put_number(p, self.code, unsigned)
+
+    cdef bint store_parts(self, object value, uint8_t* p) except -1:
+        cdef Py_ssize_t i
+        if type(value) is self.make:
+            return self.store_part(<Struct>value, p)
+        if type(value) is not list or PyList_GET_SIZE(value) > self.count:
+            return False
+        for i in range(PyList_GET_SIZE(value)):
+            part = <object>PyList_GET_ITEM(value, i)
+            if type(part) is not self.make or not self.store_part(<Struct>part, p + i * self.width):
+                return False
+        return True
+
+    cdef bint store_part(self, Struct part, uint8_t* p) except -1:
+        # The fields that a part shows: what its reserved bytes are is not handed on.
+        cdef Shape shape = shape_of(self.make)
+        cdef Attribute attribute
+        cdef Py_ssize_t i
+        if part.n != self.width:
+            return False
+        if shape.whole:
+            memcpy(p, part.pos, self.width)
+            return True
+        for i in range(PyList_GET_SIZE(shape.shown)):
+            attribute = <Attribute>PyList_GET_ITEM(shape.shown, i)
+            memcpy(p + attribute.offset, part.pos + attribute.offset, attribute.width)
+        return True
+
+
+cdef bint put_number(uint8_t* p, Code code, uint64_t value) noexcept:
+    # Whether it fits; of signed codes the value is the two's complement.
+    cdef int width = WIDTHS[<int>code]
+    cdef int64_t signed = <int64_t>value
+    cdef int64_t limit
+    if width < 8:
+        if code < I8:
+            if value >> (8 * width):
+                return False
+        else:
+            limit = <int64_t>1 << (8 * width - 1)
+            if not -limit <= signed < limit:
+                return False
+    memcpy(p, &value, width)  # little-endian
+    return True
+
+
+@cython.final
+cdef class Size(Method):
+    """The size of a struct, an attribute and a method in one; see the stub."""
+
+    cdef list sizes
+    cdef readonly str __doc__
+
+    def __init__(self, kind, str name not None, str doc=None):
+        if self.call != NULL:
+            raise TypeError("a method is made once")
+        self.sizes = [kind(n) for n in range(MAX_RECORD_SIZE + 1)]
+        self.__name__, self.__doc__ = name, doc
+        self.call = <void*>size_of
+
+    def __get__(self, instance, owner):
+        if instance is None:
+            return self
+        if (self.sizes is None or not isinstance(instance, Struct)
+                or (<Struct>instance).n > MAX_RECORD_SIZE):
+            raise TypeError(f"{self.__name__!r} is no attribute of {type(instance).__name__!r}")
+        return <object>PyList_GET_ITEM(self.sizes, (<Struct>instance).n)
+
+
+cdef object size_of(object method, PyObject** given, size_t flags, PyObject* names):
+    if PyVectorcall_NARGS(flags) != 1 or names != NULL or not is_struct(given[0]):
+        raise TypeError(f"{method.__name__}() takes the record alone")
+    return (<Struct>given[0]).n
+
+
+cdef inline bint is_struct(PyObject* some):
+    return frees(class_of(some)) == <void*>free_struct or isinstance(<object>some, Struct)
+
+
+@cython.final
+cdef class Equals(Method):
+    """A method that tells whether an attribute has a value; see the stub."""
+
+    cdef Attribute attribute
+    cdef object wanted
+    cdef bytes text  # where it is one
+    cdef int code  # of a member that one byte tells; -1 of anything else
+    cdef readonly str __doc__
+
+    def __init__(self, Attribute attribute not None, wanted, str name not None, str doc=None):
+        if self.call != NULL:
+            raise TypeError("a method is made once")
+        self.attribute, self.wanted = attribute, wanted
+        if attribute.code == STAMP or attribute.code == PRETTY_STAMP:
+            raise TypeError(f"{attribute.name!r} is no field")
+        if attribute.code == TEXT:
+            self.text = wanted.encode() + b"\0"
+            if len(self.text) > attribute.width:
+                raise ValueError(f"{attribute.name!r} has no room for {wanted!r}")
+        self.code = -1
+        if attribute.code == U8 and attribute.members is not None:
+            self.code = attribute.members.codes.get(wanted, -1)
+        self.__name__, self.__doc__ = name, doc
+        self.call = <void*>equals
+
+
+cdef object equals(object method, PyObject** given, size_t flags, PyObject* names):
+    cdef Equals self = <Equals>method
+    cdef const uint8_t* p
+    if PyVectorcall_NARGS(flags) != 1 or names != NULL or not is_struct(given[0]):
+        raise TypeError(f"{method.__name__}() takes the record alone")
+    p = (<Struct>given[0]).pos + self.attribute.offset
+    if self.attribute.end > (<Struct>given[0]).n:
+        raise TypeError(f"{self.attribute.name!r} lies outside of this record")
+    if self.code >= 0:
+        return load_u8(p) == self.code
+    if self.text is not None:
+        return memcmp(p, PyBytes_AS_STRING(self.text), PyBytes_GET_SIZE(self.text)) == 0
+    found = self.attribute.value(<Struct>given[0])
+    return found is self.wanted or found == self.wanted
+
+
+make_methods(Size)
+make_methods(Equals)
+
+
+# --- texts of values ------------------------------------------------------------------------
+
+
+cdef enum:
+    NUMBER = 24  # bytes of any integer; those that copies of a fixed size write behind it too
+    FLOAT = 48  # bytes of a price as a float
+    MOMENT = 48  # bytes of a time
+    QUOTES = 2
+    ESCAPED = 5  # bytes that the repr of a text has at most for a byte of it
+
+
+cdef uint8_t* put_digits(uint8_t* out, uint64_t value) noexcept:
+    if value < 100000000:
+        return put_short(out, <uint32_t>value)
+    out = put_digits(out, value // 100000000)
+    return put_eight(out, <uint32_t>(value % 100000000))
+
+
+cdef uint8_t* put_float(uint8_t* out, int64_t price) except NULL:
+    # As repr() writes price / 1e9. The quotient is the double that is nearest to the decimal, and
+    # up to 15 digits the decimal is the shortest text of it. From 1e-4 on there is no exponent.
+    cdef uint64_t size = magnitude(price)
+    cdef uint64_t whole = size // 1000000000
+    cdef uint64_t part = size % 1000000000
+    cdef char* text
+    cdef size_t n
+    if price == UNDEF_PRICE:
+        memcpy(out, b"nan", 3)
+        return out + 3
+    if size > 999999999999999 or (0 < size < 100000):
+        text = PyOS_double_to_string(price / 1e9, c"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+        n = len(text)
+        memcpy(out, text, n if n < FLOAT else FLOAT)
+        PyMem_Free(text)
+        return out + (n if n < FLOAT else FLOAT)
+    out = put_digits(put_sign(out, price), whole)
+    out[0] = c"."
+    put_eight(out + 1, <uint32_t>(part // 10))
+    out[9] = <uint8_t>(c"0" + part % 10)
+    out += 10
+    while (out - 1)[0] == c"0" and (out - 2)[0] != c".":
+        out -= 1
+    return out
+
+
+cdef uint8_t* put_moment(uint8_t* out, uint64_t ts) noexcept:
+    # As str() writes a datetime64[ns].
+    cdef Stamp stamp
+    cdef uint64_t part = ts % 1000000000
+    if ts > <uint64_t>INT64_MAX:
+        memcpy(out, b"NaT", 3)
+        return out + 3
+    set_second(&stamp, ts // 1000000000)
+    memcpy(out, stamp.text, 20)
+    put_eight(out + 20, <uint32_t>(part // 10))
+    out[28] = <uint8_t>(c"0" + part % 10)
+    return out + 29
+
+
+cdef set PRETTY = {(<int>PRETTY_PRICE, <int>I64), (<int>PRETTY_TIME, <int>U64)}
+
+
+@cython.final
+cdef class Shape:
+    """What a class of structs is made of; see the stub."""
+
+    cdef bytes template
+    cdef list given  # Attributes, in the order of the constructor
+    cdef dict by_name
+    cdef list shown, starts, pretty
+    cdef Py_ssize_t longest
+    cdef Attribute levels
+    cdef bint stamps  # whether a ts_out may follow
+    cdef bint whole  # whether the fields that are shown are all of its bytes
+
+    def __init__(self, bytes template not None, list given not None, list shown not None,
+                 bint stamps):
+        cdef Attribute attribute
+        cdef int pretty_code
+        cdef Py_ssize_t n_shown = 0
+        if self.template is not None:
+            raise TypeError("a shape is made once")
+        if not 0 < len(template) <= MAX_RECORD_SIZE - TS_OUT_SIZE:
+            raise ValueError(f"no struct has {len(template)} bytes")
+        self.longest = 0
+        self.given, self.by_name = [], {}
+        for attribute in [*given, *[one for one, _ in shown]]:
+            if attribute.end > len(template) and attribute.code != STAMP:
+                raise ValueError(f"{attribute.name!r} lies outside of {len(template)} bytes")
+        for attribute in given:
+            attribute.place = len(self.given)
+            self.given.append(attribute)
+            self.by_name[attribute.name] = attribute
+            if attribute.code == PARTS:
+                self.levels = attribute
+        self.shown, self.starts, self.pretty = [], [], []
+        for attribute, kind in shown:
+            pretty_code = <int>kind
+            if pretty_code and (pretty_code, <int>attribute.code) not in PRETTY:
+                raise ValueError(f"no pretty form {kind} of {attribute.name!r}")
+            if attribute.code > TEXT:
+                raise ValueError(f"{attribute.name!r} is no field")
+            start = (", " if self.shown else "") + attribute.name + "="
+            pretty = f", pretty_{attribute.name}='" if pretty_code else ""
+            self.shown.append(attribute)
+            self.longest += len(start)
+            self.starts.append(start.encode())
+            self.pretty.append(
+                (pretty.encode(), pretty_code == PRETTY_PRICE) if pretty_code else None
+            )
+            self.longest += len(pretty) + FLOAT + QUOTES
+            n_shown += attribute.width
+            if attribute.members is not None:
+                self.longest += attribute.members.longest
+            elif attribute.code == TEXT:
+                self.longest += ESCAPED * attribute.width + QUOTES
+            self.longest += NUMBER
+        self.stamps = stamps
+        self.whole = n_shown == len(template)
+        self.template = template
+
+    def text(self, Struct struct not None):
+        """Write the fields that are shown; see the stub."""
+        cdef str title = type(struct).__name__
+        cdef Py_ssize_t i, n
+        cdef uint8_t* out
+        cdef Attribute attribute
+        cdef bytes start
+        cdef const char* named
+        self.check(struct)
+        named = PyUnicode_AsUTF8AndSize(title, &n)
+        cdef uint8_t* begin = <uint8_t*>PyMem_Malloc(n + self.longest + 2 + NUMBER)
+        if begin == NULL:
+            raise MemoryError
+        try:
+            memcpy(begin, named, n)
+            out = begin + n
+            out[0] = c"("
+            out += 1
+            for i in range(PyList_GET_SIZE(self.shown)):
+                attribute = <Attribute>PyList_GET_ITEM(self.shown, i)
+                start = <bytes>PyList_GET_ITEM(self.starts, i)
+                memcpy(out, PyBytes_AS_STRING(start), PyBytes_GET_SIZE(start))
+                out = put_value(out + PyBytes_GET_SIZE(start), attribute, struct)
+                pretty = <object>PyList_GET_ITEM(self.pretty, i)
+                if pretty is not None:
+                    out = put_pretty(out, pretty, struct.pos + attribute.offset)
+            out[0] = c")"
+            return PyUnicode_DecodeUTF8(<const char*>begin, out + 1 - begin, NULL)
+        finally:
+            PyMem_Free(begin)
+
+    cdef int check(self, Struct struct) except -1:
+        # whether all of the fields are there
+        if self.template is None or struct.n < PyBytes_GET_SIZE(self.template):
+            raise TypeError(f"a {type(struct).__name__} of {struct.n} bytes has another shape")
+        return 0
+
+    def row(self, Struct struct not None):
+        """Give the fields that are shown by name; see the stub."""
+        cdef Attribute attribute
+        cdef dict found = {}
+        self.check(struct)
+        for i in range(PyList_GET_SIZE(self.shown)):
+            attribute = <Attribute>PyList_GET_ITEM(self.shown, i)
+            PyDict_SetItem(found, attribute.name, attribute.value(struct))
+        return found
+
+    def changed(self, Struct struct not None, dict fields not None):
+        """Copy a struct with other values, where they are plain; see the stub."""
+        cdef Struct made
+        cdef PyObject* found
+        self.check(struct)
+        made = steal(
+            new_struct(<PyTypeObject*>Py_TYPE(struct), struct.pos, struct.n, struct.stamped)
+        )
+        try:
+            for name, value in fields.items():
+                found = PyDict_GetItemWithError(self.by_name, name)
+                if found == NULL or (<Attribute>found).code == PARTS:
+                    return None
+                if not (<Attribute>found).store(value, <uint8_t*>made.pos, made.n):
+                    return None
+        except OverflowError:
+            return None
+        return made
+
+    cdef Struct make(self, PyTypeObject* cls, PyObject** values, Py_ssize_t n_values,
+                     PyObject* names):
+        # A struct of plain values; None where one of them is not.
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(self.template)
+        cdef Py_ssize_t n_names = 0 if names == NULL else PyTuple_GET_SIZE(<object>names)
+        cdef Py_ssize_t i
+        cdef Attribute attribute
+        cdef PyObject* found
+        cdef object stamp = None, parts = None
+        cdef bint level = False
+        cdef Struct made
+        if n_values > PyList_GET_SIZE(self.given):
+            return None
+        made = steal(empty_struct(cls, n, False))
+        memcpy(<uint8_t*>made.pos, PyBytes_AS_STRING(self.template), n)
+        for i in range(n_values + n_names):
+            if i < n_values:
+                attribute = <Attribute>PyList_GET_ITEM(self.given, i)
+            else:
+                found = self.named(<object>PyTuple_GET_ITEM(<object>names, i - n_values), i)
+                if found == NULL or (<Attribute>found).place < n_values:
+                    return None
+                attribute = <Attribute>found
+            value = <object>values[i]
+            if value is None:
+                continue
+            if attribute.code == STAMP:
+                stamp = value
+            elif attribute.code == PARTS:
+                parts = value
+            elif attribute.store(value, <uint8_t*>made.pos, n):
+                level = level or (
+                    self.levels is not None and attribute.offset >= self.levels.offset
+                )
+            else:
+                return None
+        if parts is not None:
+            if level or not self.levels.store(parts, <uint8_t*>made.pos, n):
+                return None
+        return made if stamp is None else self.stamped(cls, made, stamp)
+
+    cdef PyObject* named(self, object name, Py_ssize_t i) except? NULL:
+        # What is to be given under a name, borrowed; NULL: nothing. Mostly it is the i-th.
+        cdef PyObject* found
+        if i < PyList_GET_SIZE(self.given):
+            found = <PyObject*>PyList_GET_ITEM(self.given, i)
+            if (<Attribute>found).name is name:
+                return found
+        return PyDict_GetItemWithError(self.by_name, name)
+
+    cdef Struct stamped(self, PyTypeObject* cls, Struct plain, object stamp):
+        # the same with a ts_out behind it
+        cdef Struct made
+        cdef uint8_t* p
+        cdef uint64_t ts
+        if not self.stamps or not PyLong_Check(stamp):
+            return None
+        made = steal(empty_struct(cls, plain.n + TS_OUT_SIZE, True))
+        p = <uint8_t*>made.pos
+        memcpy(p, plain.pos, plain.n)
+        store_u8(p, <uint8_t>(made.n // 4))
+        ts = stamp
+        put_number(p + plain.n, U64, ts)
+        return made
+
+    def bind(self, type cls not None, bint called):
+        """Make a class one of structs of this shape; see the stub."""
+        cdef PyTypeObject* own = <PyTypeObject*>cls
+        if not issubclass(cls, Struct) or self.template is None:
+            raise TypeError(f"{cls.__name__} is no class of structs")
+        if own.tp_basicsize != (<PyTypeObject*>Struct).tp_basicsize or own.tp_dictoffset:
+            raise TypeError(f"{cls.__name__} has more than its bytes")
+        setattr(cls, SHAPE, self)
+        # Python has the garbage collector track instances of every class that it makes. There is
+        # nothing to find in these, so that they need no such thing, and the collector no time.
+        make_plain(own, <void*>free_struct)
+        if called:
+            called_with(cls, <void*>call_struct)
+
+
+cdef uint8_t* put_value(uint8_t* out, Attribute attribute, Struct struct) except NULL:
+    # The repr of a field's value; Shape.longest has the room of it.
+    cdef const uint8_t* p = struct.pos + attribute.offset
+    cdef Code code = attribute.code
+    cdef int64_t value
+    if code == TEXT:
+        return put_quoted(out, p, attribute.width)
+    if code == CHARACTER and attribute.members is None:
+        return put_quoted(out, p, 1) if load_u8(p) else put_bytes(out, repr("\0").encode())
+    if attribute.members is not None:
+        value = load_u16(p) if code == U16 else load_u8(p)
+        if value < 256:
+            return put_bytes(out, <bytes>PyList_GET_ITEM(attribute.members.texts, value))
+        return put_bytes(out, repr(attribute.members.of(<unsigned int>value)).encode())
+    if code == U64:
+        return put_digits(out, load_u64(p))
+    elif code == U32:
+        return put_digits(out, load_u32(p))
+    elif code == U16:
+        return put_digits(out, load_u16(p))
+    elif code == U8:
+        return put_digits(out, load_u8(p))
+    elif code == I64:
+        value = load_i64(p)
+    elif code == I32:
+        value = load_i32(p)
+    elif code == I16:
+        value = <int16_t>load_u16(p)
+    else:
+        value = <int8_t>load_u8(p)
+    return put_digits(put_sign(out, value), magnitude(value))
+
+
+cdef uint8_t* put_bytes(uint8_t* out, bytes text) except NULL:
+    memcpy(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    return out + PyBytes_GET_SIZE(text)
+
+
+cdef uint8_t* put_quoted(uint8_t* out, const uint8_t* p, Py_ssize_t width) except NULL:
+    # The repr of a text: plain ASCII as it is, anything else as Python writes it.
+    cdef Py_ssize_t n = 0
+    cdef uint8_t byte
+    while n < width:
+        byte = load_u8(p + n)
+        if byte == 0:
+            break
+        if byte < 0x20 or byte > 0x7E or byte == c"'" or byte == c"\\":
+            if width == 1:
+                return put_bytes(out, repr(chr(byte)).encode())
+            return put_bytes(out, repr(text_at(p, width)).encode())
+        n += 1
+    out[0] = c"'"
+    memcpy(out + 1, p, n)
+    out[n + 1] = c"'"
+    return out + n + 2
+
+
+cdef uint8_t* put_pretty(uint8_t* out, tuple pretty, const uint8_t* p) except NULL:
+    # The pretty form of a price, or of a time that is there.
+    cdef bytes start = <bytes>PyTuple_GET_ITEM(pretty, 0)
+    if <object>PyTuple_GET_ITEM(pretty, 1) is True:
+        out = put_float(put_bytes(out, start), load_i64(p))
+    elif load_u64(p) == UNDEF_TIMESTAMP:
+        return out
+    else:
+        out = put_moment(put_bytes(out, start), load_u64(p))
+    out[0] = c"'"
+    return out + 1
+
+
+cdef Shape shape_of(object cls):
+    return <Shape?>getattr(cls, SHAPE)
+
+
+cdef object call_struct(object cls, PyObject** values, size_t flags, PyObject* names):
+    # The call of a class whose shape is bound. What is not plain goes the long way, by __new__.
+    cdef Py_ssize_t n = PyVectorcall_NARGS(flags), i
+    cdef PyObject* found = PyDict_GetItemWithError(<object>type_dict(<PyObject*>cls), SHAPE)
+    cdef Struct made
+    if (found != NULL and isinstance(<object>found, Shape)
+            and (<Shape>found).template is not None):
+        try:
+            made = (<Shape>found).make(<PyTypeObject*>cls, values, n, names)
+        except OverflowError:
+            made = None
+        if made is not None:
+            return made
+    given = tuple([<object>values[i] for i in range(n)])
+    named = {}
+    if names != NULL:
+        for i, name in enumerate(<tuple>names):
+            named[name] = <object>values[n + i]
+    return call_type(cls, given, named)
 
 
 cdef class RecordTable:
@@ -244,7 +990,7 @@ cdef class RecordTable:
         free(self.entries)
 
 
-cdef Struct make_record(
+cdef object make_record(
     RecordTable table, const uint8_t* p, Py_ssize_t n, bint ts_out, bint upgrade
 ):
     # Precondition: n bytes, the header among them, are there. The largest layout that fits
@@ -252,19 +998,17 @@ cdef Struct make_record(
     cdef Py_ssize_t extra = TS_OUT_SIZE if ts_out else 0
     cdef int16_t i = table.first[load_u8(p + 1)]
     cdef Entry* entry
-    cdef bytes raw
+    cdef PyObject* made
     while i >= 0 and table.entries[i].size + extra > n:
         i = table.entries[i].next
     if i < 0:
-        raw = PyBytes_FromStringAndSize(<const char*>p, n)
-        return plain_struct(table.fallback, raw, ts_out)
+        return steal(new_struct(table.fallback, p, n, ts_out))
     entry = table.entries + i
     if not upgrade or entry.recipe == NULL:
-        raw = PyBytes_FromStringAndSize(<const char*>p, n)
-        return plain_struct(entry.cls, raw, ts_out)
-    raw = PyBytes_FromStringAndSize(NULL, entry.recipe.size + extra)
-    upgrade_record(entry.recipe, p, n, <uint8_t*>PyBytes_AS_STRING(raw), ts_out)
-    return plain_struct(entry.newest, raw, ts_out)
+        return steal(new_struct(entry.cls, p, n, ts_out))
+    made = empty_struct(entry.newest, entry.recipe.size + extra, ts_out)
+    upgrade_record(entry.recipe, p, n, <uint8_t*>(<Struct>made).pos, ts_out)
+    return steal(made)
 
 
 @cython.final

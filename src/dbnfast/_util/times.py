@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import numbers
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,8 @@ import numpy as np
 from dbnfast._util.extras import require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas
     from numpy.typing import ArrayLike
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     Time = int | str | np.datetime64 | datetime.date  # datetime and pandas.Timestamp are dates too
 
 UNDEFINED: Final = 2**64 - 1
+NPY_FR_NS: Final = 10  # numpy's number of the unit ns
 DAY: Final = 86_400 * 10**9  # ns
 SCALES: Final = {
     "D": DAY, "h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1,
@@ -156,8 +160,34 @@ def as_timestamp(ns: int) -> pandas.Timestamp:
     MissingExtraError
         pandas is not installed.
     """
-    pandas = timestamps()
-    return pandas.Timestamp(ns, tz=datetime.UTC) if ns < 2**63 else pandas.NaT
+    return _maker()(ns) if ns < 2**63 else timestamps().NaT
+
+
+@functools.cache
+def _maker() -> Callable[[int], pandas.Timestamp]:
+    # pandas makes its own timestamps by a constructor that is not public, in half the time; where
+    # it is missing some day, or makes something else, the public one is there
+    stamp: Any = timestamps().Timestamp
+    make: Any = getattr(stamp, "_from_value_and_reso", None)
+    utc = datetime.UTC
+
+    def public(ns: int) -> pandas.Timestamp:
+        made: pandas.Timestamp = stamp(ns, tz=utc)
+        return made
+
+    def private(ns: int) -> pandas.Timestamp:
+        made: pandas.Timestamp = make(ns, NPY_FR_NS, utc)
+        return made
+
+    try:
+        pairs = [(private(ns), public(ns)) for ns in (0, 1_609_113_600_246_821_748, 2**63 - 1)]
+    except Exception:  # whatever it is that it does then
+        return public
+    same = all(
+        type(a) is type(b) and a == b and a.unit == b.unit and a.tzinfo is b.tzinfo
+        and repr(a) == repr(b) for a, b in pairs
+    )  # fmt: skip
+    return private if same else public
 
 
 def as_stamps(values: ArrayLike) -> Column:

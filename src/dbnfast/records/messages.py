@@ -17,10 +17,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from dbnfast._core.record import Attribute, RecordTable, Struct, record_from
+from dbnfast._core.record import (
+    Attribute,
+    Equals,
+    Members,
+    RecordTable,
+    Shape,
+    Size,
+    Struct,
+    record_from,
+)
 from dbnfast._util.buffers import as_bytes
-from dbnfast._util.times import as_datetime64, as_timestamp
-from dbnfast.enums import UNDEF_TIMESTAMP, SystemCode, TriState
+from dbnfast._util.times import as_timestamp
+from dbnfast.enums import UNDEF_TIMESTAMP, CharEnum, SystemCode, TriState
 from dbnfast.layouts.fields import CHAR, CSTR, PRICE, RESERVED, TIMESTAMP, TS_OUT, Field, Layout
 from dbnfast.layouts.programs import program, upgraded
 from dbnfast.layouts.table import (
@@ -35,13 +44,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    import pandas
     from typing_extensions import Buffer
 
 _CODES: Final = {
     "u1": 0, "<u2": 1, "<u4": 2, "<u8": 3, "i1": 4, "<i2": 5, "<i4": 6, "<i8": 7,
 }  # fmt: skip
-_CHARACTER, _TEXT, _PRETTY_PRICE, _PRETTY_TIME, _STAMP, _PRETTY_STAMP = range(8, 14)
+_CHARACTER, _TEXT, _PRETTY_PRICE, _PRETTY_TIME, _STAMP, _PRETTY_STAMP, _PARTS = range(8, 15)
 
 
 # The fields that the official constructors take first, in the order of the struct; those that
@@ -80,17 +88,18 @@ class _Size(int):
 
 
 @functools.cache
-def _members(enum: type[Enum]) -> dict[Any, Any]:
+def _members(enum: type[Enum]) -> Members:
     if issubclass(enum, TriState):  # the official classes give these as bools
-        return {state.value: state.opt_bool() for state in enum}
-    if issubclass(enum, int):
-        return {int(member): member for member in enum}
-    if issubclass(enum, str) and len(next(iter(enum)).value) == 1:
-        return {member.value: member for member in enum}
-    return {int(member): member for member in enum}  # type: ignore[call-overload]
+        known: dict[Any, Any] = {state.value: state.opt_bool() for state in enum}
+    elif issubclass(enum, CharEnum):
+        known = {member.value: member for member in enum}
+    else:
+        known = {int(member): member for member in enum}  # type: ignore[call-overload]
+    codes = {member: int(member) for member in enum}  # type: ignore[call-overload]
+    return Members(known, issubclass(enum, CharEnum), codes, enum)
 
 
-def _attributes(field: Field, name: str, offset: int) -> dict[str, Attribute]:
+def _attributes(field: Field, name: str, offset: int, layout: Layout) -> dict[str, Attribute]:
     # the field under its name, and its pretty form where it has one
     width = field.size
     members = None if field.enum is None else _members(field.enum)
@@ -98,13 +107,31 @@ def _attributes(field: Field, name: str, offset: int) -> dict[str, Attribute]:
         return {name: Attribute(name, _CHARACTER, offset, 1, members)}
     if field.kind == CSTR:
         return {name: Attribute(name, _TEXT, offset, width)}
-    made = {name: Attribute(name, _CODES[field.format], offset, width, members)}
+    allowed = frozenset(map(int, layout.rtypes)) if name == "rtype" else None
+    code = _CODES[field.format]
+    made = {name: Attribute(name, code, offset, width, members, allowed=allowed)}
     pretty = f"pretty_{name}"
     if field.kind == PRICE:
         made[pretty] = Attribute(pretty, _PRETTY_PRICE, offset, width)
     elif field.kind == TIMESTAMP:
-        made[pretty] = Attribute(pretty, _PRETTY_TIME, offset, width, make_time=as_timestamp)
+        made[pretty] = Attribute(pretty, _PRETTY_TIME, offset, width, make=as_timestamp)
     return made
+
+
+def _shape(
+    fields: Sequence[Field], made: dict[str, Any], given: Sequence[str], shown: Sequence[str],
+    template: bytes, stamps: bool,
+) -> Shape:  # fmt: skip
+    # how structs are made and shown: `made` has the attributes by name
+    pretty = {PRICE: _PRETTY_PRICE, TIMESTAMP: _PRETTY_TIME}
+    kinds = {field.name: pretty.get(field.kind, 0) for field in fields}
+    kinds |= {field.base_name: pretty.get(field.kind, 0) for field in fields}
+    return Shape(
+        template,
+        [made[name] for name in given],
+        [(made[name], kinds[name]) for name in shown],
+        stamps,
+    )
 
 
 class _Printed(Struct):
@@ -113,6 +140,7 @@ class _Printed(Struct):
     __slots__ = ()
     _ordered_fields: ClassVar[list[str]] = []  # lists, as official, which nobody is to change
     _timestamp_fields: ClassVar[list[str]] = []
+    _shape: ClassVar[Shape]
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -124,22 +152,10 @@ class _Printed(Struct):
             In the order of text output, book levels as ``bid_px_00`` and so on, ``ts_out`` last
             where there is one. The values are those of the attributes.
         """
-        names = [*self._ordered_fields, *(["ts_out"] if self._stamped else [])]
-        return {name: getattr(self, name) for name in names}
-
-    def __repr__(self) -> str:
-        shown = []
-        for name in self._ordered_fields:
-            value = getattr(self, name)
-            shown.append(f"{name}={value!r}")
-            pretty = None
-            if name not in self._timestamp_fields:
-                pretty = getattr(self, f"pretty_{name}", None)
-            elif value != UNDEF_TIMESTAMP:
-                pretty = as_datetime64(value)  # needs no pandas
-            if pretty is not None:
-                shown.append(f"pretty_{name}={str(pretty)!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+        row = self._shape.row(self)
+        if self._stamped:
+            row["ts_out"] = self.ts_out  # type: ignore[attr-defined]
+        return row
 
 
 class Record(_Printed):
@@ -228,25 +244,6 @@ class Record(_Printed):
             raise TypeError(f"the bytes are a {type(record).__name__}, not a {cls.__name__}")
         return record
 
-    @property
-    def record_size(self) -> int:
-        """The record's size in bytes, ts_out included; may be called as a method too."""
-        return _Size(len(bytes(self)))
-
-    @property
-    def ts_index(self) -> int:
-        """The index timestamp: ts_recv where there is one, else ts_event."""
-        name = self._layout.index_ts if self._layout is not None else "ts_event"
-        index: int = getattr(self, name)
-        return index
-
-    @property
-    def pretty_ts_index(self) -> pandas.Timestamp | None:
-        """The index timestamp as pandas.Timestamp in UTC, None where undefined."""
-        name = self._layout.index_ts if self._layout is not None else "ts_event"
-        index: pandas.Timestamp | None = getattr(self, f"pretty_{name}")
-        return index
-
     def is_heartbeat(self) -> bool:
         """
         Tell whether the record is a system record that says only that the gateway lives.
@@ -279,6 +276,9 @@ class Record(_Printed):
         ValueError
             A value does not fit its field.
         """
+        changed: Self | None = self._shape.changed(self, fields)
+        if changed is not None:
+            return changed
         layout, stamped = self._layout, self._stamped
         if layout is None:
             raise TypeError(f"{type(self).__name__} has no layout, so no field can be replaced")
@@ -297,6 +297,12 @@ class Record(_Printed):
         made: Self = Struct._from_bytes(type(self), bytes(raw), layout.size, stamped)
         return made
 
+    def __copy__(self) -> Self:
+        return self  # it is immutable
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Record._restored, (type(self).__name__, bytes(self), self._stamped)
 
@@ -310,9 +316,12 @@ class Record(_Printed):
 def _build(layout: Layout, fields: dict[str, Any]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     record = layout.undefined(fields.get("ts_out") is not None)
     given = {name: value for name, value in fields.items() if value is not None}
-    defaults = {name: value for name, value in _DEFAULTS.items() if name in layout.by_name}
-    _set_fields(record, layout, {**defaults, **given})
+    _set_fields(record, layout, {**_defaults(layout), **given})
     return record
+
+
+def _defaults(layout: Layout) -> dict[str, Any]:
+    return {name: value for name, value in _DEFAULTS.items() if name in layout.by_name}
 
 
 def _set_fields(
@@ -434,8 +443,7 @@ class _Pair(_Printed):
         -------
         BidAskPair
         """
-        raw = np.zeros(1, cls._dtype)
-        raw["bid_px"] = raw["ask_px"] = np.iinfo("<i8").max
+        raw = np.frombuffer(bytearray(_undefined_level(cls._dtype)), cls._dtype)
         fields = _by_name(cls.__name__, cls._ordered_fields, values, fields)
         for name, value in fields.items():
             if name not in cls._ordered_fields:
@@ -460,9 +468,20 @@ def _make_pair(name: str, layout: Layout) -> type[_Pair]:
     namespace["_dtype"] = np.dtype([(field.base_name, field.format) for field in level])
     shown = [field for field in level if field.kind != RESERVED]
     namespace["_ordered_fields"] = [field.base_name for field in shown]
+    made: dict[str, Any] = {}
     for field in shown:
-        namespace.update(_attributes(field, field.base_name, field.offset - level[0].offset))
-    return type(name, (_Pair,), namespace)
+        made |= _attributes(field, field.base_name, field.offset - level[0].offset, layout)
+    names = namespace["_ordered_fields"]
+    shape = _shape(level, made, names, names, _undefined_level(namespace["_dtype"]), False)
+    pair = type(name, (_Pair,), {**namespace, **made})
+    shape.bind(pair, True)
+    return pair
+
+
+def _undefined_level(dtype: np.dtype[np.void]) -> bytes:
+    raw = np.zeros(1, dtype)
+    raw["bid_px"] = raw["ask_px"] = np.iinfo("<i8").max
+    return raw.tobytes()
 
 
 _PAIRS: Final[dict[str, type[_Pair]]] = {
@@ -471,54 +490,65 @@ _PAIRS: Final[dict[str, type[_Pair]]] = {
 }
 
 
-def _levels_of(layout: Layout) -> property:
+def _levels_of(layout: Layout) -> Attribute:
     names = {field.base_name for field in layout.fields}
     cls = _PAIRS["ConsolidatedBidAskPair" if "bid_pb" in names else "BidAskPair"]
-    size = cls._dtype.itemsize
     first = layout.by_name["bid_px_00"].offset
-    offsets = range(first, first + layout.n_levels * size, size)
-
-    def levels(self: Struct) -> list[Any]:
-        raw = bytes(self)
-        return [Struct._from_bytes(cls, raw[at : at + size], size) for at in offsets]
-
-    levels.__doc__ = f"The book's {layout.n_levels} best levels, best first, in a new list."
-    return property(levels)
+    doc = f"The book's {layout.n_levels} best levels, best first, in a new list."
+    return Attribute(
+        "levels", _PARTS, first, cls._dtype.itemsize, make=cls, count=layout.n_levels, doc=doc
+    )
 
 
-def _is_heartbeat_by_code(self: Any) -> bool:
-    """Tell whether the code says heartbeat."""
-    return bool(self.code == SystemCode.HEARTBEAT)
-
-
-def _is_heartbeat_by_text(self: Any) -> bool:
-    """Tell whether the text says heartbeat."""
-    return bool(self.msg == "Heartbeat")
-
-
-_EXTRAS: Final[dict[str, dict[str, Any]]] = {
-    "SystemMsg": {"is_heartbeat": _is_heartbeat_by_code},
-    "SystemMsgV1": {"is_heartbeat": _is_heartbeat_by_text},
+# what a system record has where it says only that the gateway lives
+_HEARTBEATS: Final = {
+    "SystemMsg": ("code", SystemCode.HEARTBEAT, "Tell whether the code says heartbeat."),
+    "SystemMsgV1": ("msg", "Heartbeat", "Tell whether the text says heartbeat."),
 }
 
 
+_SIZE: Final = Size(
+    _Size,
+    "record_size",
+    "The record's size in bytes, ts_out included; may be called as a method too.",
+)
+
+
+def _of_every_record(layout: Layout) -> dict[str, Attribute | Size]:
+    # what follows no field, or another one in each class
+    index = layout.by_name[layout.index_ts].offset
+    times = {"make": as_timestamp, "doc": "In UTC as pandas.Timestamp, None where undefined."}
+    index_doc = "The index timestamp: ts_recv where there is one, else ts_event."
+    return {
+        "record_size": _SIZE,
+        "ts_index": Attribute("ts_index", _CODES["<u8"], index, 8, doc=index_doc),
+        "pretty_ts_index": Attribute("pretty_ts_index", _PRETTY_TIME, index, 8, **times),
+        "ts_out": Attribute("ts_out", _STAMP, 0, 8),
+        "pretty_ts_out": Attribute("pretty_ts_out", _PRETTY_STAMP, 0, 8, **times),
+    }
+
+
 def _header_attributes() -> None:
-    for field in LAYOUT_BY_NAME["OHLCVMsg"].fields[:5]:
-        for name, attribute in _attributes(field, field.name, field.offset).items():
-            setattr(Record, name, attribute)
-    setattr(Record, "ts_out", Attribute("ts_out", _STAMP, 0, 8))  # noqa: B010
-    pretty = Attribute("pretty_ts_out", _PRETTY_STAMP, 0, 8, make_time=as_timestamp)
-    setattr(Record, "pretty_ts_out", pretty)  # noqa: B010
+    layout = LAYOUT_BY_NAME["OHLCVMsg"]
+    header = layout.fields[:5]
+    made: dict[str, Any] = _of_every_record(layout)
+    for field in header:
+        made |= _attributes(field, field.name, field.offset, layout)
+    for name, attribute in made.items():
+        setattr(Record, name, attribute)
+    template = layout.undefined().tobytes()[:HEADER_SIZE]
+    _shape(header, made, [], Record._ordered_fields, template, True).bind(Record, False)
 
 
 def _make_class(layout: Layout) -> type[Record]:
     shown = [field for field in layout.fields if field.kind != RESERVED]
+    names = parameters_of(layout)
     namespace: dict[str, Any] = {
         "__slots__": (),
         "__module__": "dbnfast",
         "__doc__": (
             f"A {layout.name} record of {layout.size} bytes (see ``docs/records.md``).\n\n"
-            f"Takes {', '.join(parameters_of(layout))}, in this order or by name."
+            f"Takes {', '.join(names)}, in this order or by name."
         ),
         "size_hint": layout.size,
         "_layout": layout,
@@ -527,13 +557,24 @@ def _make_class(layout: Layout) -> type[Record]:
         "_hidden_fields": [field.name for field in layout.fields if field.hidden],
         "_price_fields": [f.name for f in shown if f.kind == PRICE],
         "_timestamp_fields": [f.name for f in shown if f.kind == TIMESTAMP],
-        **_EXTRAS.get(layout.name, {}),
     }
-    for field in shown[5:]:
-        namespace.update(_attributes(field, field.name, field.offset))
+    made: dict[str, Any] = _of_every_record(layout)
+    for field in shown:  # those of the header too: they are found sooner in the class itself
+        made |= _attributes(field, field.name, field.offset, layout)
     if layout.n_levels:
-        namespace["levels"] = _levels_of(layout)
-    return type(layout.name, (Record,), namespace)
+        made["levels"] = _levels_of(layout)
+    if layout.name in _HEARTBEATS:
+        name, wanted, doc = _HEARTBEATS[layout.name]
+        made["is_heartbeat"] = Equals(made[name], wanted, "is_heartbeat", doc)
+    others = [field.name for field in shown[1:] if field.name not in names]
+    template = layout.undefined()
+    _set_fields(template, layout, _defaults(layout))
+    shape = _shape(
+        shown, made, [*names, *others], namespace["_ordered_fields"], template.tobytes(), True
+    )
+    cls = type(layout.name, (Record,), {**namespace, **made})
+    shape.bind(cls, True)
+    return cls
 
 
 _header_attributes()

@@ -10,9 +10,17 @@ import pytest
 
 import dbnfast
 from dbnfast import Decoder, MetadataError, Records
-from dbnfast._core import copy, merge, metadata, record, run, scan, symbols, text
+from dbnfast._core import codes, copy, merge, metadata, record, run, scan, symbols, text
 from dbnfast._core.copy import Plan, Program
-from dbnfast._core.record import Attribute, RecordIterator, RecordTable
+from dbnfast._core.record import (
+    Attribute,
+    Equals,
+    Members,
+    RecordIterator,
+    RecordTable,
+    Shape,
+    Size,
+)
 from dbnfast._core.scan import SizeTable
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from helpers import streams
@@ -338,9 +346,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "TradeMsg needs 48 bytes, 47 are there",
     ),
     "attribute-kind": (
-        lambda: Attribute("x", 14, 0, 1),
+        lambda: Attribute("x", 15, 0, 1),
         ValueError,
-        "no attribute of kind 14 at 0",
+        "no attribute of kind 15 at 0",
     ),
     "attribute-kind-before": (
         lambda: Attribute("x", -1, 0, 1),
@@ -372,8 +380,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "no attribute of kind 1 has 8 bytes",
     ),
-    "attribute-time": (lambda: Attribute("x", 11, 0, 8), TypeError, "a time needs make_time"),
-    "attribute-stamp": (lambda: Attribute("x", 13, 0, 8), TypeError, "a time needs make_time"),
+    "attribute-time": (lambda: Attribute("x", 11, 0, 8), TypeError, "a time needs what makes it"),
+    "attribute-stamp": (lambda: Attribute("x", 13, 0, 8), TypeError, "a time needs what makes it"),
     "attribute-twice": (
         remade(Attribute, "x", 0, 0, 1),
         TypeError,
@@ -388,6 +396,133 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: Attribute("late", 3, 44, 8).__get__(RECORDS[0], STRUCT),
         TypeError,
         "'late' lies outside this 'TradeMsg'",
+    ),
+    "attribute-parts": (
+        lambda: Attribute("x", 14, 16, 32, make=int),  # type: ignore[arg-type]
+        TypeError,
+        "parts need a class",
+    ),
+    "attribute-many": (
+        lambda: Attribute("x", 3, 0, 8, count=2),
+        ValueError,
+        "no attribute of kind 3 has 2 parts",
+    ),
+    "attribute-members": (
+        lambda: Attribute("x", 3, 0, 8, Members({}, False)),
+        ValueError,
+        "no attribute of kind 3 has members",
+    ),
+    "attribute-unmade-members": (
+        lambda: Attribute("x", 0, 0, 1, Members.__new__(Members)),
+        TypeError,
+        "the members were never made",
+    ),
+    "attribute-unmade": (
+        lambda: Attribute.__new__(Attribute).__get__(RECORDS[0], STRUCT),
+        TypeError,
+        "lies outside this 'TradeMsg'",
+    ),
+    "attribute-of-nothing": (
+        lambda: record.Struct.__new__(STRUCT).price,
+        TypeError,
+        "'price' lies outside this 'TradeMsg'",
+    ),
+    "members-twice": (remade(Members, {}, False), TypeError, "a table is made once"),
+    "members-code": (lambda: Members({}, False, {"a": 65536}), ValueError, "no code 65536 of 'a'"),
+    "members-character": (lambda: Members({}, True, {"a": 98}), ValueError, "no code 98 of 'a'"),
+    "size-twice": (remade(Size, int, "n"), TypeError, "a method is made once"),
+    "size-unmade": (
+        lambda: Size.__new__(Size).__get__(RECORDS[0], STRUCT),
+        TypeError,
+        "is no attribute of 'TradeMsg'",
+    ),
+    "size-uncallable": (
+        lambda: Size.__new__(Size)(RECORDS[0]),
+        TypeError,
+        "object does not support vectorcall",
+    ),
+    "size-of-another": (
+        lambda: STRUCT.record_size(3),  # type: ignore[operator]
+        TypeError,
+        "record_size() takes the record alone",
+    ),
+    "equals-twice": (
+        remade(Equals, Attribute("x", 0, 0, 1), 1, "is_x"),
+        TypeError,
+        "a method is made once",
+    ),
+    "equals-of-a-stamp": (
+        lambda: Equals(Attribute("x", 12, 0, 8), 1, "is_x"),
+        TypeError,
+        "'x' is no field",
+    ),
+    "equals-text": (
+        lambda: Equals(Attribute("x", 9, 0, 3), "abc", "is_x"),
+        ValueError,
+        "'x' has no room for 'abc'",
+    ),
+    "equals-outside": (
+        lambda: Equals(Attribute("x", 0, 48, 1), 1, "is_x")(RECORDS[0]),
+        TypeError,
+        "'x' lies outside of this record",
+    ),
+    "equals-of-another": (
+        lambda: Equals(Attribute("x", 0, 0, 1), 1, "is_x")(3),
+        TypeError,
+        "is_x() takes the record alone",
+    ),
+    "shape-twice": (remade(Shape, bytes(16), [], [], False), TypeError, "a shape is made once"),
+    "shape-empty": (lambda: Shape(b"", [], [], False), ValueError, "no struct has 0 bytes"),
+    "shape-long": (lambda: Shape(bytes(1013), [], [], False), ValueError, "has 1013 bytes"),
+    "shape-pretty": (
+        lambda: Shape(bytes(16), [], [(Attribute("x", 0, 0, 1), 10)], False),
+        ValueError,
+        "no pretty form 10 of 'x'",
+    ),
+    "shape-shown": (
+        lambda: Shape(bytes(16), [], [(Attribute("x", 12, 0, 8), 0)], False),
+        ValueError,
+        "'x' is no field",
+    ),
+    "shape-outside": (
+        lambda: Shape(bytes(16), [Attribute("x", 0, 16, 1)], [], False),
+        ValueError,
+        "'x' lies outside of 16 bytes",
+    ),
+    "shape-of-another": (
+        lambda: dbnfast.MBOMsg._shape.text(RECORDS[0]),
+        TypeError,
+        "a TradeMsg of 48 bytes has another shape",
+    ),
+    "shape-unmade": (
+        lambda: Shape.__new__(Shape).row(RECORDS[0]),
+        TypeError,
+        "a TradeMsg of 48 bytes has another shape",
+    ),
+    "shape-class": (
+        lambda: Shape(bytes(16), [], [], False).bind(int, True),
+        TypeError,
+        "int is no class of structs",
+    ),
+    "shape-more": (
+        lambda: Shape(bytes(16), [], [], False).bind(type("More", (STRUCT,), {}), True),
+        TypeError,
+        "More has more than its bytes",
+    ),
+    # codes
+    "shown-twice": (remade(codes.Shown, "x", "x"), TypeError, "a method is made once"),
+    "shown-alone": (
+        lambda: codes.Shown("x", "of")(1, 2),
+        TypeError,
+        "of() takes the instance alone",
+    ),
+    "found-twice": (remade(codes.Found, "x", len), TypeError, "a method is made once"),
+    "quicken": (lambda: codes.quicken(type), TypeError, "type is no metaclass of enumerations"),
+    "numbered": (lambda: codes.numbered(int, False), TypeError, "is no class that Python made"),
+    "numbered-characters": (
+        lambda: codes.numbered(type("C", (), {}), True),
+        TypeError,
+        "has no characters",
     ),
     "table-twice": (remade(RecordTable, STRUCT, []), TypeError, "a table is made once"),
     "table-class": (entry(0, 48, int, None, STRUCT), TypeError, "<class 'int'> is no record class"),
