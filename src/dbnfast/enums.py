@@ -50,7 +50,7 @@ class _Quick(EnumType):
         type.__setattr__(cls, "_by_code", by_code)
         type.__setattr__(cls, "_by_text", by_text)
         if by_code:
-            numbered(cls, issubclass(cls, CharEnum))
+            numbered(cls)
 
 
 class _Variants:

@@ -39,12 +39,8 @@ class Held:
 def found_in(table: str) -> Callable[[_F], _F]:
     """Have a method of a class look its argument up in a dict of the class, its `table`, first."""
 
-def numbered(cls: type, characters: bool) -> None:
-    """
-    Have ``int()`` of a class's instances be what they hold as ``_code``.
-
-    If `characters`, they are texts, and of those of one character it is that one's number.
-    """
+def numbered(cls: type) -> None:
+    """Have ``int()`` of a class's members be what they hold as ``_code``."""
 
 def quicken(metaclass: _C) -> _C:
     """

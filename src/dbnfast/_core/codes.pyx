@@ -35,8 +35,6 @@ cdef extern from *:
     PyObject* type_dict "DBNFAST_TYPE_DICT"(PyObject* cls)
     object base_call "DBNFAST_BASE_CALL"(object cls, PyObject* args, PyObject* named)
     Py_ssize_t PyVectorcall_NARGS(size_t n)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
-    Py_UCS4 PyUnicode_READ_CHAR(object text, Py_ssize_t at)
     object PyVectorcall_Call(object method, object given, object named)
     object PyMethod_New(object function, object instance)
     object PyObject_GetAttr(object owner, object name)
@@ -161,23 +159,40 @@ cdef object call_enum(object cls, PyObject* args, PyObject* named):
     return base_call(cls, args, named) if found == NULL else <object>found
 
 
-cdef object code_of(object member):
-    return PyObject_GetAttr(member, CODE)
+cdef enum:
+    N_PLACES = 2048  # at least twice as many as members are numbered
+
+cdef PyObject* members[N_PLACES]  # and their numbers, by the member's address
+cdef PyObject* numbers[N_PLACES]
+cdef list forever = []  # what they refer to
 
 
-cdef object character_of(object member):
-    return <long>PyUnicode_READ_CHAR(member, 0) if PyUnicode_GET_LENGTH(member) == 1 else (
-        PyObject_GetAttr(member, CODE)
-    )
+cdef inline size_t place_of(PyObject* member) noexcept:
+    # where a member stands, or is to stand
+    cdef size_t i = (<size_t>member >> 4) % N_PLACES
+    while members[i] != NULL and members[i] != member:
+        i = (i + 1) % N_PLACES
+    return i
 
 
-def numbered(cls, bint characters):
-    """Have int() of a class's instances be what they hold as _code; see the stub."""
+cdef object number_of(object member):
+    cdef size_t i = place_of(<PyObject*>member)
+    return <object>numbers[i] if members[i] != NULL else PyObject_GetAttr(member, CODE)
+
+
+def numbered(cls):
+    """Have int() of a class's members be what they hold as _code; see the stub."""
+    cdef size_t i
     if not isinstance(cls, type) or not is_made_in_python(<PyTypeObject*>cls):
         raise TypeError(f"{cls!r} is no class that Python made")
-    if characters and not issubclass(cls, str):
-        raise TypeError(f"{cls!r} has no characters")
-    set_numbers(<PyTypeObject*>cls, <void*>character_of if characters else <void*>code_of)
+    for member in cls:
+        if len(forever) < N_PLACES // 2:  # others are asked for it
+            code = int(member._code)
+            forever.append((member, code))
+            i = place_of(<PyObject*>member)
+            numbers[i] = <PyObject*>code
+            members[i] = <PyObject*>member
+    set_numbers(<PyTypeObject*>cls, <void*>number_of)
 
 
 def quicken(type metaclass not None):

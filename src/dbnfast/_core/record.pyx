@@ -47,7 +47,6 @@ cdef extern from *:
     #define DBNFAST_CALLED_WITH(cls, f) \
         (((PyTypeObject*)(cls))->tp_vectorcall = (vectorcallfunc)(f))
     #define DBNFAST_HAS_GC(cls) PyType_HasFeature(cls, Py_TPFLAGS_HAVE_GC)
-    #define DBNFAST_TYPE_DICT(cls) (((PyTypeObject*)(cls))->tp_dict)
     #define DBNFAST_CALL_TYPE(cls, args, named) PyType_Type.tp_call(cls, args, named)
     static void dbnfast_plain(PyTypeObject* cls, void* dealloc) {
         cls->tp_flags &= ~Py_TPFLAGS_HAVE_GC;
@@ -73,7 +72,6 @@ cdef extern from *:
     void list_set "PyList_SET_ITEM"(object made, Py_ssize_t i, PyObject* item)  # it takes it
     void called_with "DBNFAST_CALLED_WITH"(object cls, void* f)
     bint has_gc "DBNFAST_HAS_GC"(PyTypeObject* cls)
-    PyObject* type_dict "DBNFAST_TYPE_DICT"(PyObject* cls)
     object call_type "DBNFAST_CALL_TYPE"(object cls, object args, object named)
     void* PyObject_Malloc(size_t n)
     PyObject* PyObject_Init(PyObject* made, PyTypeObject* cls)
@@ -284,7 +282,7 @@ cdef class Attribute:
     cdef object owner  # where it stands: instances of this very class need no other check
     cdef Members members  # None: the raw value itself
     cdef object make
-    cdef object allowed  # what may be given; None: all that fits
+    cdef bytes allowed  # by value, whether it may be given; None: all that fits
     cdef Py_ssize_t place  # among what the constructor takes
     cdef readonly str name
     cdef readonly str __doc__
@@ -320,7 +318,8 @@ cdef class Attribute:
         self.end = offset + width * count
         self.members = members
         self.make = make
-        self.allowed = allowed
+        if allowed is not None:
+            self.allowed = bytes([value in allowed for value in range(256)])
         self.place = -1
         self.__doc__ = doc
 
@@ -408,8 +407,6 @@ cdef class Attribute:
         if self.code <= I64:
             if not PyLong_Check(value):
                 return self.code == U8 and self.store_code(value, p)
-            if self.allowed is not None and value not in self.allowed:
-                return False
             return self.store_number(value, p)
         if self.code == CHARACTER:
             if not PyUnicode_CheckExact(value):
@@ -456,6 +453,10 @@ cdef class Attribute:
         else:
             signed = value
             unsigned = <uint64_t>signed
+        if self.allowed is not None and (
+            unsigned > 255 or not load_u8(<const uint8_t*>PyBytes_AS_STRING(self.allowed) + unsigned)
+        ):
+            return False
         return put_number(p, self.code, unsigned)
 
     cdef bint store_parts(self, object value, uint8_t* p) except -1:
@@ -838,11 +839,18 @@ cdef class Shape:
     def bind(self, type cls not None, bint called):
         """Make a class one of structs of this shape; see the stub."""
         cdef PyTypeObject* own = <PyTypeObject*>cls
+        cdef size_t i
         if not issubclass(cls, Struct) or self.template is None:
             raise TypeError(f"{cls.__name__} is no class of structs")
         if own.tp_basicsize != (<PyTypeObject*>Struct).tp_basicsize or own.tp_dictoffset:
             raise TypeError(f"{cls.__name__} has more than its bytes")
+        if len(forever) >= N_PLACES // 2:
+            raise ValueError("no more classes can be bound")
         setattr(cls, SHAPE, self)
+        forever.append((cls, self))
+        i = place_of(<PyObject*>cls)
+        shapes[i] = <PyObject*>self
+        bound[i] = <PyObject*>cls
         # Python has the garbage collector track instances of every class that it makes. There is
         # nothing to find in these, so that they need no such thing, and the collector no time.
         make_plain(own, <void*>free_struct)
@@ -920,23 +928,39 @@ cdef uint8_t* put_pretty(uint8_t* out, tuple pretty, const uint8_t* p) except NU
     return out + 1
 
 
+cdef enum:
+    N_PLACES = 128  # at least twice as many as classes are bound
+
+cdef PyObject* bound[N_PLACES]  # classes and their shapes, by the class's address
+cdef PyObject* shapes[N_PLACES]
+cdef list forever = []  # what they refer to
+
+
+cdef inline size_t place_of(PyObject* cls) noexcept:
+    # where a class stands, or is to stand
+    cdef size_t i = (<size_t>cls >> 4) % N_PLACES
+    while bound[i] != NULL and bound[i] != cls:
+        i = (i + 1) % N_PLACES
+    return i
+
+
 cdef Shape shape_of(object cls):
-    return <Shape?>getattr(cls, SHAPE)
+    cdef size_t i = place_of(<PyObject*>cls)
+    return <Shape>shapes[i] if bound[i] != NULL else <Shape?>getattr(cls, SHAPE)
 
 
 cdef object call_struct(object cls, PyObject** values, size_t flags, PyObject* names):
     # The call of a class whose shape is bound. What is not plain goes the long way, by __new__.
     cdef Py_ssize_t n = PyVectorcall_NARGS(flags), i
-    cdef PyObject* found = PyDict_GetItemWithError(<object>type_dict(<PyObject*>cls), SHAPE)
-    cdef Struct made
-    if (found != NULL and isinstance(<object>found, Shape)
-            and (<Shape>found).template is not None):
+    cdef size_t place = place_of(<PyObject*>cls)
+    cdef Struct made = None
+    if bound[place] != NULL:
         try:
-            made = (<Shape>found).make(<PyTypeObject*>cls, values, n, names)
+            made = (<Shape>shapes[place]).make(<PyTypeObject*>cls, values, n, names)
         except OverflowError:
-            made = None
-        if made is not None:
-            return made
+            pass
+    if made is not None:
+        return made
     given = tuple([<object>values[i] for i in range(n)])
     named = {}
     if names != NULL:

@@ -518,12 +518,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "found-twice": (remade(codes.Found, "x", len), TypeError, "a method is made once"),
     "quicken": (lambda: codes.quicken(type), TypeError, "type is no metaclass of enumerations"),
-    "numbered": (lambda: codes.numbered(int, False), TypeError, "is no class that Python made"),
-    "numbered-characters": (
-        lambda: codes.numbered(type("C", (), {}), True),
-        TypeError,
-        "has no characters",
-    ),
+    "numbered": (lambda: codes.numbered(int), TypeError, "is no class that Python made"),
     "table-twice": (remade(RecordTable, STRUCT, []), TypeError, "a table is made once"),
     "table-class": (entry(0, 48, int, None, STRUCT), TypeError, "<class 'int'> is no record class"),
     "table-newest": (
