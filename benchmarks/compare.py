@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import compare_codec
 import compare_live
+import compare_records
 import compare_store
 import data
 import growth
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SMALLER = 50  # times less data in a smoke run
 GROUPS: tuple[Callable[[Bench], None], ...] = (
     compare_codec.decode, compare_codec.split, compare_codec.feed, compare_codec.objects,
+    compare_records.loops, compare_records.records,
     compare_codec.decompress, compare_codec.encode, compare_codec.roads,
     compare_store.frames, compare_store.arrow, compare_store.parquet, compare_store.text,
     compare_store.text_back, compare_store.symbols,

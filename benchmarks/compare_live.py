@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 SIDE = Path(__file__).parent / "live_side.py"
 # records that each way takes: enough for a steady rate, not too long for the slow ones
 WAYS = (
-    ("batches", "batches", "callback", 8_000_000, 400_000, 50),
-    ("iteration", "iteration", "iteration", 2_000_000, 200_000, 15),
-    ("callback", "callback", "callback", 2_000_000, 400_000, 5),
+    ("batches", "batches", "callback", "trades", 8_000_000, 400_000, 50),
+    ("iteration", "iteration", "iteration", "trades", 2_000_000, 200_000, 15),
+    ("callback", "callback", "callback", "trades", 2_000_000, 400_000, 5),
+)
+# four values of `levels[0]` of each record are read, as people write it
+LOOPS = (
+    ("callback", "callback, levels", "mbp-1", 1_000_000, 200_000, 3.5),
+    ("callback", "callback, levels", "mbp-10", 400_000, 100_000, 5),
+    ("iteration", "iteration, levels", "mbp-1", 1_000_000, 100_000, 3.5),
 )
 MILLION = 1_000_000
 RATES = (1_000, 10_000, 100_000, 300_000, MILLION)
@@ -37,9 +43,9 @@ CLIENTS = {
 
 
 @contextmanager
-def gateway(n: int, rate: int) -> Iterator[int]:
+def gateway(n: int, rate: int, schema: str = "trades") -> Iterator[int]:
     """A gateway in a process of its own; its port."""
-    command = [sys.executable, str(SIDE), "gateway", str(n), str(rate)]
+    command = [sys.executable, str(SIDE), "gateway", str(n), str(rate), schema]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as peer:
@@ -56,10 +62,20 @@ def gateway(n: int, rate: int) -> Iterator[int]:
                 raise
 
 
-def taken(who: str, how: str, port: int, n: int) -> dict[str, Any]:
+def taken(who: str, how: str, port: int, n: int, schema: str = "trades") -> dict[str, Any]:
     """Run a client; what it saw."""
     percentiles = ",".join(map(str, PERCENTILES))
-    command = [sys.executable, str(SIDE), "client", who, how, str(port), str(n), percentiles]
+    command = [
+        sys.executable,
+        str(SIDE),
+        "client",
+        who,
+        how,
+        schema,
+        str(port),
+        str(n),
+        percentiles,
+    ]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert found["records"] >= n, found
@@ -68,21 +84,34 @@ def taken(who: str, how: str, port: int, n: int) -> dict[str, Any]:
 
 def live(bench: Bench) -> None:
     """Loopback: records/s of each way to take them."""
-    scale = 50 if bench.smoke else 1
     size = MILLION * dbnfast.dtype("trades").itemsize
-    for name, ours, theirs, n, n_official, target in WAYS:
-        n, n_official = n // scale, n_official // scale
-        times: tuple[list[float], list[float]] = ([], [])
-        with gateway(n, 0) as port:
-            for _ in range(min(bench.runs, 3)):
-                mine = taken("dbnfast", ours, port, n)
-                his = taken("databento", theirs, port, n_official)
-                for side, found in zip(times, (mine, his), strict=True):
-                    side.append(found["seconds"] / found["records"] * MILLION)
+    for name, ours, theirs, schema, n, n_official, target in WAYS:
+        times = rates(bench, (ours, theirs), (n, n_official), schema)
         bench.compared(
             f"live {name}, time of 1 M records", f"`databento.Live` {theirs}", target, *times,
             road=Road(f"live {name}", MILLION, size),
         )  # fmt: skip
+    for name, how, schema, n, n_official, target in LOOPS:
+        times = rates(bench, (how, how), (n, n_official), schema)
+        bench.compared(
+            f"live {name}, four values of `levels[0]`, {schema}, time of 1 M records",
+            f"`databento.Live` {name}", target, *times,
+        )  # fmt: skip
+
+
+def rates(
+    bench: Bench, how: tuple[str, str], wanted: tuple[int, int], schema: str
+) -> tuple[list[float], list[float]]:
+    """Take records in a way of each side, in turn; the times of a million of them."""
+    n, n_official = (count // (50 if bench.smoke else 1) for count in wanted)
+    times: tuple[list[float], list[float]] = ([], [])
+    with gateway(n, 0, schema) as port:
+        for _ in range(min(bench.runs, 3)):
+            mine = taken("dbnfast", how[0], port, n, schema)
+            his = taken("databento", how[1], port, n_official, schema)
+            for side, found in zip(times, (mine, his), strict=True):
+                side.append(found["seconds"] / found["records"] * MILLION)
+    return times
 
 
 def latency(bench: Bench) -> None:

@@ -1,11 +1,11 @@
 """
 One side of a live measurement, in a process of its own.
 
-``gateway RECORDS RATE`` serves trades and prints its port: as fast as they are taken where the
-rate is 0, else so many in a second, each with its send time. ``client WHO HOW PORT N PERCENTILES``
-takes N of them and prints what it saw as JSON; WHO is also ``socket``: what reads a bare socket,
-which is what the gateway, the kernel and the machine leave to any client. It ends with its
-standard input.
+``gateway RECORDS RATE SCHEMA`` serves records and prints its port: as fast as they are taken where
+the rate is 0, else so many in a second, each with its send time. ``client WHO HOW SCHEMA PORT N
+PERCENTILES`` takes N of them and prints what it saw as JSON; WHO is also ``socket``: what reads a
+bare socket, which is what the gateway, the kernel and the machine leave to any client. It ends
+with its standard input.
 """
 
 from __future__ import annotations
@@ -28,21 +28,24 @@ UNSTEADY = 10  # one in so many lags is dropped: the beginning of a session is n
 MARKET = 100_000  # records in a second of the market, where they are sent as fast as they are taken
 
 
-def gateway(n: int, rate: int) -> None:
-    """Serve trades until standard input ends."""
+def gateway(n: int, rate: int, schema: str) -> None:
+    """Serve records until standard input ends."""
     dbnfast: Any = import_module("dbnfast")
     serve: Any = import_module("dbnfast.gateway").Gateway
-    array = dbnfast.empty("trades", n)
+    array = dbnfast.empty(schema, n)
     array["instrument_id"], array["publisher_id"], array["size"] = 1, 1, 1
     array["action"], array["side"], array["price"] = b"T", b"A", 10**9
     begin = 1_700_000_000 * 10**9
     step = 10**9 // (rate or MARKET)
     array["ts_event"] = array["ts_recv"] = begin + np.arange(n, dtype=np.uint64) * np.uint64(step)
     array["sequence"] = np.arange(n)
+    for name in array.dtype.names:
+        if name.startswith(("bid_", "ask_")):
+            array[name] = 10**9 if "px" in name else 7
     day = np.datetime64(begin, "ns").astype("M8[D]").astype(object)
     interval = {"start_date": day, "end_date": (np.datetime64(day) + 1).astype(object)}
     metadata = dbnfast.Metadata(
-        DATASET, begin, "raw_symbol", schema="trades",
+        DATASET, begin, "raw_symbol", schema=schema,
         mappings={"ESZ4": [{**interval, "symbol": "1"}]},
     )  # fmt: skip
     stream = dbnfast.encode(array, metadata)
@@ -101,7 +104,7 @@ def bare(port: int, taken: Taken) -> None:
                     return
 
 
-def client(who: str, how: str, port: int, n: int, percentiles: list[float]) -> None:
+def client(who: str, how: str, schema: str, port: int, n: int, percentiles: list[float]) -> None:
     """Take records in one of the ways there are."""
     latency = how.endswith("latency")
     taken = Taken(n, percentiles if latency else None)
@@ -117,11 +120,15 @@ def client(who: str, how: str, port: int, n: int, percentiles: list[float]) -> N
         )
     else:
         live = import_module("databento").Live(KEY, "127.0.0.1", port, ts_out=latency)
-    live.subscribe(DATASET, "trades")
+    live.subscribe(DATASET, schema)
     if how.startswith("batches"):
         for records in live.batches():
             if taken.batch(records):
                 break
+    elif how == "iteration, levels":
+        iterate_levels(levels_of(class_of(who, schema), taken), live, taken)
+    elif how == "callback, levels":
+        callback(live, taken, latency, levels_of(class_of(who, schema), taken))
     elif how == "iteration":
         for _ in live:
             if not taken.seen:
@@ -135,7 +142,39 @@ def client(who: str, how: str, port: int, n: int, percentiles: list[float]) -> N
     print(json.dumps(taken.result()), flush=True)
 
 
-def callback(live: Any, taken: Taken, latency: bool) -> None:
+def class_of(who: str, schema: str) -> Any:
+    """Give a package's class of the records of a book."""
+    return getattr(import_module(who), {"mbp-1": "MBP1Msg", "mbp-10": "MBP10Msg"}[schema])
+
+
+def levels_of(cls: Any, taken: Taken) -> Any:
+    """Make a callback as people write it, which reads four values of the best level."""
+    total = 0
+
+    def read(record: Any) -> None:
+        nonlocal total
+        if isinstance(record, cls):
+            total += record.levels[0].bid_px + record.levels[0].ask_px
+            total += record.levels[0].bid_sz + record.levels[0].ask_sz
+        if not taken.seen:
+            taken.began = time.perf_counter()
+        taken.seen += 1
+        if taken.seen == taken.n:
+            assert total >= (taken.n - 1000) * 2 * 10**9, total
+            taken.ended = time.perf_counter()
+
+    return read
+
+
+def iterate_levels(read: Any, live: Any, taken: Taken) -> None:
+    """Read the same in a loop."""
+    for record in live:
+        read(record)
+        if taken.seen == taken.n:
+            break
+
+
+def callback(live: Any, taken: Taken, latency: bool, read: Any = None) -> None:
     """Take records by a callback."""
     lags = taken.lags
 
@@ -152,7 +191,7 @@ def callback(live: Any, taken: Taken, latency: bool) -> None:
             lags.append(time.time_ns() - record.ts_out)
         count(record)
 
-    live.add_callback(measure if latency else count)
+    live.add_callback(read or (measure if latency else count))
     live.start()
     end = time.monotonic() + 120
     while not taken.ended and time.monotonic() < end:
@@ -163,6 +202,7 @@ def callback(live: Any, taken: Taken, latency: bool) -> None:
 if __name__ == "__main__":
     command, *rest = sys.argv[1:]
     if command == "gateway":
-        gateway(int(rest[0]), int(rest[1]))
+        gateway(int(rest[0]), int(rest[1]), rest[2])
     else:
-        client(rest[0], rest[1], int(rest[2]), int(rest[3]), [*map(float, rest[4].split(","))])
+        who, how, schema, port, n, percentiles = rest
+        client(who, how, schema, int(port), int(n), [*map(float, percentiles.split(","))])

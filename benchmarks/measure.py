@@ -23,7 +23,7 @@ MIB = 1 << 20
 PIECE = 64 << 10
 DIGITS = 4  # that a time is kept with; fewer than its noise hides
 PACKAGES = ("dbnfast", "databento", "databento-dbn", "numpy", "pandas", "pyarrow", "msgspec")
-KINDS = ("rows", "memory", "growth", "latency")
+KINDS = ("rows", "memory", "growth", "latency", "objects")
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,10 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         raise NotAlikeError("the older measurements are of another machine, or of other settings")
     lists = {}
     for kind in KINDS:
-        again = {group: [x for x in new[kind] if x["group"] == group] for group in new["groups"]}
-        order = list(dict.fromkeys([x["group"] for x in old[kind]] + list(again)))
-        kept = {group: [x for x in old[kind] if x["group"] == group] for group in order}
+        before, after = old.get(kind, []), new.get(kind, [])
+        again = {group: [x for x in after if x["group"] == group] for group in new["groups"]}
+        order = list(dict.fromkeys([x["group"] for x in before] + list(again)))
+        kept = {group: [x for x in before if x["group"] == group] for group in order}
         lists[kind] = [x for group in order for x in again.get(group, kept[group])]
     return {**old, "groups": {**old["groups"], **new["groups"]}, **lists}
 

@@ -32,7 +32,7 @@ BUILD = ROOT / "build"
 SECTIONS = {
     "decode": ("decode", "split"),
     "feed": ("feed",),
-    "objects": ("objects",),
+    "objects": ("objects", "loops"),
     "zstd": ("decompress",),
     "encode": ("encode",),
     "roads": ("roads",),
@@ -44,7 +44,7 @@ SECTIONS = {
     "latency": ("latency",),
     "imports": ("import_time",),
 }
-OTHERS = ("memory", "converters_memory", "growth")  # groups that have no rows
+OTHERS = ("records", "memory", "converters_memory", "growth")  # groups that have no rows
 
 
 def page(found: dict[str, Any], alts: dict[str, str]) -> str:
@@ -62,6 +62,9 @@ def page(found: dict[str, Any], alts: dict[str, str]) -> str:
         "growth_memory": tables.growth_memory(found),
         "latency": tables.latency(found),
         "memory": tables.memory(found),
+        "even": f"{tables.EVEN:g}",
+        "objects": tables.objects(found),
+        "objects_short": tables.objects_short(found),
         **{f"plot_{name}": shown(name, alts) for name in PLOTS},
     }
     return string.Template(TEMPLATE.read_text("utf-8")).substitute(words)

@@ -20,6 +20,7 @@ CLIENTS = {
     "socket": "bare socket",
 }
 MET = {True: "yes", False: "**no**", None: ""}
+EVEN = 0.95  # a ratio of short expressions that is not less is noise: both sides do the same
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
@@ -202,6 +203,37 @@ def latency(found: dict[str, Any], percentiles: Iterable[float] = (50, 99, 99.9)
     )
     head = "records/s | client | records of a run"
     return table(" | ".join([head, *(f"p{p:g}" for p in wanted)]), lines)
+
+
+def objects(found: dict[str, Any]) -> str:
+    """Write what can be done with each class of records, and each enumeration."""
+
+    def cells(one: dict[str, Any]) -> list[str]:
+        if "theirs" not in one:
+            return [one["of"], one["sort"], "1", ns(one["ours"]), "none", "", f"`{one['what']}`"]
+        ratios = f"**{times(one['least'])}** to {times(one['median'])}"
+        return [one["of"], one["sort"], str(one["n"]), ns(one["ours"]), ns(one["theirs"]), ratios,
+                f"`{one['what']}`"]  # fmt: skip
+
+    head = "class | sort | works | dbnfast | databento | ratio: lowest, median | the lowest is of"
+    return table(head, map(cells, found.get("objects", ())))
+
+
+def objects_short(found: dict[str, Any]) -> str:
+    """Say how many works there are, and which of them are slower than with the peer."""
+    beside = [one for one in found.get("objects", ()) if "theirs" in one]
+    if not beside:
+        return MISSING
+    n = sum(one["n"] for one in beside)
+    below = [(one["of"], *row) for one in beside for row in one["below"]]
+    said = [f"* {of}: `{what}`: {ns(a)}, against {ns(b)}" for of, what, a, b in below]
+    how = "none of them is slower" if not below else f"{len(below)} of them are slower"
+    return "\n".join([f"{n:,} works, and {how} than with the official package.", "", *said]).strip()
+
+
+def ns(value: float) -> str:
+    """Write a time that is in ns."""
+    return span(value / 1e9)
 
 
 def memory(found: dict[str, Any]) -> str:

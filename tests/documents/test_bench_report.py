@@ -150,10 +150,10 @@ def test_targets_that_are_missed_are_named(page: str) -> None:
 
 def test_groups_that_failed_or_were_not_run_are_named(page: str, bench: dict[str, Any]) -> None:
     assert "* **`encode` failed**: `OSError: no 'room'`" in page
-    for name in ("split", "feed", "live", "converters_memory"):
+    for name in ("split", "feed", "live", "loops", "records", "converters_memory"):
         assert f"* `{name}` was not run" in page
     assert "* `decode` was not run" not in page
-    assert page.count(bench["tables"].MISSING) == 8  # those, and what failed
+    assert page.count(bench["tables"].MISSING) == 10  # those, and what failed
 
 
 def test_what_it_was_measured_on_is_said(page: str) -> None:
@@ -183,6 +183,38 @@ def test_latency_and_memory(page: str) -> None:
     assert page.count(line) == 1
     said = "| iter_decode of 100 and 2000 MiB, peak of what Python allocates | 32.0 and 32.5 MiB |"
     assert said in page
+
+
+def test_works_of_objects_that_are_slower_are_named(bench: dict[str, Any]) -> None:
+    given = found()
+    one = {"group": "records", "of": "TradeMsg", "sort": "code", "n": 2, "ours": 20.0,
+           "theirs": 30.0, "median": 1.5, "least": 0.5, "what": "r.side"}  # fmt: skip
+    given["objects"] = [
+        {**one, "below": [["r.side", 40.0, 20.0]]},
+        {**one, "of": "MBOMsg", "least": 1.25, "below": []},
+        {"group": "records", "of": "MBOMsg", "sort": "making", "n": 1, "ours": 2000.0,
+         "what": "pickle.dumps(r)"},
+    ]  # fmt: skip
+    text = bench["report"].page(given, {})
+    assert "4 works, and 1 of them are slower than with the official package." in text
+    assert "* TradeMsg: `r.side`: 40 ns, against 20 ns" in text
+    row = "| MBOMsg | code | 2 | 20 ns | 30 ns | **1.25x** to 1.5x | `r.side` |"
+    assert text.splitlines().count(row) == 1
+    alone = "| MBOMsg | making | 1 | 2 us | none |  | `pickle.dumps(r)` |"
+    assert text.splitlines().count(alone) == 1
+    given["objects"] = given["objects"][1:]
+    said = "2 works, and none of them is slower than with the official package."
+    assert said in bench["report"].page(given, {})
+
+
+def test_older_measurements_may_lack_what_came_later(bench: dict[str, Any]) -> None:
+    new = {**found(), "groups": {"records": {"date": "2026-01-07", "load": 1.0, "seconds": 1.0}}}
+    new |= {kind: [] for kind in ("rows", "memory", "growth", "latency")}
+    new["objects"] = [{"group": "records", "of": "TradeMsg"}]
+    assert "objects" not in found()
+    both = bench["measure"].merged(found(), new)
+    assert both["objects"] == new["objects"]
+    assert both["rows"] == found()["rows"]
 
 
 def test_a_smoke_run_is_called_one(bench: dict[str, Any]) -> None:

@@ -448,15 +448,16 @@ cdef class Attribute:
         # An OverflowError is for whoever stores many: to catch it costs something each time.
         cdef uint64_t unsigned
         cdef int64_t signed
+        cdef const uint8_t* allowed
         if self.code < I8:
             unsigned = value
         else:
             signed = value
             unsigned = <uint64_t>signed
-        if self.allowed is not None and (
-            unsigned > 255 or not load_u8(<const uint8_t*>PyBytes_AS_STRING(self.allowed) + unsigned)
-        ):
-            return False
+        if self.allowed is not None:
+            allowed = <const uint8_t*>PyBytes_AS_STRING(self.allowed)
+            if unsigned > 255 or not load_u8(allowed + unsigned):
+                return False
         return put_number(p, self.code, unsigned)
 
     cdef bint store_parts(self, object value, uint8_t* p) except -1:
