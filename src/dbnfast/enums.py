@@ -12,7 +12,7 @@ from __future__ import annotations
 from enum import EnumType, IntEnum, IntFlag, StrEnum
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from dbnfast._core.codes import Held, Shown, found_in, numbered, quicken
+from dbnfast._core.codes import Held, Shown, found_in, kept_in, numbered, quicken
 from dbnfast.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -35,23 +35,6 @@ SYMBOL_CSTR_LEN: Final = SYMBOL_CSTR_LEN_V3
 class _Quick(EnumType):
     """Finds members without Python code, on every Python; otherwise as any other."""
 
-    def __init__(cls, *args: Any, **options: Any) -> None:
-        """Make the tables that members are looked up in."""
-        super().__init__(*args, **options)
-        by_code: dict[int, Any] = {}
-        by_text: dict[str, Any] = {}
-        members: list[Any] = list(cls)
-        for member in members:
-            member._shown = f"<{cls.__name__}.{member.name}: {member.value!r}>"
-            if hasattr(member, "_code"):
-                by_code.setdefault(member._code, member)
-            if hasattr(member, "_text"):
-                by_text.setdefault(member._text, member)
-        type.__setattr__(cls, "_by_code", by_code)
-        type.__setattr__(cls, "_by_text", by_text)
-        if by_code:
-            numbered(cls)
-
 
 class _Variants:
     """What every enumeration offers under the official packages' names."""
@@ -61,7 +44,12 @@ class _Variants:
     if not TYPE_CHECKING:  # as those of Enum, which are Python code
         name = Held("_name_", "name", "The name of the member.")
         value = Held("_value_", "value", "The value of the member.")
-        __repr__ = Shown("_shown", "__repr__", "Give the class, the name and the value.")
+        __repr__ = Shown(
+            "_shown",
+            "__repr__",
+            "Give the class, the name and the value.",
+            lambda member: f"<{type(member).__name__}.{member.name}: {member.value!r}>",
+        )
 
     @classmethod
     def variants(cls) -> list[Self]:
@@ -149,6 +137,7 @@ class TextIntEnum(OpenIntEnum):
         wanted = _normal(value)
         for member in cls:
             if member._text.replace("_", "-") == wanted:
+                kept_in(cls, "_by_text", value, member)
                 return member
         known = [member._text for member in cls]
         cls._unknown(value, one_of(value, known))
@@ -163,6 +152,10 @@ class NamedEnum(_Variants, StrEnum, metaclass=_Quick):
 
     _code: int
     _aliases: tuple[str, ...]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        numbered(cls)
 
     def __new__(cls, *definition: Any) -> Self:
         """Make a member of its code, text and aliases; callers give the code or a text."""
@@ -203,6 +196,7 @@ class NamedEnum(_Variants, StrEnum, metaclass=_Quick):
         """
         for member in cls:
             if member._code == value:
+                kept_in(cls, "_by_code", value, member)
                 return member
         cls._unknown(value)
 
@@ -252,6 +246,10 @@ class CharEnum(_Variants, StrEnum, metaclass=_Quick):
 
     _code: int
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        numbered(cls)
+
     def __new__(cls, value: str) -> Self:
         """Make a member of its character."""
         member = str.__new__(cls, value)
@@ -294,7 +292,9 @@ class CharEnum(_Variants, StrEnum, metaclass=_Quick):
         """
         if not 0 <= value < 256:
             cls._unknown(value)
-        return cls(chr(value))
+        member = cls(chr(value))
+        kept_in(cls, "_by_code", value, member)
+        return member
 
     @classmethod
     @found_in("_value2member_map_")

@@ -17,9 +17,19 @@ class Method:
 
 @final
 class Shown(Method):
-    """A method that gives what the instance holds as `held`; as ``__format__``, written so."""
+    """
+    A method that gives what the instance holds as `held`; as ``__format__``, written so.
 
-    def __init__(self, held: str, name: str, doc: str | None = None) -> None: ...
+    Where it holds nothing yet, it is what `make` makes of the instance.
+    """
+
+    def __init__(
+        self,
+        held: str,
+        name: str,
+        doc: str | None = None,
+        make: Callable[[Any], str] | None = None,
+    ) -> None: ...
 
 @final
 class Found(Method):
@@ -38,6 +48,9 @@ class Held:
 
 def found_in(table: str) -> Callable[[_F], _F]:
     """Have a method of a class look its argument up in a dict of the class, its `table`, first."""
+
+def kept_in(cls: type, table: str, value: Any, member: Any) -> None:
+    """Have `found_in` find a member of an int or str in a `table` of the class from now on."""
 
 def numbered(cls: type) -> None:
     """Have ``int()`` of a class's members be what they hold as ``_code``."""

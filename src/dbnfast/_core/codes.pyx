@@ -23,6 +23,11 @@ cdef extern from *:
         cls->tp_as_number->nb_index = (unaryfunc)code;
         PyType_Modified(cls);
     }
+    #ifdef Py_GIL_DISABLED
+    #define DBNFAST_KEEPS 0
+    #else
+    #define DBNFAST_KEEPS 1
+    #endif
     #define DBNFAST_MADE_IN_PYTHON(cls) PyType_HasFeature(cls, Py_TPFLAGS_HEAPTYPE)
     #define DBNFAST_TYPE_DICT(cls) (((PyTypeObject*)(cls))->tp_dict)
     #define DBNFAST_BASE_CALL(cls, args, named) \
@@ -30,6 +35,7 @@ cdef extern from *:
     """
     void set_methods "dbnfast_make_methods"(PyTypeObject* cls, Py_ssize_t offset)
     void set_slots "dbnfast_quicken"(PyTypeObject* cls, void* call)
+    bint KEEPS "DBNFAST_KEEPS"
     bint is_made_in_python "DBNFAST_MADE_IN_PYTHON"(PyTypeObject* cls)
     void set_numbers "dbnfast_set_numbers"(PyTypeObject* cls, void* code)
     PyObject* type_dict "DBNFAST_TYPE_DICT"(PyObject* cls)
@@ -65,12 +71,13 @@ cdef class Shown(Method):
     """A method that gives what the instance holds under a name; see the stub."""
 
     cdef str held
+    cdef object make  # what it is at first; None: it is there
     cdef readonly str __doc__
 
-    def __init__(self, str held not None, str name not None, str doc=None):
+    def __init__(self, str held not None, str name not None, str doc=None, make=None):
         if self.call != NULL:
             raise TypeError("a method is made once")
-        self.held, self.__name__, self.__doc__ = held, name, doc
+        self.held, self.__name__, self.__doc__, self.make = held, name, doc, make
         self.call = <void*>give
 
 
@@ -79,7 +86,13 @@ cdef object give(object method, PyObject** given, size_t flags, PyObject* names)
     cdef Py_ssize_t n = PyVectorcall_NARGS(flags)
     if not 1 <= n <= 2 or names != NULL or n == 2 and (<Shown>method).__name__ != "__format__":
         raise TypeError(f"{method.__name__}() takes the instance alone")
-    held = PyObject_GetAttr(<object>given[0], (<Shown>method).held)
+    try:
+        held = PyObject_GetAttr(<object>given[0], (<Shown>method).held)
+    except AttributeError:
+        if (<Shown>method).make is None:
+            raise
+        held = (<Shown>method).make(<object>given[0])
+        PyObject_SetAttr(<object>given[0], (<Shown>method).held, held)
     return held if n == 1 or not <object>given[1] else format(held, <object>given[1])
 
 
@@ -112,6 +125,15 @@ cdef object find(object method, PyObject** given, size_t flags, PyObject* names)
         for i, name in enumerate(<tuple>names):
             named[name] = <object>given[n + i]
     return self.__wrapped__(*[<object>given[i] for i in range(n)], **named)
+
+
+def kept_in(cls, str table not None, value, member):
+    """Have `found_in` find a member from now on; see the stub."""
+    if type(value) is not int and type(value) is not str:
+        return
+    if table not in cls.__dict__:
+        type.__setattr__(cls, table, {})
+    cls.__dict__[table][value] = member
 
 
 def found_in(str table not None):
@@ -177,21 +199,21 @@ cdef inline size_t place_of(PyObject* member) noexcept:
 
 cdef object number_of(object member):
     cdef size_t i = place_of(<PyObject*>member)
-    return <object>numbers[i] if members[i] != NULL else PyObject_GetAttr(member, CODE)
+    if members[i] != NULL:
+        return <object>numbers[i]
+    code = PyObject_GetAttr(member, CODE)
+    if KEEPS and type(code) is int and len(forever) < N_PLACES // 2:
+        forever.append((member, code))
+        i = place_of(<PyObject*>member)  # the list may have let others run
+        numbers[i] = <PyObject*>code
+        members[i] = <PyObject*>member
+    return code
 
 
 def numbered(cls):
     """Have int() of a class's members be what they hold as _code; see the stub."""
-    cdef size_t i
     if not isinstance(cls, type) or not is_made_in_python(<PyTypeObject*>cls):
         raise TypeError(f"{cls!r} is no class that Python made")
-    for member in cls:
-        if len(forever) < N_PLACES // 2:  # others are asked for it
-            code = int(member._code)
-            forever.append((member, code))
-            i = place_of(<PyObject*>member)
-            numbers[i] = <PyObject*>code
-            members[i] = <PyObject*>member
     set_numbers(<PyTypeObject*>cls, <void*>number_of)
 
 

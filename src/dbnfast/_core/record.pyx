@@ -235,6 +235,10 @@ cdef object text_at(const uint8_t* p, Py_ssize_t n_max):
     return PyUnicode_DecodeUTF8(<const char*>p, n, "backslashreplace")
 
 
+cdef list CHARACTERS = [chr(i) for i in range(256)]
+cdef list NUMBERS = list(range(256))
+
+
 @cython.final
 cdef class Members:
     """What the raw values of a field become; see the stub."""
@@ -246,6 +250,8 @@ cdef class Members:
     cdef Py_ssize_t longest  # bytes of a text
 
     def __init__(self, known, bint characters, codes=None, enum=None):
+        cdef Py_ssize_t i
+        cdef list keep
         if self.keep is not None:
             raise TypeError("a table is made once")
         self.known = dict(known)
@@ -254,13 +260,18 @@ cdef class Members:
             if not 0 <= code < 65536 or characters and member != chr(code):
                 raise ValueError(f"no code {code} of {member!r}")
         self.enum = enum
-        raws = [chr(i) if characters else i for i in range(256)]
-        keep = [self.known.get(raw, raw) for raw in raws]
-        self.texts = [repr(value).encode() for value in keep]
-        self.longest = max(24, max([len(repr(value).encode()) for value in self.known.values()] +
-                                   [len(text) for text in self.texts]))
+        keep = list(CHARACTERS) if characters else list(NUMBERS)
+        self.texts = [None] * 256
+        self.longest = NUMBER  # of those that have no member
+        for raw, value in self.known.items():
+            text = repr(value).encode()
+            self.longest = max(self.longest, len(text))
+            i = ord(raw) if characters else raw
+            if 0 <= i < 256:
+                keep[i] = value
+                self.texts[i] = text
         for i in range(256):
-            self.below[i] = <PyObject*>keep[i]
+            self.below[i] = <PyObject*>PyList_GET_ITEM(keep, i)
         self.keep = keep
 
     cdef inline object of(self, unsigned int code):
@@ -871,7 +882,9 @@ cdef uint8_t* put_value(uint8_t* out, Attribute attribute, Struct struct) except
     if attribute.members is not None:
         value = load_u16(p) if code == U16 else load_u8(p)
         if value < 256:
-            return put_bytes(out, <bytes>PyList_GET_ITEM(attribute.members.texts, value))
+            text = <object>PyList_GET_ITEM(attribute.members.texts, value)
+            if text is not None:
+                return put_bytes(out, <bytes>text)
         return put_bytes(out, repr(attribute.members.of(<unsigned int>value)).encode())
     if code == U64:
         return put_digits(out, load_u64(p))
