@@ -30,6 +30,7 @@ help:
 	@echo "make sdist     the source distribution, in dist"
 	@echo "make wheels    a wheel from it for every Python here, each tested as installed"
 	@echo "make minimum   run the tests with the lowest versions that are allowed"
+	@echo "make readers   have the oldest and newest of other packages read a seekable file"
 	@echo "make debug     run the tests with bounds checks compiled in"
 	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make search    run the property tests on new random examples; SEARCH= chooses"
