@@ -63,6 +63,12 @@ PINS: Final = (
 )
 
 
+class Small(dbnfast.Encoder):
+    """Writes small frames."""
+
+    _frame_bytes = FRAME
+
+
 def written(path: Path, version: int) -> int:
     """Write the file; give the bytes of its header."""
     metadata = dbnfast.Metadata(
@@ -78,7 +84,7 @@ def written(path: Path, version: int) -> int:
     array["ts_event"] = array["ts_recv"] = range(10**18, 10**18 + N)
     array["action"], array["side"] = b"T", b"A"
     out = io.BytesIO()
-    with dbnfast.Encoder(out, metadata, compression="zstd", _frame_bytes=FRAME) as encoder:
+    with Small(out, metadata, compression="zstd") as encoder:
         encoder.write(array)
     path.write_bytes(out.getvalue())
     return len(metadata.encode())

@@ -140,6 +140,13 @@ def frame(*parts: bytes, checksum: bool = True) -> bytes:
     return out + compressor.flush()
 
 
+def encoder(out: Any, metadata: Any, frame_bytes: int) -> dbnfast.Encoder:
+    """An Encoder of a seekable file whose frames are as large as wanted."""
+    kind = type("Encoder", (dbnfast.Encoder,), {"_frame_bytes": frame_bytes})
+    made: dbnfast.Encoder = kind(out, metadata, compression="zstd")
+    return made
+
+
 def skippable(payload: bytes = b"skip me", magic: int = 0x184D2A50) -> bytes:
     """A skippable frame."""
     return struct.pack("<II", magic, len(payload)) + payload

@@ -194,19 +194,20 @@ class Encoder:
 
     __module__ = "dbnfast"  # where users find it
 
+    _frame_bytes = FRAME  # of records in a frame
+
     def __init__(
         self,
         writable: IO[bytes],
         metadata: Metadata | None,
         *,
         compression: Compression | str = "none",
-        _frame_bytes: int = FRAME,
     ) -> None:
         if not hasattr(writable, "write"):
             raise TypeError(f"{type(writable).__name__} has no write()")
         self._metadata = _checked(metadata)
         ts_out = metadata is not None and metadata.ts_out
-        self._deflater = SeekableDeflater(Compression(compression), ts_out, _frame_bytes)
+        self._deflater = SeekableDeflater(Compression(compression), ts_out, self._frame_bytes)
         self._writable = writable
         self._n = 0
         self._closed = False

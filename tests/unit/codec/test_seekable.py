@@ -103,7 +103,7 @@ def made(stream: bytes, frame_bytes: int = 4096, *, step: int | None = None) -> 
     """A stream as a seekable file, written `step` records at a time."""
     records = dbnfast.scan(stream, on_truncated="raise")
     out = io.BytesIO()
-    with Encoder(out, records.metadata, compression="zstd", _frame_bytes=frame_bytes) as encoder:
+    with streams.encoder(out, records.metadata, frame_bytes) as encoder:
         if step is None:
             encoder.write(records)
         else:
@@ -222,7 +222,7 @@ def test_a_header_alone() -> None:
 def test_a_fragment_has_no_frame_of_a_header() -> None:
     out = io.BytesIO()
     records = dbnfast.scan(HEAD + streams.trades(100))
-    with Encoder(out, None, compression="zstd", _frame_bytes=1000) as encoder:
+    with streams.encoder(out, None, 1000) as encoder:
         encoder.write(records)
     index = indexed(out.getvalue())
     assert (index.header_size, index.first, index.n_records) == (0, 0, 100)
@@ -264,7 +264,7 @@ def test_a_header_too_large_for_a_frame_has_several(monkeypatch: pytest.MonkeyPa
 
 def test_what_was_written_so_far_never_ends_with_a_frame() -> None:
     out = io.BytesIO()
-    encoder = Encoder(out, METADATA, compression="zstd", _frame_bytes=480)
+    encoder = streams.encoder(out, METADATA, 480)
     for n in range(40):
         with pytest.warns(dbnfast.TruncatedWarning):
             assert len(dbnfast.scan(out.getvalue())) <= 10 * n
@@ -277,7 +277,7 @@ def test_an_error_of_the_caller_leaves_what_was_written_in_a_cut_frame() -> None
     out = io.BytesIO()
 
     def fail_inside() -> None:
-        with Encoder(out, METADATA, compression="zstd", _frame_bytes=480) as encoder:
+        with streams.encoder(out, METADATA, 480) as encoder:
             encoder.write(dbnfast.scan(HEAD + streams.trades(25)))
             raise RuntimeError("no more")
 
@@ -303,7 +303,7 @@ def test_nothing_is_written_behind_an_output_that_failed() -> None:
     out = Full()
 
     def fail() -> None:
-        with Encoder(out, METADATA, compression="zstd", _frame_bytes=480) as encoder:  # type: ignore[arg-type]
+        with streams.encoder(out, METADATA, 480) as encoder:  # type: ignore[arg-type]
             for _ in range(100):
                 encoder.write(dbnfast.scan(HEAD + streams.trades(100)))
 
@@ -314,7 +314,7 @@ def test_nothing_is_written_behind_an_output_that_failed() -> None:
 
 def test_few_frames_wait_to_be_written() -> None:
     out = io.BytesIO()
-    encoder = Encoder(out, METADATA, compression="zstd", _frame_bytes=480)
+    encoder = streams.encoder(out, METADATA, 480)
     n = 40
     for _ in range(n):
         encoder.write(dbnfast.scan(HEAD + streams.trades(10)))
@@ -327,7 +327,7 @@ def test_few_frames_wait_to_be_written() -> None:
 def test_bytes_that_change_later_were_copied() -> None:
     array = dbnfast.scan(HEAD + streams.trades(30)).array().copy()
     out = io.BytesIO()
-    with Encoder(out, METADATA, compression="zstd", _frame_bytes=480) as encoder:
+    with streams.encoder(out, METADATA, 480) as encoder:
         encoder.write(array)
         array["price"] = 0
     assert dbnfast.scan(out.getvalue()).tobytes() == streams.trades(30)

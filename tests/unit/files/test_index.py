@@ -74,9 +74,7 @@ def test_what_is_written_is_sound(
     monkeypatch.setattr("dbnfast.files._verify.BLOCK", block)
     out = io.BytesIO()
     records = dbnfast.scan(streams.header(schema=None, start=0) + streams.mixed(60))
-    with dbnfast.Encoder(
-        out, records.metadata, compression="zstd", _frame_bytes=frame_bytes
-    ) as encoder:
+    with streams.encoder(out, records.metadata, frame_bytes) as encoder:
         encoder.write(records)
     report = check(out.getvalue())
     assert [finding for finding in report.findings if finding.kind == "index"] == []
