@@ -151,7 +151,8 @@ def scan_span(buffer: Buffer, span: Span, metadata: Metadata, on_truncated: OnTr
     """
     view = as_bytes(buffer)[: span.end]
     version, ts_out = metadata.version, metadata.ts_out
-    return _scan_records(view, span.begin, metadata, version, ts_out, on_truncated, span.first)
+    begin = min(span.begin, len(view))  # a file may have become shorter
+    return _scan_records(view, begin, metadata, version, ts_out, on_truncated, span.first)
 
 
 def _with_good(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dbnfast.codec.damage import warn_caller
 from dbnfast.codec.merge import joined_metadata, merged
 from dbnfast.enums import DBN_VERSION, RType, one_of
-from dbnfast.errors import SelectionWarning
+from dbnfast.errors import DecodeError, SelectionWarning
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.records.deal import dealt
 from dbnfast.records.filters import Filter
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dbnfast._typing import Hits
     from dbnfast.codec.metadata import Metadata
     from dbnfast.store.sources import Source
+    from dbnfast.symbology.map import JsonData
 
 BLOCK: Final = 16 << 20  # bytes of records in a step of what streams
 SMALL_BLOCK: Final = 1 << 20  # of each of many files that are merged
@@ -161,7 +163,9 @@ class Blocks:
         return Watch(schema, self.schema, self._all if self.conditions else None)
 
     def _all(self) -> Iterator[Records]:
-        return (block for source in self.sources for block in source.blocks(BLOCK, {}))
+        for source in self.sources:
+            with contextlib.suppress(DecodeError):  # told where records are read
+                yield from source.looked_at()
 
     def current(self, blocks: Iterable[Records]) -> Iterator[Records]:
         """
@@ -234,6 +238,23 @@ class Blocks:
         if self._counts is None:
             self._counts = counted(self._passing(BLOCK, self.conditions))
         return dict(self._counts)
+
+    def name(self, json_data: JsonData, clear_existing: bool) -> None:
+        """
+        Add mappings.
+
+        Parameters
+        ----------
+        json_data, clear_existing
+            As `Store.insert_symbology_json` takes them.
+        """
+        self.names.add(json_data, clear_existing)
+        self._counts = None  # other records may have the symbols of a filter
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the records are all of a single source, so that its bytes stand for them."""
+        return len(self.sources) == 1 and self.sources[0].is_whole and not self.conditions
 
     @property
     def n_indexed(self) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from dbnfast._util.times import as_datetime64, to_ns
 from dbnfast.enums import RType, Schema
 from dbnfast.layouts.dtypes import as_rtype
@@ -91,7 +93,8 @@ class Conditions:
         for name, word in (("start", "from"), ("end", "to")):
             time = getattr(self, name)
             if time is not None:
-                said.append(f"{word} {as_datetime64(time)}")
+                shown = as_datetime64(time)
+                said.append(f"{word} {f'{time} ns' if np.isnat(shown) else shown}")
         return "; ".join(said)
 
     def joined(self, other: Conditions, own: Schema | None) -> Conditions:
@@ -158,8 +161,10 @@ def conditions(
     if not isinstance(check_order, bool):
         raise TypeError(f"check_order is of type {type(check_order).__name__}, expected bool")
     asked: Any = schema
-    if schema is not None and not isinstance(schema, str | RType):
+    if schema is not None and not isinstance(schema, str | RType) and hasattr(schema, "__iter__"):
         asked = list(schema)
+        if len(asked) == 1:
+            (asked,) = asked
     ids, ids_of_publishers = (
         ids_of("instrument_ids", instrument_ids), ids_of("publishers", publishers)
     )  # fmt: skip
@@ -209,7 +214,10 @@ def _both_schemas(one: Any, other: Any, own: Schema | None) -> Any:
     if one is None or other is None:
         return other if one is None else one
     known = frozenset[int]().union(*(rtypes_of(name, own) for name in _listed(one)))
-    both = [name for name in _listed(other) if rtypes_of(name, own) & known]
+    both: list[Any] = []
+    for name in _listed(other):
+        rtypes = rtypes_of(name, own)  # of some schemas several
+        both += [name] if rtypes <= known else map(RType, sorted(rtypes & known))
     return both[0] if len(both) == 1 else both
 
 

@@ -57,7 +57,7 @@ def _counted(store: Store) -> tuple[str, str]:
             n = store._blocks.n_indexed
             return "not counted" if n is None else f"{n:,}", size
         counts = store.counts
-    except (DecodeError, OSError) as error:  # a repr never raises
+    except (DecodeError, OSError, ValueError) as error:  # a repr never raises
         return f"not readable ({error})", size
     return told(counts), size
 

@@ -31,7 +31,7 @@ class Naming:
     def __init__(self, metadata: Metadata, added: Iterable[Mapping[str, Any]] = ()) -> None:
         self._metadata = metadata
         self._added = list(added)
-        self._map: SymbolMap | None = None
+        self._maps: list[SymbolMap] = []  # of all that, once it was needed; copies share it
 
     @property
     def added(self) -> list[Mapping[str, Any]]:
@@ -39,7 +39,7 @@ class Naming:
         return list(self._added)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_map": None}  # made again where it is needed
+        return {**self.__dict__, "_maps": []}  # made again where it is needed
 
     def copy(self) -> Naming:
         """
@@ -49,7 +49,9 @@ class Naming:
         -------
         Naming
         """
-        return Naming(self._metadata, self._added)
+        made = Naming(self._metadata, self._added)
+        made._maps = self._maps
+        return made
 
     def add(self, json_data: JsonData, clear_existing: bool) -> None:
         """
@@ -62,7 +64,7 @@ class Naming:
         """
         data = resolved(json_data)
         SymbolMap().insert_json(data)  # says now what is wrong
-        self._map = None
+        self._maps = []
         self._added = [data] if clear_existing else [*self._added, data]
 
     def known(self, mapping_records: Iterable[Records] = ()) -> SymbolMap:
@@ -110,9 +112,9 @@ class Naming:
         return {"instrument_ids": found if ids is None else found & set(ids)}
 
     def _known(self) -> SymbolMap:
-        if self._map is None:
-            self._map = self.known()  # what records say is followed as it comes
-        return self._map
+        if not self._maps:
+            self._maps.append(self.known())  # what records say is followed as it comes
+        return self._maps[0]
 
     def resolver(self, text: bool = False) -> Resolver:
         """

@@ -46,13 +46,18 @@ class Piece(Source):
         The source.
     span : Span
         Which records.
+
+    Attributes
+    ----------
+    whole, part
+        As given.
     """
 
     is_whole = False
 
     def __init__(self, whole: Source, span: Span) -> None:
-        self._whole = whole
-        self._part = span
+        self.whole = whole
+        self.part = span
         self.name, self.is_file = whole.name, whole.is_file
         self.metadata = whole.metadata
         self.compression, self.is_dbz = Compression.NONE, False
@@ -62,16 +67,16 @@ class Piece(Source):
     @property
     def nbytes(self) -> int:
         """Bytes of the records."""
-        end = self._whole.nbytes if self._part.end is None else self._part.end
-        return end - self._part.begin
+        end = self.whole.nbytes if self.part.end is None else self.part.end
+        return end - self.part.begin
 
     def open(self) -> Any:
         """Open the whole stream."""
-        return self._whole.open()
+        return self.whole.open()
 
     def buffer(self) -> Any:
         """Give the whole stream as one buffer."""
-        return self._whole.buffer()
+        return self.whole.buffer()
 
     def span(self, wanted: dict[str, Any], trusted: bool) -> Span | None:
         """
@@ -99,7 +104,7 @@ class Piece(Source):
         """
         with self._named():
             try:
-                return scan_span(self.buffer(), self._part, self.metadata, self._on_cut)
+                return scan_span(self.buffer(), self.part, self.metadata, self._on_cut)
             except TruncatedError as error:
                 if error.good is None:
                     raise
@@ -122,7 +127,7 @@ class Piece(Source):
         Records
         """
         options: dict[str, Any] = {"max_bytes": max_bytes, "on_truncated": self._on_cut, **wanted}
-        part = (self.metadata, self._part)
+        part = (self.metadata, self.part)
         with (
             self._named(),
             self.open() as file,
@@ -136,14 +141,14 @@ class Piece(Source):
     @property
     def _on_cut(self) -> OnTruncated:
         # where the part after this one begins in the middle of a record has to be told
-        return super()._on_cut if self._part.end is None else "raise"
+        return super()._on_cut if self.part.end is None else "raise"
 
     def _cut(self, error: TruncatedError) -> None:
-        if self._part.end is None:
+        if self.part.end is None:
             self._warn(error)
             return
         raise DecodeError(
-            f"the part of bytes {self._part.begin} to {self._part.end} ends inside the record at "
+            f"the part of bytes {self.part.begin} to {self.part.end} ends inside the record at "
             f"byte {error.offset}: no record begins where the next part does",
             offset=error.offset,
         ) from None
@@ -159,13 +164,18 @@ class FramePiece(Source):
         The file.
     numbers : sequence of int
         Which frames.
+
+    Attributes
+    ----------
+    whole, part
+        As given.
     """
 
     is_whole = False
 
     def __init__(self, whole: Source, numbers: Sequence[int]) -> None:
-        self._whole = whole
-        self._numbers = numbers
+        self.whole = whole
+        self.part = numbers
         self.name, self.is_file = whole.name, whole.is_file
         self.metadata = whole.metadata
         self.compression, self.is_dbz = whole.compression, False
@@ -176,15 +186,15 @@ class FramePiece(Source):
     def nbytes(self) -> int:
         """Bytes of the frames."""
         assert self.index is not None
-        return sum(self.index.frame(number).size for number in self._numbers)
+        return sum(self.index.frame(number).size for number in self.part)
 
     def open(self) -> Any:
         """Open the whole file."""
-        return self._whole.open()
+        return self.whole.open()
 
     def buffer(self) -> Any:
         """Give the whole file as one buffer."""
-        return self._whole.buffer()
+        return self.whole.buffer()
 
     def frames(self, wanted: dict[str, Any]) -> list[int]:
         """
@@ -199,7 +209,7 @@ class FramePiece(Source):
         -------
         list of int
         """
-        return list(self._numbers)
+        return list(self.part)
 
     def records(self) -> Records:
         """
@@ -209,7 +219,7 @@ class FramePiece(Source):
         -------
         Records
         """
-        blocks = list(self.of_frames(self._numbers, BLOCK, {}))
+        blocks = list(self.of_frames(self.part, BLOCK, {}))
         header = self.metadata
         return Records.concat(blocks) if blocks else empty_records(
             header.version, header.ts_out, header
@@ -239,10 +249,11 @@ class Part:
     def __init__(
         self, source: Source, piece: Place, place: tuple[int, int], blocks: Blocks
     ) -> None:
-        self.path = source.path.absolute() if isinstance(source, FileSource) else None
+        self.path, self._state = None, None
+        if isinstance(source, FileSource):  # of what was looked at, whatever the path names now
+            self.path, self._state = source.path.absolute(), source.state
         self.number, self.n_parts = place
         self.begin, self.end = _bounds(source, piece)
-        self._state = None if self.path is None else _state_of(self.path)
         self._source: Source | None = source
         self._piece = piece
         self._on_truncated = source._on_truncated
@@ -261,19 +272,22 @@ class Part:
         state = {**self.__dict__, "_source": None}
         if self.path is None:
             assert self._source is not None
-            state["_source"] = MemorySource(self._bytes(self._source), self._on_truncated)
-            state["_piece"] = None
+            data, piece = memoryview(self._source.buffer()), self._piece
+            if isinstance(piece, Span):
+                header = bytes(data[: self._source.all_of_it.begin])
+                data = memoryview(header + data[piece.begin : piece.end])
+                end = None if piece.end is None else len(data)
+                state["_piece"] = Span(len(header), end, piece.first)
+            elif piece is not None:
+                index = self._source.index
+                assert index is not None
+                frames = [index.frame(number) for number in (*range(index.first), *piece)]
+                data = memoryview(
+                    b"".join(data[one.start : one.start + one.size] for one in frames)
+                )
+                state["_piece"] = None
+            state["_source"] = MemorySource(bytes(data), self._on_truncated)
         return state
-
-    def _bytes(self, source: Source) -> bytes:
-        data, piece = memoryview(source.buffer()), self._piece
-        if piece is None:
-            return bytes(data)
-        if isinstance(piece, Span):
-            return source.metadata.encode() + bytes(data[piece.begin : piece.end])
-        assert source.index is not None
-        frames = (source.index.frame(n) for n in (*range(source.index.first), *piece))
-        return b"".join(bytes(data[one.start : one.start + one.size]) for one in frames)
 
     def store(self) -> Store:
         """
@@ -282,7 +296,8 @@ class Part:
         Returns
         -------
         Store
-            With the filter of the store that it is a part of.
+            With the filter of the store that it is a part of. Its `raw` and `reader` raise
+            ValueError, as those of a filtered store do.
 
         Raises
         ------
@@ -327,7 +342,8 @@ class Part:
         Raises
         ------
         DecodeError
-            The data is damaged, or the next part does not begin where a record does.
+            The data is damaged, or the next part does not begin where a record does. Where records
+            are not all of one size, ``.record_index`` counts from the beginning of the part.
         FileNotFoundError, ValueError
             As `store` raises them.
         """
@@ -413,10 +429,12 @@ def parts_of(blocks: Blocks, max_bytes: int) -> list[Part]:
         raise ValueError(f"max_bytes is {max_bytes}, expected {LEAST} or more")
     parts = []
     for source in blocks.relevant(blocks.conditions):
-        pieces = _pieces(source, blocks.conditions, max_bytes)
+        whole, within = source, None
+        if isinstance(source, Piece | FramePiece):  # which may be divided again
+            whole, within = source.whole, source.part
+        pieces = _pieces(whole, within, blocks.conditions, max_bytes)
         parts += [
-            Part(source, piece, (number, len(pieces)), blocks)
-            for number, piece in enumerate(pieces)
+            Part(whole, piece, (number, len(pieces)), blocks) for number, piece in enumerate(pieces)
         ]
     return parts
 
@@ -431,13 +449,15 @@ def _bounds(source: Source, piece: Place) -> tuple[int, int]:
     return source.index.frame(piece[0]).start, last.start + last.size
 
 
-def _pieces(source: Source, wanted: Conditions, max_bytes: int) -> Sequence[Place]:
+def _pieces(source: Source, within: Place, wanted: Conditions, max_bytes: int) -> Sequence[Place]:
     # what the parts of a source are; one that is read whole is one
-    if is_live(source.metadata) or not source.is_whole:
+    if is_live(source.metadata):
         return [None]  # symbols of live data are in records that came before
     if source.compression != Compression.NONE:
-        return _runs(source, wanted, max_bytes)
-    found = source.span(wanted.of_records, not wanted.check_order)
+        return _runs(source, within, wanted, max_bytes)
+    found = within if isinstance(within, Span) else None
+    if found is None:
+        found = source.span(wanted.of_records, not wanted.check_order)
     span = source.all_of_it if found is None else found
     size = source.nbytes
     end = size if span.end is None else span.end
@@ -454,7 +474,7 @@ def _pieces(source: Source, wanted: Conditions, max_bytes: int) -> Sequence[Plac
     ]
 
 
-def _runs(source: Source, wanted: Conditions, max_bytes: int) -> Sequence[Place]:
+def _runs(source: Source, within: Place, wanted: Conditions, max_bytes: int) -> Sequence[Place]:
     # the frames of a seekable file, as many at a time as hold `max_bytes`
     index = source.index
     if index is None:
@@ -462,6 +482,8 @@ def _runs(source: Source, wanted: Conditions, max_bytes: int) -> Sequence[Place]
     runs: list[list[int]] = []
     room = 0
     for number in index.overlapping(wanted.start, wanted.end):
+        if within is not None and number not in within:
+            continue
         size = index.frame(number).plain_size
         if not runs or size > room:
             runs.append([])
@@ -472,10 +494,13 @@ def _runs(source: Source, wanted: Conditions, max_bytes: int) -> Sequence[Place]
 
 
 def _cuts(source: Source, begin: int, end: int, max_bytes: int) -> Iterator[tuple[int, int]]:
-    # where parts begin, and after how many records where that is known: by arithmetic where
-    # all records seem to be of one size, else where a chain of records does
+    # where parts begin, and after how many records where that is known, else 0: by arithmetic
+    # where all records seem to be of one size, else where a chain of records does
+    counts = source.metadata.schema is not None
     with source.reading() as pread:
         head = pread(begin, 2)
+        if len(head) < 2:
+            return  # the file became shorter
         stride = head[0] * 4
         unit = max(stride, 4)  # all records have a multiple of four bytes
         step = max(max_bytes - max_bytes % unit, unit)
@@ -486,12 +511,12 @@ def _cuts(source: Source, begin: int, end: int, max_bytes: int) -> Iterator[tupl
             if place <= last:
                 continue
             if looked_at and all(data[at : at + 2] == head for at in looked_at):
-                yield place, (place - begin) // stride
+                yield place, (place - begin) // stride if counts else 0
                 last = place
                 continue
             found = likely_start(data, 0, 0, SIZES, source.metadata.ts_out)
             if found >= 0 and last < place + found < end:
-                last = place + found
+                last, counts = place + found, False
                 yield last, 0
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbnfast.codec.metadata import Metadata
 
 PROBE: Final = 4096  # bytes that a probe reads: a page
-LAST_PROBE: Final = 512 << 10  # bytes that are read at once when nothing else is left to look at
+LAST_PROBE: Final = 128 << 10  # bytes that are read at once when nothing else is left to look at
 NEAR: Final = 64 << 10  # bytes around a place that is found that are looked at, too
 SLACK: Final = 2  # how many times the steps of halving may leave what halving would have left
 STEPS: Final = 8  # how many deviations of a random walk are far
@@ -121,6 +121,8 @@ class Search:
         schema = self._metadata.schema
         assert schema is not None
         head = self._pread(self._begin, PROBE)
+        if len(head) < HEADER:
+            raise _Unlike  # the stream became shorter
         self._size, self._rtype = head[0] * 4, head[1]
         if self._rtype not in own_rtypes(schema):
             raise _Unlike
@@ -146,11 +148,11 @@ class Search:
         n = min(len(raw) // self._size, self._n - first)
         if not n:
             raise _Unlike  # the stream became shorter
-        rows = np.frombuffer(raw, np.uint8, n * self._size).reshape(n, self._size)
-        if (rows[:, 0] != self._size // 4).any() or (rows[:, 1] != self._rtype).any():
+        heads: Column = np.ndarray(n, "<u2", raw, 0, self._size)  # length and type
+        if (heads != (self._rtype << 8) + self._size // 4).any():
             raise _Unlike
-        at = self._ts_at
-        times: Column = np.ascontiguousarray(rows[:, at : at + 8]).view("<u8")[:, 0]
+        times: Column = np.ndarray(n, "<u8", raw, self._ts_at, self._size)
+        times = times.copy()
         if (times[1:] < times[:-1]).any() or times[-1] == UNDEF_TIMESTAMP:
             raise _Unlike
         self._known[first], self._known[first + n - 1] = int(times[0]), int(times[-1])

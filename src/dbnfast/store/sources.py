@@ -67,17 +67,17 @@ class Source(ABC):
     is_file : bool
         Whether it is a file, which errors and warnings then name.
     is_whole : bool
-        Whether it is all of the file or bytes that it reads.
+        Whether its records are all of the stream that it opens.
     """
 
     metadata: Metadata
     is_file = False
-    is_whole = True  # not a part of a file
+    is_whole = True
 
     def __init__(self, name: str, on_truncated: OnTruncated) -> None:
         self.name = name
         self._on_truncated = on_truncated
-        self._ordered: bool | None = None  # whether the records are; None for not known
+        self._ordered: tuple[int, bool] | None = None  # of so many bytes, whether records are
         self._index: tuple[Index | None] | None = None  # as far as it was looked for
         with self._named():
             self._look()
@@ -346,16 +346,35 @@ class Source(ABC):
                     yield from pieces(found, max_bytes)
 
     def _is_ordered(self) -> bool:
-        # whether no record is of a time before that of another before it; read once
-        if self._ordered is None:
-            last, self._ordered = 0, True
-            for block in self.blocks(BLOCK, {}):
+        # Whether no record is of a time before that of another before it; read once, and again
+        # where the file grew. What is wrong otherwise is said where the records are read.
+        size = self.nbytes
+        if self._ordered is None or self._ordered[0] != size:
+            self._ordered = size, self._look_at_order()
+        return self._ordered[1]
+
+    def _look_at_order(self) -> bool:
+        last = 0
+        try:
+            for block in self.looked_at():
                 times = index_times(block)
                 if times[0] < last or (times[1:] < times[:-1]).any():
-                    self._ordered = False
-                    break
-                last = times[-1]
-        return self._ordered
+                    return False
+                last = int(times[-1])
+        except DecodeError:
+            return False
+        return True
+
+    def looked_at(self) -> Iterator[Records]:
+        """
+        Give all records for a look at them, whose caller reads them otherwise: no cut is told.
+
+        Yields
+        ------
+        Records
+        """
+        with self.open() as file:
+            yield from iter_decode(file, max_bytes=BLOCK, on_truncated="ignore")
 
 
 class FileSource(Source):
@@ -396,8 +415,16 @@ class FileSource(Source):
     @property
     def nbytes(self) -> int:
         """Bytes of the file."""
-        at = self.path if self._kept is None else self._kept.number
-        return os.stat(at).st_size
+        return self._stat().st_size
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """What changes when the file does: its bytes, and the time of change."""
+        found = self._stat()
+        return found.st_size, found.st_mtime_ns
+
+    def _stat(self) -> os.stat_result:
+        return os.stat(self.path if self._kept is None else self._kept.number)
 
     def open(self) -> IO[bytes]:
         """Open the file."""

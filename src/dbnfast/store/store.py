@@ -283,14 +283,8 @@ class Store:
         reader: IO[bytes] = zstd().ZstdFile(file or source.open())
         return reader
 
-    @property
-    def _is_one(self) -> bool:
-        # whether it has what one source has, all of it
-        blocks = self._blocks
-        return len(blocks.sources) == 1 and not blocks.conditions and blocks.sources[0].is_whole
-
     def _single(self, name: str) -> Source:
-        if not self._is_one:
+        if not self._blocks.is_stream:
             raise ValueError(f"{name} is the stream of one source, as it is; this is no such store")
         return self._blocks.sources[0]
 
@@ -478,7 +472,7 @@ class Store:
         ValueError
             It is not complete.
         """
-        self._blocks.names.add(json_data, clear_existing)
+        self._blocks.name(json_data, clear_existing)
 
     def symbol_map(self) -> SymbolMap:
         """
@@ -974,7 +968,7 @@ class Store:
         the mapping records say; not so where the records end in a ts_out.
         """
         kind = self.compression if compression is None else Compression(compression)
-        plain = self._is_one
+        plain = self._blocks.is_stream
         with output(path, mode) as out:
             if plain and kind == self.compression and not self._blocks.sources[0].is_dbz:
                 with self._blocks.sources[0].open() as file:
@@ -1111,4 +1105,5 @@ def is_filtered(store: Store) -> bool:
     -------
     bool
     """
-    return bool(store._blocks.conditions)
+    blocks = store._blocks
+    return bool(blocks.conditions) or not all(source.is_whole for source in blocks.sources)

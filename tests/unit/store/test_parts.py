@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -157,9 +158,7 @@ def test_the_parts_of_a_seekable_file(where: str, data: bytes, tmp_path: Path) -
     path = tmp_path / "a.dbn.zst"
     with (
         path.open("wb") as file,
-        dbnfast.Encoder(
-            file, dbnfast.scan(data).metadata, compression="zstd", _frame_bytes=1000
-        ) as encoder,
+        streams.encoder(file, dbnfast.scan(data).metadata, 1000) as encoder,
     ):
         encoder.write(dbnfast.scan(data))
     store = dbnfast.read(path if where == "file" else path.read_bytes())
@@ -277,6 +276,24 @@ def test_a_file_that_changed(tmp_path: Path) -> None:
         second.read()
 
 
+@pytest.mark.parametrize("schema", ["trades", None])
+def test_where_damage_in_a_part_is(schema: str | None) -> None:
+    # 30 records of 80 bytes are as long as 50 of 48: only their number tells them apart
+    records = [records_of("trades", range(10))]
+    records += [records_of("mbp-1", range(30))] if schema is None else []
+    records += [records_of("trades", range(10, 500))]
+    data = bytearray(dbnfast.encode(records, header(schema, 500)))
+    begin = len(data) - len(dbnfast.scan(data).data)
+    data[-47] = 1
+    *_, last = dbnfast.read(data).parts(100 * 48)
+    with pytest.raises(dbnfast.InvalidRecordError) as caught:
+        last.read()
+    assert caught.value.offset == len(data) - 48
+    wanted = 499 if schema else (len(data) - 48 - last.begin) // 48
+    assert last.begin > begin
+    assert caught.value.record_index == wanted
+
+
 def test_a_next_part_that_begins_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = of_many_sizes()
     begin = len(data) - len(dbnfast.scan(data).data)
@@ -316,3 +333,56 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert repr(dbnfast.read(data).parts()[0]).startswith("<Part 1 of 1 of memory: bytes 0 to")
     assert dbnfast.read(b"".join([data])).parts()[0].path is None
     assert dbnfast.read(dbnfast.encode([], header("trades", 1))).parts()[0].read().counts == {}
+
+
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_the_store_of_a_part_is_not_the_whole_stream(where: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(of_one_size())
+    part = dbnfast.read(path if where == "file" else of_one_size()).parts(5000)[1]
+    wanted, store = bytes(part.read().data), part.store()
+    assert len(wanted) == 104 * 48
+    store.to_file(tmp_path / "part.dbn")
+    assert bytes(dbnfast.read(tmp_path / "part.dbn").records().data) == wanted
+    for name in ("raw", "reader"):
+        with pytest.raises(ValueError, match=f"{name} is the stream of one source, as it is"):
+            getattr(store, name)
+    inner = store.parts(1000)
+    assert len(inner) == 6
+    assert (inner[0].begin, inner[-1].end) == (part.begin, part.end)
+    assert joined(inner) == wanted
+    assert joined(pickle.loads(pickle.dumps(inner))) == wanted
+    late = store.filter(start=T0 + 150)
+    assert joined(late.parts(1000)) == bytes(late.records().data) == wanted[46 * 48 :]
+
+
+def test_a_file_that_took_the_place_of_another(tmp_path: Path) -> None:
+    path, new = tmp_path / "a.dbn", tmp_path / "new.dbn"
+    path.write_bytes(of_one_size())
+    store = dbnfast.read(path)
+    new.write_bytes(streams.header(schema="mbp-1", lists=bytes(16)) + bytes(48))
+    new.replace(path)
+    if not store._blocks.sources[0].is_kept:  # type: ignore[attr-defined]
+        return
+    assert len(store.records()) == 500  # the store has the file that it opened, its parts do not
+    parts = store.parts(5000)
+    for part in (*parts, *pickle.loads(pickle.dumps(parts))):
+        with pytest.raises(ValueError, match=r"a\.dbn has changed since the parts"):
+            part.read()
+
+
+def test_parts_of_memory_that_are_pickled_keep_their_header_and_their_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = b"F" * 71  # without a zero behind it: a writer would refuse it
+    lists = struct.pack("<I", 1) + name + bytes(12)
+    stream = streams.header(lists=lists) + of_one_size()[-24_000:]
+    store = dbnfast.read(stream)
+    parts = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(store.parts(5000)))))
+    assert joined(parts) == bytes(store.records().data)
+    assert parts[2].store().symbols == store.symbols == ["F" * 71]
+    monkeypatch.setattr(dividing, "likely_start", lambda *_: 20)
+    wrong = pickle.loads(pickle.dumps(dbnfast.read(of_many_sizes()).parts(5000)[0]))
+    for read in (wrong.read, lambda: list(wrong.store().iter_batches())):
+        with pytest.raises(dbnfast.DecodeError, match="no record begins where the next part does"):
+            read()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import dbnfast
 from dbnfast import Store
+from dbnfast.codec.options import Span
 from dbnfast.codec.seekable import Index, read_index
 from dbnfast.store import seek, sources
 from helpers import streams
@@ -189,6 +190,59 @@ def test_the_last_record_is_cut() -> None:
         assert len(store.filter(start=T0 + times[290]).records()) == 9
 
 
+@pytest.mark.parametrize("check_order", [False, True])
+def test_the_order_is_checked_in_silence(
+    check_order: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    times = times_of(300)
+    data = file_of(times)[:-5]
+    bounds = {"start": T0 + times[10], "end": T0 + times[20]}
+    strict = dbnfast.read(data, on_truncated="raise").filter(**bounds, check_order=check_order)
+    assert sum(len(block) for block in strict.iter_batches()) == 10
+    assert not recwarn.list
+    late = dbnfast.read(data).filter(start=T0 + times[290], check_order=check_order)
+    assert sum(len(block) for block in late.iter_batches()) == 9
+    assert [warning.category for warning in recwarn.list] == [dbnfast.TruncatedWarning]
+
+
+def test_a_look_for_what_else_there_is_tells_no_cut(recwarn: pytest.WarningsRecorder) -> None:
+    times = times_of(300)
+    data = bytearray(file_of(times)[:-5])
+    assert len(dbnfast.read(data).filter("mbp-1").to_ndarray()) == 0
+    assert [str(warning.message) for warning in recwarn.list] == [
+        f"record 299 at byte {len(data) - 43} needs 48 bytes, 43 remain",
+        "there is no record of mbp-1; there are 299 trades",
+    ]
+    data[len(data) - 43 - 299 * 48 + 1] = 1  # before the range, and before all
+    before = dbnfast.read(data).filter(end=T0)
+    assert before.to_ndarray().shape == (0,)
+
+
+def test_what_comes_before_damage_is_given_when_the_order_is_checked() -> None:
+    times = times_of(300)
+    data = bytearray(file_of(times))
+    data[len(data) - 100 * 48 + 1] = 1
+    part = dbnfast.read(data).filter(start=T0 + times[50], check_order=True)
+    blocks = part.iter_batches()
+    assert len(next(blocks)) == 150
+    with pytest.raises(dbnfast.InvalidRecordError, match="record 200 "):
+        next(blocks)
+
+
+@pytest.mark.usefixtures("small_probes")
+def test_the_order_is_checked_again_when_the_file_has_grown(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    data, times = file_of(times_of(300)), times_of(300)
+    path.write_bytes(data)
+    part = dbnfast.read(path).filter(start=T0 + times[200], end=T0 + times[210], check_order=True)
+    assert len(part.records()) == 10
+    late = [*range(times[-1] + 1, times[-1] + 200), *times[200:205]]
+    last = array_of([*late, *range(times[-1] + 200, times[-1] + 900)])
+    with path.open("ab") as file:
+        file.write(last.tobytes())
+    assert len(part.records()) == 15
+
+
 def test_damage_says_where_in_the_file_it_is(tmp_path: Path) -> None:
     times = times_of(3000)
     data = bytearray(file_of(times))
@@ -216,7 +270,7 @@ def test_a_minute_of_a_day_is_few_reads(tmp_path: Path, monkeypatch: pytest.Monk
     assert found == np.count_nonzero((times >= 3600 * 10**9) & (times < 3660 * 10**9))
     if store._blocks.sources[0].is_kept:  # type: ignore[attr-defined]
         assert 0 < len(reads.sizes) <= 16
-        assert sum(reads.sizes) < path.stat().st_size // 10
+        assert sum(reads.sizes) < 400 << 10
     assert f"of {path.stat().st_size:,} bytes" in repr(whole)
 
 
@@ -238,9 +292,7 @@ def test_records_of_a_range_are_a_view(tmp_path: Path) -> None:
 def seekable(data: bytes, frame_bytes: int = 1000) -> bytes:
     """A stream in small frames, with an index."""
     records, out = dbnfast.scan(data, on_truncated="ignore"), io.BytesIO()
-    with dbnfast.Encoder(
-        out, records.metadata, compression="zstd", _frame_bytes=frame_bytes
-    ) as encoder:
+    with streams.encoder(out, records.metadata, frame_bytes) as encoder:
         encoder.write(records)
     return out.getvalue()
 
@@ -430,6 +482,8 @@ def test_a_filtered_store_says_what_it_reads() -> None:
     assert "filter=schema trades; instrument_ids 0, 1, 2, 3, 4 and 4 more; from 2001-09-09" in said
     assert f"reads={100 * 48:,} of {len(data):,} bytes" in said
     assert "reads" in part._repr_html_()
+    late = repr(dbnfast.read(data).filter(start=2**64 - 2, end=2**64 - 1))
+    assert f"filter=from {2**64 - 2} ns; to {2**64 - 1} ns, reads=0 of" in late
     with pytest.raises(TypeError, match="check_order is of type int, expected bool"):
         dbnfast.read(data).filter(start=T0, check_order=1)  # type: ignore[arg-type]
 
@@ -440,10 +494,16 @@ def test_a_file_that_shrinks_while_it_is_searched(tmp_path: Path) -> None:
     path.write_bytes(data)
     store = dbnfast.read(path)
     part = store.filter(start=T0 + times_of(30_000)[20_000])
-    os.truncate(path, len(data) - 48 * 29_000)
-    with pytest.MonkeyPatch.context() as patch:  # the size was looked at before
-        patch.setattr(sources.FileSource, "nbytes", property(lambda _: len(data)))
-        assert sum(len(block) for block in part.iter_batches()) == 0
+    for n_left in (1000, 1, 0):
+        os.truncate(path, len(data) - 48 * (30_000 - n_left))
+        with pytest.MonkeyPatch.context() as patch:  # the size was looked at before
+            patch.setattr(sources.FileSource, "nbytes", property(lambda _: len(data)))
+            assert sum(len(block) for block in part.iter_batches()) == 0
+            assert len(part.records()) == 0
+            assert len(store.parts(10**6)) == 1
+            patch.setattr(sources.FileSource, "span", lambda *_, **__: Span(10**6, None, 20_000))
+            assert len(part.records()) == 0
+            assert sum(len(block) for block in part.iter_batches()) == 0
 
 
 def test_helpers() -> None:

@@ -12,6 +12,7 @@ import pickle
 import struct
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def trade(ts: int, sequence: int = 0, instrument_id: int = 100) -> bytes:
         + struct.pack("<qIccBB", 10**9, 1, b"T", b"A", 0, 0)
         + struct.pack("<QiI", ts, 7, sequence)
     )
+
+
+def added_symbols(ids: dict[str, str]) -> dict[str, Any]:
+    """What a resolution says, for ids that have one symbol all the time."""
+    days = {"d0": "2001-01-01", "d1": "2030-01-01"}
+    return {
+        "result": {symbol: [{**days, "s": number}] for symbol, number in ids.items()},
+        "stype_in": "raw_symbol", "stype_out": "instrument_id", "symbols": list(ids),
+        "start_date": "2001-01-01", "end_date": "2030-01-01", "partial": [], "not_found": [],
+        "message": "OK", "status": 0,
+    }  # fmt: skip
 
 
 def file_of(times: range, number: int = 0, **header: Any) -> bytes:
@@ -368,6 +380,44 @@ def test_repr_of_large_data_does_not_read_it(monkeypatch: pytest.MonkeyPatch) ->
 DAMAGED = PLAIN + bytes([1, 0]) + bytes(46)
 
 
+def test_repr_of_a_filter_by_symbols_that_no_mapping_can_tell() -> None:
+    store = dbnfast.read(streams.header(lists=ONE_MAPPING, stype_out=1, stype_in=2) + trade(T0))
+    part = store.filter(symbols="AAA")
+    with pytest.raises(ValueError, match="is instrument_id"):
+        part.records()
+    assert "filter=symbols AAA" in repr(part)
+    assert "is instrument_id" in part._repr_html_()
+
+
+def test_counts_follow_the_symbols_that_are_added() -> None:
+    store = dbnfast.read(streams.header() + trade(T0) + trade(T0 + 1, 0, 101))
+    part = store.filter(symbols="BBB")
+    assert part.counts == {}
+    part.insert_symbology_json(added_symbols({"BBB": "101"}))
+    assert part.counts == {RType.TRADES: 1}
+
+
+def test_filtered_stores_share_the_symbols_until_some_are_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = dbnfast.read(streams.header(lists=ONE_MAPPING) + trade(T0) + trade(T0 + 1, 0, 101))
+    made: list[object] = []
+    original = dbnfast.SymbolMap.insert_metadata
+    monkeypatch.setattr(
+        dbnfast.SymbolMap, "insert_metadata", lambda *given: made.append(original(*given))
+    )
+    for schema in (None, "trades"):
+        assert len(store.filter(schema, symbols="AAA").records()) == 1
+    assert len(made) == 1
+    part = store.filter(start=T0)
+    part.insert_symbology_json(added_symbols({"BBB": "101"}))
+    assert len(part.filter(symbols=["AAA", "BBB"]).records()) == 2
+    assert len(store.filter(symbols=["AAA"]).filter(symbols="AAA").records()) == 1
+    with pytest.warns(SelectionWarning, match="nothing has the symbol 'BBB'"):
+        assert len(store.filter(symbols="BBB").records()) == 0
+    assert len(made) == 2
+
+
 def test_repr_of_damaged_data() -> None:
     assert "not readable (record 20 at byte" in repr(dbnfast.read(DAMAGED))
     cut = dbnfast.read(PLAIN[:-1], on_truncated="raise")
@@ -413,6 +463,7 @@ def test_batches_are_of_a_number_of_bytes(max_bytes: Any) -> None:
         ({"publishers": 1.5}, "publishers is 1.5, expected an int"),
         ({"symbols": [118]}, "one of symbols is 118, expected a str"),
         ({"symbols": 118}, "'int' object is not iterable"),
+        ({"schema": 0}, "schema is 0, expected a Schema, its text, or an RType"),
         ({"symbol": "ESH6"}, r"Store\.filter\(\) got an unexpected keyword argument 'symbol'"),
     ],
 )
@@ -1020,6 +1071,37 @@ def test_a_filter_hides_mapping_records_and_not_what_they_say() -> None:
         assert len(filtered.records()) == len(rows(filtered, schema="trades"))
     late = store.filter(start=T0 + 39)
     assert rows(late, schema="trades") == [(0, 101, "BBB"), (0, 100, "CCC")]
+    one, named = io.BytesIO(), io.BytesIO()  # a list of one schema is that schema
+    store.filter(["trades"]).to_csv(one)
+    store.filter("trades").to_csv(named)
+    assert one.getvalue() == named.getvalue() != b""
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        (RType.BBO_1S, "bbo-1m"),
+        ("bbo-1m", RType.BBO_1S),
+        ("bbo-1s", "bbo-1m"),
+        ("bbo-1m", "bbo-1m"),
+        (["bbo-1s", "trades"], ["trades", "bbo-1m"]),
+        ("bbo-1m", ["bbo-1s", "bbo-1m"], "bbo-1m"),
+        ("bbo-1m", "trades"),
+    ],
+)
+def test_a_filter_of_a_filtered_store_asks_for_both(wanted: Any) -> None:
+    # early files of bbo-1m have records of bbo-1s: what the one name means, the other may not
+    body = b"".join(
+        streams.record(rtype, 80, instrument_id=i, ts_event=T0 + i)
+        for i, rtype in enumerate((0xC3, 0xC4, 0xC3, 0xC4, 0xC4))
+    )
+    store = dbnfast.read(streams.header(schema="bbo-1m") + body)
+    records = store.records()
+    for schema in wanted:
+        store, records = store.filter(schema), records.filter(schema)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SelectionWarning)
+        assert bytes(store.records().data) == bytes(records.data)
 
 
 @pytest.mark.usefixtures("small_blocks")
