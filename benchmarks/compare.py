@@ -35,7 +35,7 @@ GROUPS: tuple[Callable[[Bench], None], ...] = (
     compare_records.loops, compare_records.records,
     compare_codec.decompress, compare_codec.encode, compare_codec.roads,
     compare_store.frames, compare_store.arrow, compare_store.parquet, compare_store.text,
-    compare_store.text_back, compare_store.symbols,
+    compare_store.text_back, compare_store.time_range, compare_store.symbols,
     compare_live.live, compare_live.latency,
     compare_codec.import_time, compare_codec.memory, compare_store.converters_memory,
     growth.growth,

@@ -199,6 +199,48 @@ def text_back(bench: Bench) -> None:
                lambda: [len(decode(part)) for part in parts], runs=3)  # fmt: skip
 
 
+MINUTE = 60 * 10**9
+PLAIN, PACKED = 14, 2  # how often the trades are repeated, each time later
+
+
+def time_range(bench: Bench) -> None:
+    """One minute of a long file, against a pass over all of it."""
+    n_plain = 1 if bench.smoke else PLAIN
+    with tempfile.TemporaryDirectory() as folder:
+        for name, n, target in (
+            ("plain", n_plain, 1000), ("zstd", PACKED, 50),
+        ):  # fmt: skip
+            path = Path(folder) / f"trades.{name}.dbn"
+            start = trades_of(path, n, "zstd" if name == "zstd" else "none")
+            size = n * data.SIZES["trades"] * 48 / 1e9
+            bounds = {"start": start, "end": start + MINUTE}
+            store = dbnfast.read(path)
+            found = len(store.filter(**bounds).to_ndarray())
+            if not found or found != sum(map(len, dbnfast.iter_decode(path, **bounds))):
+                raise ValueError(f"a search finds {found} records")
+            kind = "plain file" if name == "plain" else "seekable zstd file"
+            bench.pair(f"one minute of {size:.3g} GB, {kind}", "a full pass, filtered", target,
+                       lambda store=store, bounds=bounds: store.filter(**bounds).to_ndarray(),
+                       lambda path=path, bounds=bounds: list(dbnfast.iter_decode(path, **bounds)),
+                       runs=min(bench.runs, 3))  # fmt: skip
+
+
+def trades_of(path: Path, n: int, compression: str) -> int:
+    """Write a file of trades n times, each time later; a moment at two thirds of it."""
+    trades = data.records("trades", data.SIZES["trades"]).copy()
+    trades.sort(order="ts_recv")
+    length = int(trades["ts_recv"][-1] - trades["ts_recv"][0]) + 1
+    header = data.metadata("trades")
+    header = header.replace(end=header.start + (n + 1) * max(length, 86_400 * 10**9))
+    with path.open("wb") as file, dbnfast.Encoder(file, header, compression=compression) as out:
+        for _ in range(n):
+            out.write(trades)
+            last = trades["ts_recv"].copy()
+            trades["ts_recv"] += np.uint64(length)
+            trades["ts_event"] += np.uint64(length)
+    return int(last[len(last) * 2 // 3])
+
+
 def symbols(bench: Bench) -> None:
     """The mappings of an option chain, and the symbols of a million records."""
     n, n_rows = 13_000, 50_000 if bench.smoke else 1_000_000

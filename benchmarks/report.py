@@ -39,6 +39,7 @@ SECTIONS = {
     "frames": ("frames", "arrow"),
     "parquet": ("parquet",),
     "text": ("text", "text_back"),
+    "range": ("time_range",),
     "symbols": ("symbols",),
     "live": ("live",),
     "latency": ("latency",),
