@@ -382,6 +382,59 @@ def live_bytes(records: dbnfast.Records) -> bytes:
     return dbnfast.encode(records, records.metadata)
 
 
+NAMED = {"A": 1, "B": 2, "C": 3}
+MAPPED = bytes(12) + streams.mapping_list(
+    [(name.encode(), [(20010101, 20300101, b"%d" % id)]) for name, id in NAMED.items()]
+)
+
+
+def forms_of(plain: bytes, begin: int, frame_bytes: int) -> dict[str, bytes]:
+    """The same stream in each form that files have."""
+    cut = begin + (len(plain) - begin) // 96 * 48
+    parts = (plain[:begin], plain[begin:cut], plain[cut:])
+    return {
+        "plain": plain,
+        "one frame": streams.frame(plain),
+        "many frames": b"".join(streams.frame(part) for part in parts if part),
+        "seekable": seekable(plain, frame_bytes),
+    }
+
+
+@given(
+    st.lists(st.integers(0, 300), max_size=50).map(sorted),
+    st.one_of(st.none(), st.integers(-5, 305)),
+    st.one_of(st.none(), st.integers(-5, 305)),
+    st.one_of(st.none(), st.sets(st.integers(0, 7), max_size=4)),
+    st.one_of(st.none(), st.lists(st.sampled_from([*NAMED, "D"]), min_size=1, max_size=3)),
+    st.integers(1, 500),
+    st.booleans(),
+)
+def test_every_form_gives_what_a_full_pass_does(
+    times: list[int], low: int | None, high: int | None, ids: set[int] | None,
+    symbols: list[str] | None, frame_bytes: int, check_order: bool,
+) -> None:  # fmt: skip
+    head = streams.header(lists=MAPPED, start=T0, end=T0 + 301)
+    plain = head + array_of(times).tobytes()
+    bounds = {name: max(0, T0 + x) for name, x in (("start", low), ("end", high)) if x is not None}
+    if len(bounds) == 2 and bounds["start"] > bounds["end"]:
+        bounds["end"] = bounds["start"]
+    owned = None if symbols is None else {NAMED[name] for name in symbols if name in NAMED}
+    wanted = dbnfast.scan(plain).filter(**bounds, instrument_ids=ids)
+    if owned is not None:
+        wanted = wanted.filter(instrument_ids=owned)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", dbnfast.SelectionWarning)  # of the symbol D
+        for name, size in (("PROBE", 96), ("LAST_PROBE", 200), ("NEAR", 96)):
+            patch.setattr(seek, name, size)
+        for form, data in forms_of(plain, len(head), frame_bytes).items():
+            store = dbnfast.read(data).filter(check_order=check_order, **bounds)
+            store = store.filter(instrument_ids=ids).filter(symbols=symbols)
+            assert bytes(store.records().data) == bytes(wanted.data), form
+            assert store.counts == wanted.counts, form
+            parts = [bytes(part.read().data) for part in store.parts(4096)]
+            assert b"".join(parts) == bytes(wanted.data), form
+
+
 # --- files that are left out ------------------------------------------------------------------
 
 
