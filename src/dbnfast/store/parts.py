@@ -296,8 +296,8 @@ class Part:
         Returns
         -------
         Store
-            With the filter of the store that it is a part of. Its `raw` and `reader` raise
-            ValueError, as those of a filtered store do.
+            With the filter of the store that it is a part of. `Store.raw` and `Store.reader` of it
+            raise ValueError, as those of a filtered store do.
 
         Raises
         ------
