@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dbnfast.codec.index import NOTHING, Contents, contents, logged_index
 from dbnfast.codec.reader import RecordReader, frame_log, n_given
-from dbnfast.codec.seekable import NOTHING, Contents, contents, logged_index
 from dbnfast.errors import DecompressionError
 from dbnfast.records.headers import record_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dbnfast.codec.index import Index
     from dbnfast.codec.packed import LoggedFrame
-    from dbnfast.codec.seekable import Index
     from dbnfast.records.records import Records
 
     Wrong = tuple[int, str]

@@ -19,7 +19,7 @@ from dbnfast._util.arguments import as_int
 from dbnfast._util.atomic import named
 from dbnfast._util.times import DAY
 from dbnfast.codec.compression import packed_frame, stored_frame
-from dbnfast.codec.seekable import FRAMES_MOST, Table, checksum_of, contents
+from dbnfast.codec.index import FRAMES_MOST, Table, checksum_of, contents
 from dbnfast.enums import DBN_VERSION, UNDEF_TIMESTAMP, Compression
 from dbnfast.layouts.table import CONTROL
 from dbnfast.live.recovery import (

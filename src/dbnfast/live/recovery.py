@@ -24,9 +24,9 @@ from dbnfast._util.locks import FileLock
 from dbnfast.codec.compression import Inflater, frame_size, is_skippable
 from dbnfast.codec.damage import name_file
 from dbnfast.codec.decoder import Decoder
+from dbnfast.codec.index import FRAMES_MOST, INDEX_START, NOTHING, Table, checksum_of, contents
 from dbnfast.codec.metadata import header_bytes
 from dbnfast.codec.reader import iter_decode
-from dbnfast.codec.seekable import FRAMES_MOST, INDEX_START, NOTHING, Table, checksum_of, contents
 from dbnfast.enums import RType
 from dbnfast.errors import DecodeError, DecompressionError, TruncatedError
 from dbnfast.records.headers import common_size, has_rtype, only_rtype

@@ -19,10 +19,11 @@ from dbnfast._core.run import Owner
 from dbnfast._util.buffers import as_bytes
 from dbnfast.codec import compression
 from dbnfast.codec.damage import name_file, warn_caller
+from dbnfast.codec.index import read_index
 from dbnfast.codec.options import Span
 from dbnfast.codec.reader import RecordReader, iter_decode, n_given
 from dbnfast.codec.scan import scan, scan_span
-from dbnfast.codec.seekable import read_frames, read_index
+from dbnfast.codec.seekable import read_frames
 from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
 from dbnfast.records.filters import Filter
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dbnfast._typing import PathLike
+    from dbnfast.codec.index import Index
     from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.options import OnTruncated
-    from dbnfast.codec.seekable import Index
 
 
 BLOCK: Final = 16 << 20  # bytes of records that are looked at in a step

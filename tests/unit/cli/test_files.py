@@ -30,7 +30,7 @@ from dbnfast.cli.commands.stats import format_duration, parse_duration
 from dbnfast.cli.outputs import Progress
 from dbnfast.cli.selection import parse_time
 from dbnfast.cli.terminal import Counted, Input
-from dbnfast.codec.seekable import Index, read_index
+from dbnfast.codec.index import Index, read_index
 
 if not (FIXTURES / "MANIFEST.json").is_file():
     pytest.skip("the golden files are not here", allow_module_level=True)

@@ -21,7 +21,8 @@ from dbnfast import DecodeError, Encoder
 from dbnfast._util import threads
 from dbnfast.codec import seekable
 from dbnfast.codec.compression import stored_frame
-from dbnfast.codec.seekable import Contents, Index, read_frames, read_header, read_index
+from dbnfast.codec.index import Contents, Index, Table, read_index
+from dbnfast.codec.seekable import read_frames, read_header
 from dbnfast.enums import Compression
 from dbnfast.layouts.table import LAYOUTS_BY_RTYPE
 from helpers import builders, streams
@@ -507,7 +508,7 @@ def test_the_table_of_one_file_and_the_index_of_another() -> None:
 def test_an_index_of_equal_sizes_is_told_by_the_frames() -> None:
     # stored as they are, so that other records make frames as long
     def stored(body: bytes) -> bytes:
-        table = seekable.Table()
+        table = Table()
         out = b""
         for text, found in ((HEAD, None), (body, Contents(1, 0, 1, 1, U64_MAX, 0))):
             frame = streams.frame(text)
@@ -544,7 +545,7 @@ def frames_of_any(data: bytes) -> int:
     ],
 )
 def test_frames_that_are_not_as_the_index_says(wrong: Contents | None, text: str) -> None:
-    table = seekable.Table()
+    table = Table()
     frames = [streams.frame(HEAD), streams.frame(streams.trade(1))]
     table.add(frames[0], len(HEAD), None)
     table.add(frames[1], 48 if wrong else 40, wrong or Contents(1, 0, 1, 1))
@@ -565,7 +566,7 @@ def test_a_damaged_frame_says_which() -> None:
 
 
 def test_frames_without_checksums_are_read() -> None:
-    table = seekable.Table()
+    table = Table()
     head = stored_frame(HEAD)
     table.add_size(len(head), len(HEAD), 123, None)
     data = head + table.tobytes()

@@ -18,8 +18,8 @@ import pytest
 import dbnfast
 from dbnfast._util.atomic import replacing
 from dbnfast.codec import merge as merging
+from dbnfast.codec.index import read_index
 from dbnfast.codec.metadata import Metadata
-from dbnfast.codec.seekable import read_index
 from dbnfast.files import _repair as files
 from dbnfast.files import _split as splitting
 from dbnfast.files._repair import is_same_file, repair

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dbnfast
-from dbnfast.codec.seekable import Contents, Table
+from dbnfast.codec.index import Contents, Table
 from dbnfast.files import Report, repair, verify
 from helpers import streams
 

@@ -22,7 +22,7 @@ import dbnfast
 import dbnfast.files
 from dbnfast import Metadata, MetadataError, Records, RType, SymbolMap
 from dbnfast.codec.compression import stored_frame
-from dbnfast.codec.seekable import Index, read_index
+from dbnfast.codec.index import Index, read_index
 from dbnfast.files import verify
 from dbnfast.live import recorder as module
 from dbnfast.live import recovery

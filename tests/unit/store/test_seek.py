@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import dbnfast
 from dbnfast import Store
+from dbnfast.codec.index import Index, read_index
 from dbnfast.codec.options import Span
-from dbnfast.codec.seekable import Index, read_index
 from dbnfast.store import seek, sources
 from helpers import streams
 from helpers.places import SAMPLE

@@ -22,7 +22,7 @@ import pytest
 import dbnfast
 from dbnfast import RType, Schema, SelectionWarning, Store
 from dbnfast._util import extras, times
-from dbnfast.codec.seekable import read_index
+from dbnfast.codec.index import read_index
 from dbnfast.store import blocks as store_blocks
 from dbnfast.store import sources
 from helpers import streams

@@ -9,8 +9,8 @@ import numpy as np
 from dbnfast.cli.format import format_time, printable
 from dbnfast.cli.terminal import explain, put, put_heading, put_json
 from dbnfast.codec import compression
+from dbnfast.codec.index import logged_index
 from dbnfast.codec.reader import frame_log, n_read
-from dbnfast.codec.seekable import logged_index
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
 from dbnfast.errors import DbnError, DecompressionError
 from dbnfast.layouts.dtypes import rtype_key
