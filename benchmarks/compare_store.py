@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,45 +201,51 @@ def text_back(bench: Bench) -> None:
 
 
 MINUTE = 60 * 10**9
+MINUTES = 20  # of which each run takes the mean
 PLAIN, PACKED = 14, 2  # how often the trades are repeated, each time later
 
 
 def time_range(bench: Bench) -> None:
     """One minute of a long file, against a pass over all of it."""
-    n_plain = 1 if bench.smoke else PLAIN
-    with tempfile.TemporaryDirectory() as folder:
-        for name, n, target in (
-            ("plain", n_plain, 1000), ("zstd", PACKED, 50),
-        ):  # fmt: skip
-            path = Path(folder) / f"trades.{name}.dbn"
-            start = trades_of(path, n, "zstd" if name == "zstd" else "none")
+    for kind, compression, n, target in (
+        ("plain file", "none", 1 if bench.smoke else PLAIN, 1000),
+        ("seekable zstd file", "zstd", PACKED, 50),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trades.dbn"
+            first, last = trades_of(path, n, compression)
+            store, length = dbnfast.read(path), last - MINUTE - first
+            starts = [first + length * i // MINUTES for i in range(MINUTES)]
+            ours, theirs = [], []
+            for start in starts[:: MINUTES // min(bench.runs, 3)]:
+                began = time.perf_counter()
+                for one in starts:
+                    found = store.filter(start=one, end=one + MINUTE).to_ndarray()
+                ours.append((time.perf_counter() - began) / MINUTES)
+                found = store.filter(start=start, end=start + MINUTE).to_ndarray()
+                began = time.perf_counter()
+                blocks = list(dbnfast.iter_decode(path, start=start, end=start + MINUTE))
+                theirs.append(time.perf_counter() - began)
+                if not len(found) or len(found) != sum(map(len, blocks)):
+                    raise ValueError(f"a search finds {len(found)} records")
             size = n * data.SIZES["trades"] * 48 / 1e9
-            bounds = {"start": start, "end": start + MINUTE}
-            store = dbnfast.read(path)
-            found = len(store.filter(**bounds).to_ndarray())
-            if not found or found != sum(map(len, dbnfast.iter_decode(path, **bounds))):
-                raise ValueError(f"a search finds {found} records")
-            kind = "plain file" if name == "plain" else "seekable zstd file"
-            bench.pair(f"one minute of {size:.3g} GB, {kind}", "a full pass, filtered", target,
-                       lambda store=store, bounds=bounds: store.filter(**bounds).to_ndarray(),
-                       lambda path=path, bounds=bounds: list(dbnfast.iter_decode(path, **bounds)),
-                       runs=min(bench.runs, 3))  # fmt: skip
+            bench.compared(f"one minute of {size:.3g} GB, {kind}", "a full pass, filtered",
+                           target, ours, theirs)  # fmt: skip
 
 
-def trades_of(path: Path, n: int, compression: str) -> int:
-    """Write a file of trades n times, each time later; a moment at two thirds of it."""
+def trades_of(path: Path, n: int, compression: str) -> tuple[int, int]:
+    """Write a file of trades n times, each time later; its first and its last time."""
     trades = data.records("trades", data.SIZES["trades"]).copy()
     trades.sort(order="ts_recv")
-    length = int(trades["ts_recv"][-1] - trades["ts_recv"][0]) + 1
-    header = data.metadata("trades")
-    header = header.replace(end=header.start + (n + 1) * max(length, 86_400 * 10**9))
+    first, end = int(trades["ts_recv"][0]), int(trades["ts_recv"][-1]) + 1
+    last = first + n * (end - first) - 1
+    header = data.metadata("trades").replace(end=last + 1)
     with path.open("wb") as file, dbnfast.Encoder(file, header, compression=compression) as out:
         for _ in range(n):
             out.write(trades)
-            last = trades["ts_recv"].copy()
-            trades["ts_recv"] += np.uint64(length)
-            trades["ts_event"] += np.uint64(length)
-    return int(last[len(last) * 2 // 3])
+            for name in ("ts_recv", "ts_event"):
+                trades[name] += np.uint64(end - first)
+    return first, last
 
 
 def symbols(bench: Bench) -> None:

@@ -8,6 +8,7 @@ the search reads, a few pages of the file; what lies between these is trusted to
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -85,7 +86,8 @@ class Search:
         self._metadata = metadata
         self._n_bytes = end - begin
         self._size = self._rtype = self._ts_at = self._n = 0
-        self._known: dict[int, int] = {}  # the times of records that were looked at
+        self._places: list[int] = []  # of records that were looked at, in order
+        self._times: list[int] = []  # and their times
 
     def find(self, start: int | None, end: int | None) -> Span | None:
         """
@@ -155,29 +157,42 @@ class Search:
         times = times.copy()
         if (times[1:] < times[:-1]).any() or times[-1] == UNDEF_TIMESTAMP:
             raise _Unlike
-        self._known[first], self._known[first + n - 1] = int(times[0]), int(times[-1])
-        before = max((i for i in self._known if i < first), default=first)
-        after = min((i for i in self._known if i > first + n - 1), default=first + n - 1)
-        if self._known[before] > times[0] or self._known[after] < times[-1]:
-            raise _Unlike
+        self._keep(first, int(times[0]))
+        self._keep(first + n - 1, int(times[-1]))
         return times
+
+    def _keep(self, place: int, time: int) -> None:
+        at = bisect_left(self._places, place)
+        if at and self._times[at - 1] > time:
+            raise _Unlike
+        if at < len(self._places):
+            if self._times[at] < time:
+                raise _Unlike
+            if self._places[at] == place:
+                return
+        self._places.insert(at, place)
+        self._times.insert(at, time)
 
     def _first_at(self, time: int) -> int:
         # the first record that is not before a time: interpolated, and halved where that is slow
-        low = max((i for i, t in self._known.items() if t < time), default=-1)
-        high = min((i for i, t in self._known.items() if t >= time), default=self._n)
-        if low < 0 or high == self._n or low + 1 == high:
-            return high
+        at = bisect_left(self._times, time)
+        if at in (0, len(self._times)):
+            return at and self._n
+        low, high = self._places[at - 1 : at + 1]
+        before, after = self._times[at - 1 : at + 1]
         per, reach = self._per_probe, SLACK * (high - low)
         near = NEAR // self._size
         while (high - low) * self._size > LAST_PROBE:
             reach //= 2
-            first = min(max(self._guess(low, high, time, reach) - per // 2, low + 1), high - per)
+            place = low + (high - low) * (time - before) // (after - before)
+            first = _moved(place, low, high, reach) - per // 2
+            first = min(max(first, low + 1), high - per)
             times = self._probe(first, first + per)
-            if times[0] >= time:
-                high = first
-            elif times[-1] < time:
-                low = first + len(times) - 1
+            ends = int(times[0]), int(times[-1])
+            if ends[0] >= time:
+                high, after = first, ends[0]
+            elif ends[1] < time:
+                low, before = first + len(times) - 1, ends[1]
             else:  # it is here; but a record nearby may have another place than its time says
                 low, high = max(low, first - near), min(high, first + len(times) + near)
                 break
@@ -186,13 +201,12 @@ class Search:
         times = self._probe(low + 1, high)
         return low + 1 + int(np.searchsorted(times, np.uint64(time)))
 
-    def _guess(self, low: int, high: int, time: int, reach: int) -> int:
-        # Where to look between two records: as far as time goes there, a little nearer to the
-        # middle, so that both ends come near; and never so far from it that halving alone would
-        # have been much quicker, since markets are busy and quiet.
-        before, after = self._known[low], self._known[high]
-        place = low + (high - low) * (time - before) // (after - before)
-        middle, near = (low + high) // 2, STEPS * math.isqrt(high - low)
-        place = min(place + near, middle) if place < middle else max(place - near, middle)
-        off = max(reach - (high - low) // 2, 0)
-        return min(max(place, middle - off), middle + off)
+
+def _moved(place: int, low: int, high: int, reach: int) -> int:
+    # Where to look between two records: where interpolation says, a little nearer to the middle,
+    # so that both ends come near; and never so far from it that halving alone would have been
+    # much quicker, since markets are busy and quiet.
+    middle, near = (low + high) // 2, STEPS * math.isqrt(high - low)
+    place = min(place + near, middle) if place < middle else max(place - near, middle)
+    off = max(reach - (high - low) // 2, 0)
+    return min(max(place, middle - off), middle + off)
