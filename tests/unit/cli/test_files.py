@@ -468,6 +468,23 @@ def test_convert_of_a_live_stream_keeps_its_mappings(tmp_path: Path, capsys: Out
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("schema", ["trades", "mbp-1", "statistics"])
+def test_one_schema_of_mixed_data_is_a_file_of_that_schema(
+    schema: str, tmp_path: Path, capsys: Out
+) -> None:
+    target, other = tmp_path / "x.dbn", tmp_path / "y.dbn"
+    assert convert(str(SAMPLE), str(target), "--schema", schema) == 0
+    dbnfast.read(SAMPLE).filter(schema).to_file(other, compression="none")
+    assert target.read_bytes() == other.read_bytes()
+    store = dbnfast.read(target)
+    assert store.schema == schema
+    assert len(store.to_df()) == len(dbnfast.read(SAMPLE).to_df(schema=schema))
+    databento = pytest.importorskip("databento")
+    theirs = databento.DBNStore.from_bytes(target.read_bytes())
+    assert len(theirs.to_ndarray()) == len(store.to_ndarray())
+    capsys.readouterr()
+
+
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
 @pytest.mark.parametrize("road", ["convert", "no symbols", "a pipe", "filter"])
 def test_one_schema_of_a_live_stream_is_a_file_of_that_schema(
