@@ -122,8 +122,8 @@ def _target_format(target: str, options: Options) -> tuple[str, bool]:
 
 def _of_one_schema(source: Input, metadata: Metadata, options: Options) -> Metadata | None:
     # The header of one schema of mixed data; of a live stream with what the mapping records say;
-    # None where these must be carried along: a pipe is read once, and a symbol that changes does so at a
-    # place in the stream, while a header knows days. See Store._only_schema for ts_out.
+    # None where these must be carried along: a pipe is read once, and a symbol that changes does
+    # so at a place in the stream, while a header knows days. See Store._only_schema for ts_out.
     schema = None if options.schema is None else as_rtype(options.schema)[0]
     if schema is None or metadata.schema is not None or metadata.ts_out:
         return None
