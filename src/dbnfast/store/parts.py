@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from dbnfast._core.scan import likely_start
 from dbnfast._util.arguments import as_int
 from dbnfast.codec.options import Span
-from dbnfast.codec.reader import RecordReader
-from dbnfast.codec.scan import scan_span
 from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, TruncatedError
 from dbnfast.layouts.programs import SIZES
@@ -78,9 +76,9 @@ class Piece(Source):
         """Give the whole stream as one buffer."""
         return self.whole.buffer()
 
-    def span(self, wanted: dict[str, Any], trusted: bool) -> Span | None:
+    def span(self, wanted: dict[str, Any], trusted: bool) -> Span:
         """
-        Leave the range of time to the reader: it is little that is read.
+        Give the part, and leave a range of time in it to the reader: it is little that is read.
 
         Parameters
         ----------
@@ -89,9 +87,9 @@ class Piece(Source):
 
         Returns
         -------
-        None
+        Span
         """
-        return None
+        return self.part
 
     def records(self) -> Records:
         """
@@ -102,50 +100,16 @@ class Piece(Source):
         Records
             A view.
         """
-        with self._named():
-            try:
-                return scan_span(self.buffer(), self.part, self.metadata, self._on_cut)
-            except TruncatedError as error:
-                if error.good is None:
-                    raise
-                self._cut(error)
-                return error.good
-
-    def blocks(
-        self, max_bytes: int, wanted: dict[str, Any], *, trusted: bool = True
-    ) -> Iterator[Records]:
-        """
-        Give the records in blocks.
-
-        Parameters
-        ----------
-        max_bytes, wanted, trusted
-            As `Source.blocks` takes them.
-
-        Yields
-        ------
-        Records
-        """
-        options: dict[str, Any] = {"max_bytes": max_bytes, "on_truncated": self._on_cut, **wanted}
-        part = (self.metadata, self.part)
-        with (
-            self._named(),
-            self.open() as file,
-            RecordReader(file, span=part, **options) as reader,
-        ):
-            try:
-                yield from reader
-            except TruncatedError as error:
-                self._cut(error)
+        return self._of_span(self.part)
 
     @property
     def _on_cut(self) -> OnTruncated:
         # where the part after this one begins in the middle of a record has to be told
         return super()._on_cut if self.part.end is None else "raise"
 
-    def _cut(self, error: TruncatedError) -> None:
+    def _warn(self, error: TruncatedError) -> None:
         if self.part.end is None:
-            self._warn(error)
+            super()._warn(error)
             return
         raise DecodeError(
             f"the part of bytes {self.part.begin} to {self.part.end} ends inside the record at "

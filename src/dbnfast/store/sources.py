@@ -207,15 +207,17 @@ class Source(ABC):
         span = self.span(wanted, trusted)
         if span is None:
             return None
+        return self._of_span(span).filter(start=wanted.get("start"), end=wanted.get("end"))
+
+    def _of_span(self, span: Span) -> Records:
         with self._named():
             try:
-                found = scan_span(self.buffer(), span, self.metadata, self._on_cut)
+                return scan_span(self.buffer(), span, self.metadata, self._on_cut)
             except TruncatedError as error:
                 if error.good is None:
                     raise
                 self._warn(error)
-                found = error.good
-            return found.filter(start=wanted.get("start"), end=wanted.get("end"))
+                return error.good
 
     def may_have(self, start: int | None, end: int | None) -> bool:
         """
