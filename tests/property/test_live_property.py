@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from hypothesis import assume, event, given
+from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
 import dbnfast
@@ -339,7 +339,18 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
+# what comes late to one subscription, of the time before a start that another was asked for with
+LATE_BESIDE_A_START = Plan(
+    records=[(Schema.TRADES, 1, 0, 0)] * 9
+    + [(Schema.TRADES, 1, 10**8, 0), (Schema.TRADES, 1, 0, 0)],
+    asked=[(Schema.TRADES, None, None), (Schema.TRADES, None, 0.0625)],
+    faults={0: (Cut(128),)},
+    begin=0.24,
+)
+
+
 @given(plans())
+@example(LATE_BESIDE_A_START)
 def test_nothing_is_lost_and_nothing_doubled(plan: Plan) -> None:
     data = source(plan)
     calm = play(plan, data, {})

@@ -9,7 +9,7 @@ import numpy as np
 from dbnfast._core.resume import IdPeaks
 from dbnfast._util.times import DAY
 from dbnfast.enums import SCHEMA_RTYPES, UNDEF_TIMESTAMP, RType, Schema, SType
-from dbnfast.live.resume.delivered import CLOCK
+from dbnfast.live.resume.delivered import CLOCK, NEVER
 from dbnfast.live.resume.lead import Lead
 from dbnfast.live.resume.snapshots import Snapshot
 from dbnfast.live.wire.requests import ALL_SYMBOLS
@@ -375,16 +375,20 @@ class Lane:
                     highs[at] = max(highs[at], top)
         return highs
 
-    def _owed_of(self, ids: Column) -> tuple[Column, Column]:
-        # since when records are owed of each of some instruments, and from when they are replayed
+    def _owed_of(self, ids: Column) -> tuple[Column, Column, Column]:
+        # since when records are owed of each of some instruments: by when they were sent, where
+        # a subscription began with the clock, and by what a start is held against, where one was
+        # asked for; and from when they are replayed
         each, inverse = np.unique(ids, return_inverse=True)
-        floors, lows = np.zeros(len(each), np.uint64), np.zeros(len(each), np.uint64)
+        sent, held = np.full(len(each), NEVER, np.uint64), np.full(len(each), NEVER, np.uint64)
+        lows = np.zeros(len(each), np.uint64)
         for at, id in enumerate(each.tolist()):
             # of one that nobody is known to name all is
             own = [s for s in self.states if s.may_have_any or id in s.ids]
-            floors[at] = min((state.owed_from for state in own), default=0)
+            sent[at] = min((s.owed_from for s in own if s.clocked), default=NEVER if own else 0)
+            held[at] = min((s.owed_from for s in own if not s.clocked), default=NEVER)
             lows[at] = min((state.replayed_from for state in own), default=0)
-        return floors[inverse], lows[inverse]
+        return sent[inverse], held[inverse], lows[inverse]
 
     def _owned(self) -> tuple[dict[int, int], int]:
         # whose each instrument is, by its place among the subscriptions, and all others

@@ -45,8 +45,9 @@ class Lead:
     start : int
         What the replay was asked to begin with, ns since 1970-01-01 UTC.
     floor : int or callable
-        Since when records are owed: one time, or what gives that for each of some instrument ids,
-        and from when it is replayed.
+        Since when records are owed: one time, or what gives for each of some instrument ids since
+        when by the time at which records were sent, since when by what a start is held against,
+        and from when they are replayed.
     known : bool
         Whether the start follows from records that were delivered; else what is older than it
         shows that the gateway's clock is not that of its data.
@@ -63,13 +64,13 @@ class Lead:
         self,
         rtype: int,
         start: int,
-        floor: int | Callable[[Column], tuple[Column, Column]],
+        floor: int | Callable[[Column], tuple[Column, Column, Column]],
         known: bool,
     ) -> None:
         self.over = False
         self._rtype = rtype
         self._start = start
-        self.floor: int | Callable[[Column], tuple[Column, Column]]
+        self.floor: int | Callable[[Column], tuple[Column, Column, Column]]
         self.floor = floor if callable(floor) else max(floor, start)
         self._known = known
         self._early = False  # whether the replay began before its start
@@ -107,13 +108,13 @@ class Lead:
         # What is older than the start, by the time that a start is held against, was delivered
         # before; where there is any, late ones follow.
         old = np.zeros(len(places), bool)
+        held = np.where(snapshots_in(records), sent_times(records), filter_times(records))[places]
         if self._known:
-            held = np.where(snapshots_in(records), sent_times(records), filter_times(records))
-            old = held[places] < self._start
+            old = held < self._start
         self._early = self._early or bool(old.any())
         if callable(floor):
-            floors, lows = floor(instrument_ids(records)[places])
-            early = old | ((times < floors) & (times >= lows))
+            sent, asked, lows = floor(instrument_ids(records)[places])
+            early = old | ((times < sent) & (held < asked) & (times >= lows))
         else:
             early = old | (times < floor)
             owed = ~early
