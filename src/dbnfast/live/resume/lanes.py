@@ -65,7 +65,7 @@ class State:
     sub : Subscription
         What was asked for.
     late : bool
-        Whether the session had started by then.
+        Whether the session had been told to start by then.
 
     Attributes
     ----------

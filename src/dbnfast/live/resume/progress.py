@@ -101,7 +101,7 @@ class Progress:
         self._kept = Kept(SLOW_RTYPES)
         self._keeps = keep
         self._start_ns: int | None = None  # of the session
-        self._asked_ns = 0  # when the session was asked to begin, by this side's clock
+        self._asked_ns = 0  # when the connection was asked to begin, by this side's clock
         self._stray = NONE_YET  # the highest time of records that nobody subscribed to
         self._replaying: set[Schema] = set()
         self._completed: list[Replayed] = []
@@ -111,7 +111,8 @@ class Progress:
         self._untold = False  # a first subscription's beginning is not known yet
         self._opened_ns: int | None = None  # the start in its metadata
         self._now_ns: int | None = None  # the gateway's time at its first control record
-        self._asked: set[int] = set()  # the rtypes it was asked to replay
+        self._ahead_ns: int | None = None  # how much its clock is ahead of this side's at least
+        self._replayed: set[int] = set()  # the rtypes it was asked to replay
         self._doubted: list[State] = []  # whose beginning the next records are held against
         self._shots: dict[int, int] = {}  # the time of each instrument's snapshot
         self._in_shots = False  # whether a replay reaches back before snapshots
@@ -126,7 +127,7 @@ class Progress:
         sub : Subscription
             Each one once, in their order, late ones too.
         sent_ns : int, optional
-            This side's time, where a connection that has begun is asked for it at once.
+            This side's time, where a connection that was told to begin is asked for it at once.
 
         Raises
         ------
@@ -135,7 +136,7 @@ class Progress:
         """
         if sub.id in self._states:
             raise ValueError(f"subscription {sub.id} is there already")
-        late = self._start_ns is not None
+        late = self._start_ns is not None or sent_ns is not None
         state = self._states[sub.id] = State(sub, late)
         state.sent_ns = sent_ns
         for name in state.names:
@@ -168,8 +169,8 @@ class Progress:
             if state.sub.start is not None:
                 state.floor = state.sub.start
         if not self._replaying:  # else it is the lowest start that was asked for
-            self._begin(self._states.values(), start_ns)
-        self._untold = any(state.floor is None for state in self._states.values())
+            self._begin([s for s in self._states.values() if not s.late], start_ns)
+        self._untold = any(state.begins_with_it for state in self._states.values())
         for lane in self._lanes.values():
             if self._replays(lane):
                 lane.replay()
@@ -198,7 +199,7 @@ class Progress:
                 return False
         return bool(groups(records))
 
-    def push(self, records: Records) -> Records:
+    def push(self, records: Records, now_ns: int | None = None) -> Records:
         """
         Take the next records of the stream.
 
@@ -206,6 +207,9 @@ class Progress:
         ----------
         records : Records
             Every batch, in order, records of all types among them.
+        now_ns : int, optional
+            This side's time, where a control record is among them: an answer that comes late
+            may have been given late, to what had begun before.
 
         Returns
         -------
@@ -224,7 +228,7 @@ class Progress:
         for rtype, top, state in found:
             lane = self._plain.get(rtype)
             if lane is None or state & PASSED:
-                return self._push(records, found)
+                return self._push(records, found, now_ns)
             if top > lane.high and state & TIMED:
                 lane.high = top
         self._keep(records, found)
@@ -235,7 +239,7 @@ class Progress:
         if self._untold:  # no record told the gateway's time: this side's is all there is
             for state in self._states.values():
                 if state.begins_with_it:
-                    state.begin(self._asked_ns, OWN_MARGIN)
+                    state.begin(self._asked(state), OWN_MARGIN)
             self._untold = False
         for state in self._states.values():
             if state.snapshot is not None and self._start_ns is not None:
@@ -271,11 +275,12 @@ class Progress:
         if unknown:
             raise ValueError(f"subscription {unknown[0]} is not there")
         self._connected = True
-        self._opened_ns = self._now_ns = None
+        self._opened_ns = self._now_ns = self._ahead_ns = None
         self._replaying = {sub.schema for sub in subs if sub.start is not None}
         if self._start_ns is None:
             return
         self._again, self._accepted = True, False
+        self._asked_ns = now_ns or 0
         starts: dict[int, int] = {}
         for sub in subs:
             state = self._states[sub.id]
@@ -291,7 +296,7 @@ class Progress:
                     state.floor = sub.start
                 rtype = lane_rtype(sub.schema)
                 starts[rtype] = min(sub.start, starts.get(rtype, sub.start))
-        self._asked = set(starts)
+        self._replayed = set(starts)
         for rtype, start in starts.items():
             true = now_ns is None or start <= now_ns
             self._lanes[rtype].replay_again(start, self.overlap_ns, true)
@@ -480,7 +485,7 @@ class Progress:
             points = {r: lane.kept_from(self.overlap_ns) for r, lane in self._lanes.items()}
             kept.trim({rtype: point for rtype, point in points.items() if point is not None})
 
-    def _push(self, records: Records, found: Peaks) -> Records:
+    def _push(self, records: Records, found: Peaks, now_ns: int | None) -> Records:
         # a batch that needs more than a look
         rtypes = {rtype for rtype, _, _ in found}
         ends: list[Finished] = []
@@ -491,17 +496,17 @@ class Progress:
             if int(RType.SYMBOL_MAPPING) in rtypes:
                 self._map(records)
             heard = heard_in(records)
-            self._hear(heard)
+            self._hear(heard, now_ns)
             goes_on = goes_on or heard.goes_on
             ends = heard.finished
         if goes_on and not self._accepted:
             self._accept()
         parts, at = [], 0
-        for place, schema, now_ns in ends:
+        for place, schema, over_ns in ends:
             if schema in self._replaying:  # what is behind it is new whatever it equals
                 end = place + 1
                 parts.append((records[at:end], self._take(records[at:end])))
-                self._complete(schema, now_ns)
+                self._complete(schema, over_ns)
                 at = end
         if not parts:
             taken = self._take(records, found)
@@ -525,12 +530,16 @@ class Progress:
             for state in self._by_name.get(name, ()):
                 self._lanes[lane_rtype(state.sub.schema)].map(state, instrument_id)
 
-    def _hear(self, heard: Heard) -> None:
+    def _hear(self, heard: Heard, now_ns: int | None) -> None:
+        if heard.now_ns is not None and now_ns is not None:
+            ahead = heard.now_ns - now_ns  # or more, by the time that the record was on its way
+            self._ahead_ns = ahead if self._ahead_ns is None else max(ahead, self._ahead_ns)
         if self._now_ns is None and heard.now_ns is not None:
             self._now_ns = heard.now_ns
             if self._untold and self._start_ns is not None:
-                states = [s for s in self._states.values() if s.begins_with_it]
-                self._begin(states, heard.now_ns)
+                for state in self._states.values():
+                    if state.begins_with_it:
+                        self._begin([state], self._began(state, heard.now_ns))
                 self._untold = False
         for ack in heard.acks:
             self._acknowledge(ack)
@@ -547,17 +556,28 @@ class Progress:
         for state in waiting[:1]:
             state.acknowledged = True
             if state.late and state.floor is None:
-                self._begin([state], ack.now_ns)
+                self._begin([state], self._began(state, ack.now_ns))
+
+    def _asked(self, state: State) -> int:
+        # when the connection was asked for it, by this side's clock
+        return max(self._asked_ns, state.sent_ns or 0)
+
+    def _began(self, state: State, told_ns: int) -> int:
+        # since when it goes on, by the gateway's clock, which told the time later
+        asked_ns = self._asked(state)
+        if not asked_ns or self._ahead_ns is None:
+            return told_ns
+        return min(told_ns, asked_ns + self._ahead_ns)
 
     def _accept(self) -> None:
         # the connection is good: what was asked for without a start begins anew with it
         fresh = [state for state in self._states.values() if state.fresh]
-        now_ns = self._now_ns if self._asked or self._opened_ns is None else self._opened_ns
+        now_ns = self._now_ns if self._replayed or self._opened_ns is None else self._opened_ns
         if fresh and now_ns is None:
             return
         self._accepted = True
         for rtype, lane in self._lanes.items():
-            if rtype not in self._asked:
+            if rtype not in self._replayed:
                 lane.go_live()
                 if lane.slow and any(state.fresh for state in lane.states):
                     self._kept.restart(rtype)

@@ -53,6 +53,8 @@ class Report:
         Why the first connection ended that brought nothing though records were wanted.
     wanted_ns : int or None
         Since when they were, ns since 1970-01-01 UTC.
+    late_ns : dict of int to int
+        The same of the subscriptions that came after that, by their id.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Report:
         self._untold: dict[Schema, int] = {}  # since when, of what earlier connections missed
         self.missed: str | None = None
         self.wanted_ns: int | None = None
+        self.late_ns: dict[int, int] = {}
         self._backlog = backlog
         self._progress = progress
         self._wall = wall
@@ -111,7 +114,8 @@ class Report:
             return
         for own, sent in zip(wanted, asked, strict=False):
             if sent.start is None:
-                start = beginning(own.schema, self.wanted_ns) - self._progress.overlap_ns
+                since = self.late_ns.get(own.id, self.wanted_ns)
+                start = beginning(own.schema, since) - self._progress.overlap_ns
                 start = max(0, start) if own.start is None else own.start
                 self._untold[own.schema] = min(start, self._untold.get(own.schema, start))
                 self.due = True

@@ -151,6 +151,7 @@ class Session:
         self._known = known
         self._upgrade = upgrade
         self._wall = wall
+        self._begun_ns: int | None = None  # this side's time when it asked for the records
         self._resuming = progress is not None  # whether the next connection goes on with another
         if progress is None:
             keep = policy != ReconnectPolicy.NONE
@@ -194,8 +195,10 @@ class Session:
         self._note()
         self.subscriptions.append(subscription)
         if subscription.id >= self._known:
-            sent = self.started and self.authenticated
-            self.progress.subscribed(subscription, self._wall() if sent else None)
+            now_ns = self._wall() if self.started else None
+            self.progress.subscribed(subscription, now_ns if self.authenticated else None)
+            if now_ns is not None and self.metadata is None:
+                self._report.late_ns[subscription.id] = now_ns
         link = self._link
         if link is None or not link.authenticated:
             return
@@ -480,8 +483,9 @@ class Session:
 
     def _begin(self, link: Link, now: float) -> None:
         link.begin(now)
+        self._begun_ns = self._wall()
         if self._again:
-            self.progress.resumed(link.asked, self._wall())
+            self.progress.resumed(link.asked, self._begun_ns)
 
     def _received(self, link: Link, records: Records, now: float) -> None:
         if self._unnoted:
@@ -518,7 +522,7 @@ class Session:
             self._tell_reconnected(link, records, now)
         if market:
             link.fresh = False
-        new = self.progress.push(records)
+        new = self.progress.push(records, self._wall() if control else None)
         over = self.progress.completed()
         for replay in over:
             if not replay.whole:
@@ -556,7 +560,7 @@ class Session:
                 r.ts_event for r in first if r.rtype in CONTROL and r.ts_event != UNDEF_TIMESTAMP
             ]
             start = min(own, default=start)
-        self.progress.started(start, self._report.wanted_ns)
+        self.progress.started(start, self._begun_ns)
         if self.metadata is None:
             self.metadata = header
             self._report.begun(self.subscriptions, link.asked)
