@@ -240,14 +240,19 @@ def unsure(plan: Plan) -> range:
     The times of records that may be too many.
 
     Nothing tells whether an answer that is held back was given early, or comes from what began
-    just before it: what was sent while nothing answered is replayed then.
+    just before it: what was sent while nothing answered is replayed then. A subscription with a
+    start may have any instrument as long as nothing maps its names.
     """
     faults = [fault for each in plan.faults.values() for fault in each]
     held = sum(fault.seconds for fault in faults if isinstance(fault, Delay))
-    if not held:
+    known = {instrument for _, instrument, _, _ in plan.records}
+    low = plan.begin - held - 0.5
+    for _, ids, start in plan.asked:
+        if ids is not None and start is not None and known.isdisjoint(ids):
+            low = min(low, start)
+    if low == plan.begin - 0.5:
         return range(0)
-    late = plan.late or 0.0
-    low, high = plan.begin - held - 0.5, plan.begin + late
+    high = plan.begin + (plan.late or 0.0)
     return range(BEGIN + round(low * SECOND), BEGIN + round(high * SECOND) + 1)
 
 

@@ -8,7 +8,7 @@ from dbnfast.enums import UNDEF_TIMESTAMP, RType, Schema
 from dbnfast.errors import GatewayError
 from dbnfast.layouts.table import CONTROL
 from dbnfast.live.events import Gap, Reconnected
-from dbnfast.live.resume.lanes import beginning
+from dbnfast.live.resume.lanes import OWN_MARGIN, beginning
 from dbnfast.live.resume.plan import lost
 
 GAPS: Final = 10_000  # gaps that are kept: a night's, however often connections break
@@ -217,7 +217,9 @@ class Report:
         if not (replayed or self._own_header) and first and first[0].rtype not in CONTROL:
             return metadata.start  # what is told after live records began is later
         times = [record.ts_event for record in own if record.ts_event != UNDEF_TIMESTAMP]
-        unknown = self._wall() if replayed or self._own_header else metadata.start
+        unknown = metadata.start
+        if replayed or self._own_header:  # this side's clock may be behind by so much
+            unknown = self._wall() + OWN_MARGIN
         return max(metadata.start, min(times, default=unknown))
 
     def _add(self, gap: Gap) -> None:
