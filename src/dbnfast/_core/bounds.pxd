@@ -41,6 +41,14 @@ cdef inline const uint8_t* take(Cursor* cursor, Py_ssize_t n) noexcept nogil:
     return here
 
 
+cdef inline bint reach(Cursor* cursor, const uint8_t* p) noexcept nogil:
+    # Steps to a place behind the cursor's; False, and no step, if it lies past the end.
+    if p > cursor.end:
+        return False
+    cursor.pos = p
+    return True
+
+
 cdef inline uint8_t* claim(Sink* sink, Py_ssize_t n) noexcept nogil:
     # NULL, and no step, unless there is room for n bytes.
     cdef uint8_t* here = sink.pos

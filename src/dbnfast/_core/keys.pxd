@@ -3,7 +3,7 @@
 from libc.stdint cimport int16_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
-from dbnfast._core.bounds cimport Cursor, covers, take
+from dbnfast._core.bounds cimport Cursor, covers, reach
 from dbnfast._core.header cimport load_u8, load_u64
 from dbnfast._core.parse cimport Slot
 from dbnfast._core.syntax cimport space, take_mark, take_plain
@@ -27,11 +27,11 @@ cdef enum:
     N_BUCKETS = 256
     MOST_KEYS = 128
     LONGEST_NAME = 60
-    LITERAL = 16
+    LITERAL = 32
 
 cdef struct Key:
-    uint64_t literal[2]  # the first bytes of the name in quotes and a colon
-    uint64_t mask[2]
+    uint64_t literal[4]  # the first bytes of the name in quotes and a colon
+    uint64_t mask[4]
     uint64_t ends[2]  # the first and the last bytes of the name
     const uint8_t* name
     Py_ssize_t n
@@ -40,6 +40,7 @@ cdef struct Key:
     int bits  # that the key sets
     int against  # that may not be set before
     bint solid  # a value that is null or empty sets no bits
+    uint8_t index
     Slot slot
     const uint8_t* number  # what a number must be to be written as something else
     const uint8_t* instead
@@ -99,22 +100,31 @@ cdef inline const Key* find(
         bucket = (bucket + 1) % N_BUCKETS
 
 
+cdef inline bint is_literal(const uint8_t* p, const Key* key, int i) noexcept nogil:
+    # Are here the bytes of the i-th half of a literal?
+    return (
+        (load_u64(p + 16 * i) ^ key.literal[2 * i]) & key.mask[2 * i]
+        | (load_u64(p + 16 * i + 8) ^ key.literal[2 * i + 1]) & key.mask[2 * i + 1]
+    ) == 0
+
+
 cdef inline const Key* take_key(
-    Cursor* text, const Program* program, Place place, Py_ssize_t* guess
+    Cursor* text, const Program* program, Place place, const Key** guess
 ) noexcept nogil:
-    # Takes a name, the colon and spaces around it; the key, or NULL if this is nothing usual.
-    # Most are the one that follows the key before, written without a space.
-    cdef const Key* key = program.keys + guess[0]
+    # Takes a name and the colon; the key, or NULL if this is nothing usual. Most are the one that
+    # follows the key before, written without a space.
+    cdef const Key* key = guess[0]
     cdef const uint8_t* p = text.pos
     cdef Cursor name
     if (
-        key.place == place
-        and covers(text, p, LITERAL) and covers(text, p, key.n + 3)
-        and ((load_u64(p) ^ key.literal[0]) & key.mask[0]) == 0
-        and ((load_u64(p + 8) ^ key.literal[1]) & key.mask[1]) == 0
-        and (key.n <= LITERAL - 3 or memcmp(p + 1, key.name, key.n + 2) == 0)
+        key.place == place and covers(text, p, LITERAL) and is_literal(p, key, 0)
+        and (key.n <= 13 or is_literal(p, key, 1))
+        and (
+            key.n <= LITERAL - 3
+            or (covers(text, p, key.n + 3) and memcmp(p + 1, key.name, key.n + 2) == 0)
+        )
+        and reach(text, p + key.n + 3)
     ):
-        take(text, key.n + 3)
         guess[0] += 1
     else:
         if not take_mark(text, c'"'):
@@ -129,6 +139,5 @@ cdef inline const Key* take_key(
             return NULL
         key = find(program, &name, text, place)
         if key != program.keys + program.n_keys:
-            guess[0] = key - program.keys + 1
-    space(text)
+            guess[0] = key + 1
     return key

@@ -2,28 +2,36 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
 
-from dbnfast._core.bounds cimport Cursor, Sink, claim, covers, take
-from dbnfast._core.header cimport MAX_RECORD_SIZE, load_u8, load_u64, lowest_bit
-from dbnfast._core.parse cimport CHAR, FINE, UNSIGNED, Slot, put_bytes, set_slot
-from dbnfast._core.quick cimport Clock, equal, looks_like_time, quick_number, quick_time
+from dbnfast._core.bounds cimport Cursor, Sink, claim, covers, reach, take
+from dbnfast._core.header cimport MAX_RECORD_SIZE, load_u8, load_u32, load_u64, lowest_bit
+from dbnfast._core.parse cimport CHAR, FINE, TEXT, UNSIGNED, Slot, put_bytes, set_slot
+from dbnfast._core.quick cimport AHEAD_OF_VALUE, Clock, equal, quick_value
 
 cdef enum:
     LONGEST = 65536  # bytes of a line; more is nothing usual
+    SHORT = 3
 
-cdef enum Use:
-    SKIP
+cdef enum Use:  # the kinds of values that are written come before these
+    EXPECT_SHORT = <int>TEXT + 1
     EXPECT
-    WRITE
+    SKIP
 
 cdef struct Column:
-    Use use
+    int use
+    uint8_t usual  # what `quick` keeps
+    uint32_t word  # a short text that is expected, and a comma
+    uint32_t mask  # of their bytes
+    const uint8_t* bytes  # a text that is expected
+    Py_ssize_t width  # of it
     Slot slot
-    Py_ssize_t width  # of the text that is expected
-    const uint8_t* bytes  # it
+
+cdef struct State:
+    Clock clock
+    int forms  # of prices
 
 
 cdef inline bint is_end(uint8_t c) noexcept nogil:
@@ -58,27 +66,27 @@ cdef inline bint take_value(Cursor* rest, Cursor* value) noexcept nogil:
     return True
 
 
-cdef inline bint write_value(
-    const Slot* slot, Cursor* text, uint8_t* out, Clock* clock, int* forms
+cdef inline const uint8_t* quick_cell(
+    Column* column, const uint8_t* p, uint8_t* record, State* state
 ) noexcept nogil:
-    # Takes one value and writes it. The usual form of a number shows where it ends; where
-    # something else follows it, the value is of another form, and taken anew.
-    cdef Cursor start = text[0], value
-    cdef bint found = False
-    if looks_like_time(slot, text):
-        found = quick_time(text, out, clock)
-    elif slot.kind <= UNSIGNED:
-        found = quick_number(slot, text, out, forms)
-    elif slot.kind == CHAR and covers(text, text.pos, 2):
-        out[0] = load_u8(text.pos)
-        found = out[0] != c'"' and not is_end(out[0])
-        take(text, found)
-    if found and text.pos != text.end and is_end(load_u8(text.pos)):
-        return True
-    text[0] = start
-    if not take_value(text, &value):
-        return False
-    return put_bytes(slot.kind, value, out, slot.width, slot.absent, forms) == FINE
+    # What: a value in its usual form, written; where it ends, or p if it is to be written anew.
+    # NULL if it is to be judged by others. Preconditions: AHEAD_OF_VALUE bytes are there; the
+    # column's field lies inside the record.
+    cdef uint8_t* out = record + column.slot.at
+    cdef const uint8_t* end = NULL
+    cdef uint8_t c
+    if column.use <= <int>UNSIGNED:
+        end = quick_value(&column.slot, p, out, &state.clock, &state.forms, &column.usual)
+    elif column.use == EXPECT_SHORT:
+        return p + column.width if ((load_u32(p) ^ column.word) & column.mask) == 0 else NULL
+    elif column.use == <int>CHAR:
+        c = load_u8(p)
+        if c != c'"' and not is_end(c):
+            out[0] = c
+            end = p + 1
+    elif column.use > <int>TEXT:
+        return NULL
+    return p if end == NULL else end
 
 
 @cython.final
@@ -92,11 +100,11 @@ cdef class LinePlan:
 
     def __cinit__(self, bytes blank not None, columns):
         cdef Column* column
-        cdef bytes known
+        cdef bytes known, word
         columns = tuple(columns)
         if not 0 < len(blank) <= MAX_RECORD_SIZE or not columns:
             raise ValueError(f"no lines of {len(columns)} values for {len(blank)} bytes")
-        self.blank = blank
+        filled = bytearray(blank)
         self.keep = []
         self.columns = <Column*>calloc(len(columns), sizeof(Column))
         if self.columns == NULL:
@@ -112,11 +120,18 @@ cdef class LinePlan:
                 known = what
                 column.bytes = <const uint8_t*>PyBytes_AS_STRING(known)
                 column.width = PyBytes_GET_SIZE(known)
+                if column.width <= SHORT:
+                    column.use = EXPECT_SHORT
+                    word = known + b","
+                    memcpy(&column.word, PyBytes_AS_STRING(word), column.width + 1)
+                    memset(&column.mask, 0xFF, column.width + 1)
             else:
-                column.use = WRITE
                 kind, at, known = what
                 set_slot(&column.slot, kind, at, known, len(blank))
+                column.use = kind
+                filled[at : at + len(known)] = known  # an empty value then changes nothing
             self.keep.append(known)
+        self.blank = bytes(filled)
 
     def __dealloc__(self):
         free(self.columns)
@@ -125,11 +140,12 @@ cdef class LinePlan:
         """Make records of lines; see the stub."""
         cdef Cursor text
         cdef Sink sink
-        cdef Clock clock
+        cdef State state
         cdef Py_ssize_t size = len(self.blank), n = 0, n_breaks = 0
-        cdef int forms = 0
+        cdef Py_ssize_t n_bytes = self.n_columns * sizeof(Column)
         cdef bint fine = True
         cdef const uint8_t* blank = <const uint8_t*>PyBytes_AS_STRING(self.blank)
+        cdef Column* columns
         cdef uint8_t c
         if data.shape[0] == 0:
             return 0, 0, 0
@@ -139,48 +155,65 @@ cdef class LinePlan:
         if out.shape[0]:
             sink.pos = &out[0]
             sink.end = sink.pos + out.shape[0]
-        clock.text[0] = clock.text[1] = clock.second = 0
+        memset(&state, 0, sizeof(State))
+        # a copy, since what is usual changes, and other threads may use the plan
+        columns = <Column*>malloc(n_bytes)
+        if columns == NULL:
+            raise MemoryError
+        memcpy(columns, self.columns, n_bytes)
         with nogil:
             while fine and text.pos != text.end:
                 c = load_u8(text.pos)
                 if c != c"\n" and c != c"\r":
-                    fine = self.fill_line(&text, blank, size, &sink, &clock, &forms)
+                    fine = self.fill_line(&text, columns, blank, size, &sink, &state)
                     n += 1
                 fine = fine and at_line_end(&text)
                 n_breaks += take(&text, 1) != NULL
-        return (n, n_breaks, forms) if fine else None
+        free(columns)
+        return (n, n_breaks, state.forms) if fine else None
 
     cdef bint fill_line(
-        self, Cursor* rest, const uint8_t* blank, Py_ssize_t size, Sink* sink, Clock* clock,
-        int* forms,
+        self, Cursor* rest, Column* columns, const uint8_t* blank, Py_ssize_t size, Sink* sink,
+        State* state,
     ) noexcept nogil:
         # What: one line up to its end; is it a record?
         cdef Cursor text = rest[0]  # a copy, which stays in registers
         cdef uint8_t* record = claim(sink, size)
-        cdef const Column* column
-        cdef Py_ssize_t i
+        cdef Column* column = columns
+        cdef Column* last = columns + self.n_columns - 1
+        cdef const uint8_t* end
         cdef Cursor value
         if record == NULL:
             return False
         memcpy(record, blank, size)
-        for i in range(self.n_columns):
-            if i:
-                if text.pos == text.end or load_u8(text.pos) != c",":
-                    return False
-                take(&text, 1)
-            column = self.columns + i
-            if column.use == WRITE:
-                # at + width lie inside the record: checked when the plan was made
-                if not write_value(&column.slot, &text, record + column.slot.at, clock, forms):
-                    return False
-                continue
+        # at + width of each slot lie inside the record: checked when the plan was made
+        while True:
+            if column != last and covers(&text, text.pos, AHEAD_OF_VALUE):
+                end = quick_cell(column, text.pos, record, state)
+                if end != NULL and load_u8(end) == c",":
+                    if not reach(&text, end + 1):
+                        return False
+                    column += 1
+                    continue
             if not take_value(&text, &value):
                 return False
-            if column.use == EXPECT and (
+            if column.use <= <int>TEXT:
+                if put_bytes(
+                    column.slot.kind, value, record + column.slot.at, column.slot.width,
+                    column.slot.absent, &state.forms,
+                ) != FINE:
+                    return False
+            elif column.use != SKIP and (
                 value.end - value.pos != column.width
                 or (column.width and memcmp(value.pos, column.bytes, column.width) != 0)
             ):
                 return False
+            if column == last:
+                break
+            if text.pos == text.end or load_u8(text.pos) != c",":
+                return False
+            take(&text, 1)
+            column += 1
         if text.pos - rest.pos > LONGEST:
             return False
         rest[0] = text

@@ -6,8 +6,8 @@ from libc.stdint cimport int16_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from dbnfast._core.bounds cimport Cursor, Sink, claim, room, take
-from dbnfast._core.header cimport MAX_RECORD_SIZE, load_u8
+from dbnfast._core.bounds cimport Cursor, Sink, claim, covers, reach, room, take
+from dbnfast._core.header cimport MAX_RECORD_SIZE, load_u8, load_u16, load_u32
 from dbnfast._core.keys cimport (
     CODE,
     HEAD,
@@ -31,8 +31,8 @@ from dbnfast._core.keys cimport (
     find,
     take_key,
 )
-from dbnfast._core.parse cimport CHAR, FINE, UNSIGNED, Slot, put_bytes, set_slot
-from dbnfast._core.quick cimport Clock, looks_like_time, quick_number, quick_time
+from dbnfast._core.parse cimport CHAR, FINE, TIME, UNSIGNED, Slot, put_bytes, set_slot
+from dbnfast._core.quick cimport AHEAD_OF_VALUE, Clock, quick_number, quick_time
 from dbnfast._core.syntax cimport (
     is_digit,
     is_plain,
@@ -47,6 +47,11 @@ from dbnfast._core.syntax cimport (
 )
 
 PLACES = ("top", "head", "level")
+cdef enum:
+    AHEAD_OF_FIELD = <int>AHEAD_OF_VALUE + 2  # with its quotes
+    NULL_WORD = 0x6C6C756E  # "null"
+    COMMA_AND_QUOTE = 0x222C
+
 USES = ("write", "skip", "refuse", "code", "head", "levels")
 
 cdef enum Outcome:
@@ -65,6 +70,7 @@ cdef struct State:
     bint coded  # whether it does
     bint full  # whether there was no room
     int forms  # of prices, which may be of any here
+    uint8_t usual[MOST_KEYS]  # what `quick` keeps of each key, of whatever program
 
 
 cdef int take_code(Cursor* text) noexcept nogil:
@@ -98,38 +104,79 @@ cdef Written write_other(const Key* key, Cursor* text, uint8_t* out, int* forms)
     return EMPTY if value.pos == value.end else VALUE
 
 
+cdef inline void put_absent(const Slot* slot, uint8_t* out) noexcept nogil:
+    # Precondition: out has the slot's width.
+    if slot.width == 8:
+        memcpy(out, slot.absent, 8)
+    elif slot.width == 1:
+        out[0] = load_u8(slot.absent)
+    else:
+        memcpy(out, slot.absent, slot.width)
+
+
+cdef inline const uint8_t* quick_field(
+    const Key* key, const uint8_t* p, uint8_t* out, State* state, Written* written
+) noexcept nogil:
+    # What: a value in its usual form, its quotes included, with no space around it; writes it.
+    # Where it ends, or NULL if this is another form. Preconditions: AHEAD_OF_FIELD bytes are there;
+    # the slot's width is there at out.
+    cdef const Slot* slot = &key.slot
+    cdef const uint8_t* end = NULL
+    cdef bint quoted = load_u8(p) == c'"'
+    written[0] = EMPTY
+    if load_u32(p) == NULL_WORD:
+        put_absent(slot, out)
+        return p + 4
+    p += quoted
+    if slot.kind <= UNSIGNED:
+        if quoted and slot.kind == TIME and load_u8(p + 4) == c"-":
+            end = quick_time(p, out, &state.clock)
+        else:
+            end = quick_number(slot, p, out, &state.forms, state.usual + key.index)
+    elif quoted and slot.kind == CHAR and is_plain(load_u8(p)):
+        out[0] = load_u8(p)
+        end = p + 1
+    if end == NULL:
+        if not quoted or load_u8(p) != c'"':
+            return NULL
+        put_absent(slot, out)
+        return p + 1
+    written[0] = VALUE
+    if quoted:
+        return end + 1 if load_u8(end) == c'"' else NULL
+    if load_u8(end) != c"," and load_u8(end) != c"}":
+        return NULL
+    # no 0 may stand in front of other digits
+    if end - p > 1 and (
+        load_u8(p) == c"0" or (load_u8(p) == c"-" and end - p > 2 and load_u8(p + 1) == c"0")
+    ):
+        return NULL
+    if key.number != NULL and memcmp(out, key.number, slot.width) == 0:
+        memcpy(out, key.instead, slot.width)
+    return end
+
+
 cdef inline Written write_value(
     const Key* key, Cursor* text, uint8_t* out, State* state
 ) noexcept nogil:
-    # Takes a value and writes it. The usual form of a number shows where it ends; where something
-    # else follows it, the value is of another form, and taken anew.
-    cdef const Slot* slot = &key.slot
-    cdef Cursor start = text[0]
-    cdef const uint8_t* digit
+    # Takes a value and spaces in front of it, and writes it.
     cdef Written written = VALUE
-    cdef bint quoted = take_mark(text, c'"'), found = False
-    if quoted and looks_like_time(slot, text):
-        found = quick_time(text, out, &state.clock)
-    elif slot.kind <= UNSIGNED:
-        digit = text.pos
-        found = quick_number(slot, text, out, &state.forms)
-        if found and not quoted:  # then no 0 may stand in front of other digits
-            digit += load_u8(digit) == c"-"
-            found = load_u8(digit) != c"0" or text.pos - digit == 1
-    elif slot.kind == CHAR and quoted and text.pos != text.end and is_plain(load_u8(text.pos)):
-        out[0] = load_u8(text.pos)
-        found = take(text, 1) != NULL
-    if found and quoted:
-        found = take_mark(text, c'"')
-    elif found:
-        found = next_is(text, c",") or next_is(text, c"}")
-    if not found:
-        written = write_other(key, &start, out, &state.forms)
-        text[0] = start
+    cdef Cursor rest  # a copy, so that text stays in registers
+    cdef const uint8_t* end
+    cdef bint quoted
+    if covers(text, text.pos, AHEAD_OF_FIELD):
+        end = quick_field(key, text.pos, out, state, &written)
+        if end != NULL and reach(text, end):
+            return written
+    rest = text[0]
+    space(&rest)
+    quoted = next_is(&rest, c'"')
+    written = write_other(key, &rest, out, &state.forms)
+    text[0] = rest
     if quoted or key.number == NULL or written != VALUE:
         return written
-    if memcmp(out, key.number, slot.width) == 0:
-        memcpy(out, key.instead, slot.width)
+    if memcmp(out, key.number, key.slot.width) == 0:
+        memcpy(out, key.instead, key.slot.width)
     return written
 
 
@@ -154,7 +201,9 @@ cdef Outcome read_line(
     cdef Cursor text = rest[0]  # a copy, which stays in registers
     cdef const Key* key
     cdef Place place = TOP
-    cdef Py_ssize_t guess = 0, level = 0, first = 0, behind
+    cdef const Key* guess = program.keys
+    cdef const Key* first = guess
+    cdef Py_ssize_t level = 0, behind
     cdef Written written
     cdef int bits = 0
     state.coded = False
@@ -177,10 +226,15 @@ cdef Outcome read_line(
                 return UNUSUAL
             if written == VALUE or not key.solid:
                 bits |= key.bits
+            if covers(&text, text.pos, 2) and load_u16(text.pos) == COMMA_AND_QUOTE:
+                take(&text, 1)
+                continue
         elif key.use == SKIP:
+            space(&text)
             if not pass_over(&text):
                 return UNUSUAL
         elif key.use == CODE:
+            space(&text)
             state.code = take_code(&text)
             if state.code < 0:
                 return UNUSUAL
@@ -190,6 +244,7 @@ cdef Outcome read_line(
                 return OTHER
         elif key.use == OPEN_HEAD:
             bits |= key.bits
+            space(&text)
             if not take_mark(&text, c"{"):
                 return UNUSUAL
             place = HEAD
@@ -198,6 +253,7 @@ cdef Outcome read_line(
                 continue
         elif key.use == OPEN_LEVELS:
             bits |= key.bits
+            space(&text)
             if not take_mark(&text, c"["):
                 return UNUSUAL
             space(&text)
@@ -287,6 +343,7 @@ cdef class ObjectProgram:
         self.keep.append(literal)
         key.use, key.place, key.n = <Use>use, <Place>place, len(name)
         key.bits, key.against, key.solid = bits, against, solid
+        key.index = <uint8_t>program.n_keys
         key.name = <const uint8_t*>PyBytes_AS_STRING(literal) + 1
         memcpy(key.literal, key.name - 1, n)
         memset(key.mask, 0xFF, n)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PIECE: Final = 128 << 10  # text that is read at a time: what is made of it stays in the cache
 MAX_LINE: Final = 16 << 20
+NEAR: Final = 4 << 10  # bytes: most lines are shorter
 
 
 class _Memory:
@@ -37,7 +38,11 @@ class _Memory:
         self._view = view
 
     def read(self, n: int) -> memoryview:
-        """Give the next bytes."""
+        """Give the next bytes, up to the end of a line if there is one near the last of them."""
+        if n < len(self._view):
+            near = max(n - NEAR, 0)
+            end = bytes(self._view[near:n]).rfind(b"\n") + 1
+            n = near + end if end else n  # whole lines need not be put together
         piece, self._view = self._view[:n], self._view[n:]
         return piece
 

@@ -367,3 +367,82 @@ def test_names_are_told_apart() -> None:
             assert out.view("<u4").tolist() == list(range(1, len(names) + 1))
     assert plan.fill(b'{"aa":1,"xxxxxxxxxxx":2,"leg_ratio_xxxxx_numerator":3}', out) is not None
     assert out.view("<u4").tolist() == [0] * len(names)
+
+
+def test_values_of_every_length_side_by_side() -> None:
+    # in the order in which they mostly come and in others, of the usual form and of others
+    names = [b"count", b"a_longer_name_of_a_field", b"size", b"name_of_more_than_thirty_two_bytes"]
+    widths = [8, 8, 1, 4]
+    kinds = [parse.KINDS.index("unsigned"), parse.KINDS.index("signed")]
+    signed = [False, True, False, True]
+    keys, at = [], 0
+    for name, width, sign in zip(names, widths, signed, strict=True):
+        absent = (2 ** (8 * width - sign) - 1).to_bytes(width, "little")
+        keys.append((name, TOP, USE["write"], (kinds[sign], at, absent), 0, 0, False, None))
+        at += width
+    plan = ObjectPlan([ObjectProgram(0, bytes(at), keys)], BARE, 0)
+    rng = np.random.default_rng(1)
+    lines, expected = [], b""
+    for _ in range(500):
+        parts = []
+        for name, width, sign in zip(names, widths, signed, strict=True):
+            high = 2 ** (8 * width - sign) - 1
+            digits = int(rng.integers(1, len(str(high)) + 1))
+            number = min(int("".join(map(str, rng.integers(0, 10, digits)))), high)
+            number = -number if sign and rng.random() < 0.3 else number
+            number = high if rng.random() < 0.1 else number
+            form = rng.choice(["%d", '"%d"', " %d", "%d ", ' "%d"\t', "null", '""', " null"])
+            number = high if "%d" not in form else number
+            text = form % number if "%d" in form else form
+            parts.append(b'"%s":%s' % (name, str(text).encode()))
+            expected += number.to_bytes(width, "little", signed=sign)
+        order = rng.permutation(4) if rng.random() < 0.3 else range(4)
+        lines.append(b"{" + b",".join(parts[i] for i in order) + b"}\n")
+    out = np.zeros(len(expected), np.uint8)
+    assert plan.fill(b"".join(lines), out) == (500, 500, len(expected))
+    assert out.tobytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (b"18446744073709551615", 2**64 - 1),
+        (b'"18446744073709551615"', 2**64 - 1),
+        (b"18446744073709551616", None),
+        (b"0", 0),
+        (b"00", None),
+        (b"01", None),
+        (b"-0", 0),
+        (b"-1", None),
+        (b'"01"', 1),
+        (b"null", 7),
+        (b"nul", None),
+        (b"nulls", None),
+        (b'""', 7),
+        (b'"', None),
+        (b'"1', None),
+        (b"1x", None),
+        (b"1]", None),
+        (b'"1"2', None),
+        (b"1.0", None),
+        (b"true", None),
+    ],
+)
+def test_forms_of_values_in_the_middle_of_text(value: bytes, found: int | None) -> None:
+    made = (b"n", TOP, USE["write"], (parse.KINDS.index("unsigned"), 0, b"\7" + bytes(7)))
+    plan = ObjectPlan([ObjectProgram(0, bytes(8), [(*made, 0, 0, False, None)])], BARE, 0)
+    out = np.zeros(8, np.uint8)
+    for text in (b'{"n":%s,"other":"%s"}' % (value, 40 * b"x"), b'{"n":%s}%s' % (value, 40 * b" ")):
+        assert (plan.fill(text, out) is not None) is (found is not None)
+        if found is not None:
+            assert int(out.view("<u8")[0]) == found
+
+
+def test_a_time_stands_in_quotes() -> None:
+    text = b"2026-01-01T00:00:00.000000001Z"
+    key = (b"t", TOP, USE["write"], (parse.KINDS.index("time"), 0, bytes(8)), 0, 0, False, None)
+    plan = ObjectPlan([ObjectProgram(0, bytes(8), [key])], BARE, 0)
+    out = np.zeros(8, np.uint8)
+    assert plan.fill(b'{"t":"%s"}%s' % (text, 40 * b" "), out) == (1, 0, 8)
+    assert int(out.view("<u8")[0]) == 1_767_225_600_000_000_001
+    assert plan.fill(b'{"t":%s}%s' % (text, 40 * b" "), out) is None

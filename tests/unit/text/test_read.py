@@ -1271,6 +1271,129 @@ def test_plans_that_cannot_be(blank: bytes, columns: list[Any], why: str) -> Non
         LinePlan(blank, columns)
 
 
+FIELDS = (("unsigned", 8), ("signed", 8), ("unsigned", 1), ("signed", 2), ("unsigned", 4))
+TAIL = b"," + 40 * b"x"  # a value is read in its usual form where some bytes follow it
+
+
+def numbers_of_every_length(seed: int) -> list[int]:
+    """One number for each of FIELDS: any count of digits, any sign, limits among them."""
+    rng = np.random.default_rng(seed)
+    row = []
+    for kind, width in FIELDS:
+        bits = 8 * width - (kind == "signed")
+        low, high = -(2**bits) if kind == "signed" else 0, 2**bits - 1
+        digits = int(rng.integers(1, len(str(high)) + 1))
+        number = int("".join(map(str, rng.integers(0, 10, digits))))
+        number = -number if kind == "signed" and rng.random() < 0.3 else number
+        if rng.random() < 0.1:
+            number = low if rng.random() < 0.5 else high
+        row.append(min(max(number, low), high))
+    return row
+
+
+def in_columns(rows: list[list[int | None]]) -> bytes:
+    made = b""
+    for row in rows:
+        for (kind, width), number in zip(FIELDS, row, strict=True):
+            number = 2 ** (8 * width - (kind == "signed")) - 1 if number is None else number
+            made += number.to_bytes(width, "little", signed=kind == "signed")
+        made += b"."
+    return made
+
+
+def line_plan() -> LinePlan:
+    columns, at = [], 0
+    for kind, width in FIELDS:
+        absent = (2 ** (8 * width - (kind == "signed")) - 1).to_bytes(width, "little")
+        columns.append((parse.KINDS.index(kind), at, absent))
+        at += width
+    return LinePlan(bytes(at) + b".", [*columns, b"160", None])
+
+
+def test_numbers_of_every_length_side_by_side() -> None:
+    rng = np.random.default_rng(1)
+    rows: list[list[int | None]] = [
+        [None if rng.random() < 0.1 else number for number in numbers_of_every_length(seed)]
+        for seed in range(500)
+    ]
+    lines = [
+        ",".join("" if number is None else str(number) for number in row).encode() for row in rows
+    ]
+    text = b"".join(line + b",160" + TAIL + b"\n" for line in lines)
+    expected = in_columns(rows)
+    out = np.zeros(len(expected), np.uint8)
+    assert line_plan().fill(text, out) == (500, 500, 0)
+    assert out.tobytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("18446744073709551615,-9223372036854775808,255,-32768,4294967295", True),
+        ("18446744073709551616,0,0,0,0", False),
+        ("18446744073709551620,0,0,0,0", False),
+        ("99999999999999999999,0,0,0,0", False),
+        ("100000000000000000000,0,0,0,0", False),
+        ("0,9223372036854775808,0,0,0", False),
+        ("0,-9223372036854775809,0,0,0", False),
+        ("0,0,256,0,0", False),
+        ("0,0,0,-32769,0", False),
+        ("0,0,0,32768,0", False),
+        ("0,0,0,0,4294967296", False),
+        ("-1,0,0,0,0", False),
+        ("0,--1,0,0,0", False),
+        ("0,-,0,0,0", False),
+        ("1 ,0,0,0,0", False),
+        ("12345678x,0,0,0,0", False),
+        ("1234567890123456x,0,0,0,0", False),
+        ("1234567890123456789x,0,0,0,0", False),
+        ("00000000000000000000000001,-00000000000000000000000001,007,+5,0", True),
+        (",,,,", True),
+    ],
+)
+def test_limits_of_numbers_in_the_middle_of_text(row: str, expected: bool) -> None:
+    text = row.encode() + b",160" + TAIL
+    made = [None if not number else int(number) for number in row.split(",")] if expected else []
+    out = np.zeros(sum(width for _, width in FIELDS) + 1, np.uint8)
+    assert (line_plan().fill(text, out) is not None) is expected
+    assert not expected or out.tobytes() == in_columns([made])
+
+
+@pytest.mark.parametrize("code", [b"16", b"161", b"1600", b"", b"x"])
+def test_another_text_than_the_expected_one(code: bytes) -> None:
+    out = np.zeros(100, np.uint8)
+    assert line_plan().fill(b"1,2,3,4,5,160" + TAIL, out) == (1, 0, 0)
+    assert line_plan().fill(b"1,2,3,4,5," + code + TAIL, out) is None
+
+
+def test_the_last_value_ends_the_line() -> None:
+    plan = LinePlan(bytes(1), [(parse.KINDS.index("unsigned"), 0, b"\xff")])
+    out = np.zeros(3, np.uint8)
+    assert plan.fill(b"1\n2\n\n3\n" + 40 * b"\n", out) == (3, 44, 0)
+    assert out.tolist() == [1, 2, 3]
+    assert plan.fill(b"1,\n" + 40 * b"\n", out) is None
+    assert plan.fill(b"1,2\n" + 40 * b"\n", out) is None
+
+
+def test_text_in_memory_is_cut_behind_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[bytes] = []
+    read = text_input.TextSource.read
+
+    def kept(source: text_input.TextSource) -> bytes:
+        pieces.append(read(source))
+        return pieces[-1]
+
+    monkeypatch.setattr(text_input.TextSource, "read", kept)
+    text = texts_of_trades(3000)["csv"]
+    from_csv(text)
+    assert len(pieces) > 2
+    assert b"".join(pieces) == text
+    assert all(piece[-1:] in (b"\n", b"") for piece in pieces)
+    # no line ends near the end of a piece
+    long = text_input.TextSource(b"a" * 100_000 + b"\n" + b"b" * 100_000, 64 << 10)
+    assert [len(long.read()) for _ in range(5)] == [65536, 65536, 65536, 3393, 0]
+
+
 def test_a_row_that_nobody_could_read_tells_no_version() -> None:
     # three values where commas divide, two fields where quotes count
     with pytest.raises(InvalidRecordError, match="has 2 fields, the header 3") as caught:
