@@ -19,7 +19,9 @@ from typing import Any
 import dbnfast
 from dbnfast.live.hours import MarketHours
 
-OPTIONAL = ("pandas", "pyarrow", "polars", "msgspec", "pandas_market_calendars", "typer", "rich")
+OPTIONAL = (
+    "pandas", "pyarrow", "polars", "msgspec", "pandas_market_calendars", "fsspec", "typer", "rich",
+)  # fmt: skip
 
 
 def check(holds: object, what: str) -> None:
@@ -61,6 +63,7 @@ def main() -> None:
     missing("polars", lambda: store.to_polars("trades"))
     missing("json", lambda: dbnfast.from_json(io.BytesIO(b"{}\n"), schema="trades"))
     missing("hours", lambda: MarketHours("GLBX.MDP3"))
+    missing("remote", lambda: dbnfast.read("s3://bucket/trades.dbn.zst"))
     missing("historical", lambda: dbnfast.Historical("db-0123456789abcdefghijklmnopqrs"))
     done = subprocess.run(
         [sys.executable, "-I", "-m", "dbnfast", "demo"], capture_output=True, text=True, check=False

@@ -57,7 +57,9 @@ def test_the_command_runs(tmp_path: Path) -> None:
 
 def test_every_extra_is_there() -> None:
     extras = set(DISTRIBUTION.metadata.get_all("Provides-Extra") or ())
-    assert extras == {"all", "arrow", "cli", "historical", "hours", "json", "pandas", "polars"}
+    assert extras == {
+        "all", "arrow", "cli", "historical", "hours", "json", "pandas", "polars", "remote",
+    }  # fmt: skip
 
 
 def test_compiled_modules_have_stubs() -> None:

@@ -124,7 +124,7 @@ def test_importing_the_package_imports_no_optional_library() -> None:
     assert "dbnfast" in loaded
     optional = {
         "pandas", "pyarrow", "polars", "typer", "rich", "msgspec", "databento", "databento_dbn",
-        "zstandard", "requests", "aiohttp",
+        "zstandard", "requests", "aiohttp", "fsspec", "zipfile",
     }  # fmt: skip
     assert loaded & optional == set()
 

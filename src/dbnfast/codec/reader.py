@@ -10,6 +10,7 @@ import numpy as np
 
 from dbnfast._core.metadata import parse_header
 from dbnfast._util.buffers import sealed
+from dbnfast._util.ranges import is_url, masked, open_url
 from dbnfast.codec import compression, dbz
 from dbnfast.codec.damage import (
     INVALID,
@@ -37,7 +38,7 @@ from dbnfast.records.parallel import survey
 from dbnfast.records.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -110,6 +111,7 @@ class RecordReader:
         input_version: int | None = None,
         ts_out: bool | None = None,
         on_truncated: OnTruncated = "warn",
+        storage_options: Mapping[str, Any] | None = None,
         span: tuple[Metadata, Span] | None = None,
         _log: bool = False,
         **wanted: Any,
@@ -131,8 +133,11 @@ class RecordReader:
         self._filter: Filter | None = None
         self._block = np.empty(0, np.uint8)  # of a filtered stream, filled again and again
         self._path = source if isinstance(source, str | os.PathLike) else None
-        if self._path is not None:
-            self._file: Any = open_raw(self._path)
+        if is_url(source):
+            self._path = masked(str(source))
+            self._file: Any = open_url(str(source), storage_options)
+        elif self._path is not None:
+            self._file = open_raw(self._path)
         elif hasattr(source, "readinto") or hasattr(source, "read"):
             self._file = source
         else:
@@ -508,15 +513,16 @@ def iter_decode(
     publishers: Iterable[int] | int | None = None,
     start: Time | None = None,
     end: Time | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> RecordReader:
     """
     Decode a file or a stream of any size, block by block, in bounded memory.
 
     Parameters
     ----------
-    source : path or readable
-        A file's path, or an object with ``readinto`` or ``read``, which is left open. Plain,
-        zstd-compressed or DBZ; its content tells which.
+    source : path, URL or readable
+        A file's path, or its URL, which is read ahead, or an object with ``readinto`` or ``read``,
+        which is left open. Plain, zstd-compressed or DBZ; its content tells which.
     max_bytes : int
         The most bytes of records in one block. A few blocks are in memory at a time.
     has_metadata, input_version, ts_out, on_truncated
@@ -524,6 +530,8 @@ def iter_decode(
     schema, instrument_ids, publishers, start, end
         As `Records.filter` takes them; only matching records are given. Checking and selecting
         happen in one pass.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with, as `read` takes it.
 
     Returns
     -------
@@ -537,6 +545,8 @@ def iter_decode(
         good records before it.
     OSError
         The file cannot be read.
+    MissingExtraError
+        The source is a URL, and fsspec is not installed.
     TypeError, ValueError
         An argument has the wrong type or value.
 
@@ -557,4 +567,5 @@ def iter_decode(
         publishers=publishers,
         start=start,
         end=end,
+        storage_options=storage_options,
     )

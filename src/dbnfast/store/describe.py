@@ -53,7 +53,8 @@ def _counted(store: Store) -> tuple[str, str]:
     size = "size unknown"
     try:
         size = f"{store.nbytes:,} bytes"
-        if not store._blocks.are_counted and store._blocks.to_read()[1] > COUNT_AT_MOST:
+        most = 0 if any(source.is_far for source in store._blocks.sources) else COUNT_AT_MOST
+        if not store._blocks.are_counted and store._blocks.to_read()[1] > most:
             n = store._blocks.n_indexed
             return "not counted" if n is None else f"{n:,}", size
         counts = store.counts

@@ -16,12 +16,17 @@ from dbnfast.layouts.programs import SIZES
 from dbnfast.records.records import Records, empty_records
 from dbnfast.store.blocks import BLOCK, Blocks
 from dbnfast.store.naming import Naming
+from dbnfast.store.places import source_at
+from dbnfast.store.remote import RangeSource
 from dbnfast.store.sources import FileSource, MemorySource, Source
+from dbnfast.store.zipped import Deflated, DeflatedSource
 from dbnfast.symbology.resolver import is_live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from dbnfast._util.ranges import Ranged
     from dbnfast.codec.options import OnTruncated
     from dbnfast.store.conditions import Conditions
     from dbnfast.store.store import Store
@@ -56,7 +61,7 @@ class Piece(Source):
     def __init__(self, whole: Source, span: Span) -> None:
         self.whole = whole
         self.part = span
-        self.name, self.is_file = whole.name, whole.is_file
+        self.name, self.is_file, self.is_far = whole.name, whole.is_file, whole.is_far
         self.metadata = whole.metadata
         self.compression, self.is_dbz = Compression.NONE, False
         self._on_truncated = whole._on_truncated
@@ -71,6 +76,21 @@ class Piece(Source):
     def open(self) -> Any:
         """Open the whole stream."""
         return self.whole.open()
+
+    def open_for(self, span: Span | None, max_bytes: int) -> Any:
+        """
+        Open the whole stream for a reader of some of its records.
+
+        Parameters
+        ----------
+        span, max_bytes
+            As `Source.open_for` takes them.
+
+        Returns
+        -------
+        file
+        """
+        return self.whole.open_for(span, max_bytes)
 
     def buffer(self) -> Any:
         """Give the whole stream as one buffer."""
@@ -140,7 +160,7 @@ class FramePiece(Source):
     def __init__(self, whole: Source, numbers: Sequence[int]) -> None:
         self.whole = whole
         self.part = numbers
-        self.name, self.is_file = whole.name, whole.is_file
+        self.name, self.is_file, self.is_far = whole.name, whole.is_file, whole.is_far
         self.metadata = whole.metadata
         self.compression, self.is_dbz = whole.compression, False
         self._on_truncated = whole._on_truncated
@@ -155,6 +175,24 @@ class FramePiece(Source):
     def open(self) -> Any:
         """Open the whole file."""
         return self.whole.open()
+
+    def reading_frames(
+        self, numbers: Sequence[int]
+    ) -> AbstractContextManager[Callable[[int, int], bytes]]:
+        """
+        Read frames of the whole file.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            As `Source.reading_frames` takes it.
+
+        Returns
+        -------
+        context manager
+            As `Source.reading_frames` gives it.
+        """
+        return self.whole.reading_frames(numbers)
 
     def buffer(self) -> Any:
         """Give the whole file as one buffer."""
@@ -195,13 +233,15 @@ class Part:
     A piece of a store that can be read on its own; `Store.parts` makes it.
 
     It can be pickled, and read in another process, or on another machine that has the file under
-    the same path. What the store's filter asks for, and the symbols that were added to the store,
-    come along. Reading it gives the same records each time.
+    the same path, or reaches the same filesystem: its storage options are pickled, too. What the
+    store's filter asks for, and the symbols that were added to the store, come along. Reading it
+    gives the same records each time.
 
     Attributes
     ----------
-    path : Path or None
-        Of the file; None where the data is in memory.
+    path : Path, str or None
+        Of the file; its URL, without what is secret in it, where it is elsewhere or in a zip file;
+        None where the data is in memory.
     number, n_parts : int
         Which part of that file it is, from 0, and how many it has.
     begin, end : int
@@ -213,9 +253,13 @@ class Part:
     def __init__(
         self, source: Source, piece: Place, place: tuple[int, int], blocks: Blocks
     ) -> None:
-        self.path, self._state = None, None
+        self.path: Path | str | None = None
+        self._state: tuple[int, int] | None = None
+        self._far: Ranged | Deflated | None = None
         if isinstance(source, FileSource):  # of what was looked at, whatever the path names now
             self.path, self._state = source.path.absolute(), source.state
+        elif isinstance(source, RangeSource | DeflatedSource):
+            self.path, self._far = source.name, source.file
         self.number, self.n_parts = place
         self.begin, self.end = _bounds(source, piece)
         self._source: Source | None = source
@@ -284,7 +328,15 @@ class Part:
         return Store(blocks)
 
     def _opened(self) -> Source:
-        if self.path is None:
+        if self._far is not None:
+            try:
+                self._far.check(fresh=0)
+            except ValueError as error:
+                raise ValueError(f"{self.path} has changed since the parts were made") from error
+            if self._source is None:
+                self._source = _far(self._far, self._on_truncated)
+            return self._source
+        if not isinstance(self.path, Path):
             assert self._source is not None
             return self._source
         state = _state_of(self.path)
@@ -415,7 +467,7 @@ def _bounds(source: Source, piece: Place) -> tuple[int, int]:
 
 def _pieces(source: Source, within: Place, wanted: Conditions, max_bytes: int) -> Sequence[Place]:
     # what the parts of a source are; one that is read whole is one
-    if is_live(source.metadata):
+    if is_live(source.metadata) or not source.is_sought:
         return [None]  # symbols of live data are in records that came before
     if source.compression != Compression.NONE:
         return _runs(source, within, wanted, max_bytes)
@@ -487,6 +539,11 @@ def _cuts(source: Source, begin: int, end: int, max_bytes: int) -> Iterator[tupl
 def _state_of(path: Path) -> tuple[int, int]:
     found = os.stat(path)
     return found.st_size, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _far(file: Ranged | Deflated, on_truncated: OnTruncated) -> Source:
+    return source_at(file, on_truncated)
 
 
 @functools.lru_cache(maxsize=KEPT)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PROBE: Final = 4096  # bytes that a probe reads: a page
 LAST_PROBE: Final = 128 << 10  # bytes that are read at once when nothing else is left to look at
+FAR_PROBES: Final = (64 << 10, 1 << 20)  # the same where a read costs a while
 NEAR: Final = 64 << 10  # bytes around a place that is found that are looked at, too
 SLACK: Final = 2  # how many times the steps of halving may leave what halving would have left
 STEPS: Final = 8  # how many deviations of a random walk are far
@@ -76,14 +77,22 @@ class Search:
         The size of the stream; where the last record is cut, it is not looked at.
     metadata : Metadata
         Its header.
+    probes : tuple of int, optional
+        The bytes that a probe reads, and those that the last one may; None for those of a file.
     """
 
     def __init__(
-        self, pread: Callable[[int, int], bytes], begin: int, end: int, metadata: Metadata
+        self,
+        pread: Callable[[int, int], bytes],
+        begin: int,
+        end: int,
+        metadata: Metadata,
+        probes: tuple[int, int] | None = None,
     ) -> None:
         self._pread = pread
         self._begin = begin
         self._metadata = metadata
+        self._probe_size, self._last_probe = probes or (PROBE, LAST_PROBE)
         self._n_bytes = end - begin
         self._size = self._rtype = self._ts_at = self._n = 0
         self._places: list[int] = []  # of records that were looked at, in order
@@ -122,7 +131,7 @@ class Search:
         # the first and the last records: what all of them should be like
         schema = self._metadata.schema
         assert schema is not None
-        head = self._pread(self._begin, PROBE)
+        head = self._pread(self._begin, self._probe_size)
         if len(head) < HEADER:
             raise _Unlike  # the stream became shorter
         self._size, self._rtype = head[0] * 4, head[1]
@@ -139,7 +148,7 @@ class Search:
 
     @property
     def _per_probe(self) -> int:
-        return max(1, PROBE // self._size)
+        return max(1, self._probe_size // self._size)
 
     def _probe(self, first: int, stop: int) -> Column:
         raw = self._pread(self._begin + first * self._size, (stop - first) * self._size)
@@ -182,7 +191,7 @@ class Search:
         before, after = self._times[at - 1 : at + 1]
         per, reach = self._per_probe, SLACK * (high - low)
         near = NEAR // self._size
-        while (high - low) * self._size > LAST_PROBE:
+        while (high - low) * self._size > self._last_probe:
             reach //= 2
             place = low + (high - low) * (time - before) // (after - before)
             first = _moved(place, low, high, reach) - per // 2

@@ -28,8 +28,8 @@ from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, InvalidRecordError, TruncatedError
 from dbnfast.records.filters import Filter
 from dbnfast.records.headers import index_times, passing, pieces
-from dbnfast.records.records import Records
-from dbnfast.store.seek import Search, reading
+from dbnfast.records.records import Records, empty_records
+from dbnfast.store.seek import FAR_PROBES, Search, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 BLOCK: Final = 16 << 20  # bytes of records that are looked at in a step
+PAGE: Final = 4096
 # Whether a file that is open can be removed, and be read by several at once.
 CAN_KEEP: Final = hasattr(os, "preadv")
 MOST_KEPT: Final = 128  # the lowest descriptor that is needed for other things: some have 256
@@ -69,11 +70,17 @@ class Source(ABC):
         Whether it is a file, which errors and warnings then name.
     is_whole : bool
         Whether its records are all of the stream that it opens.
+    is_far : bool
+        Whether it costs a while to read some of it, so that it is not mapped, nor read for nothing.
+    is_sought : bool
+        Whether it can be read from any place as well as from the beginning.
     """
 
     metadata: Metadata
     is_file = False
     is_whole = True
+    is_far = False
+    is_sought = True
 
     def __init__(self, name: str, on_truncated: OnTruncated) -> None:
         self.name = name
@@ -84,7 +91,7 @@ class Source(ABC):
             self._look()
 
     def _look(self) -> None:
-        with self.open() as file:
+        with self._header() as file:
             head = file.read(12)
             if head:
                 file.seek(0)
@@ -99,6 +106,10 @@ class Source(ABC):
         assert reader.metadata is not None
         self.metadata = reader.metadata
         self._begin = n_given(reader)  # of the header
+
+    def _header(self) -> IO[bytes]:
+        # the stream, of which only the header is to be read
+        return self.open()
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -130,6 +141,24 @@ class Source(ABC):
     @abstractmethod
     def open(self) -> IO[bytes]:
         """Open the stream as it is, at its first byte."""
+
+    def open_for(self, span: Span | None, max_bytes: int) -> IO[bytes]:
+        """
+        Open the stream for a reader of some of its records.
+
+        Parameters
+        ----------
+        span : Span or None
+            Which; None for all.
+        max_bytes : int
+            The most bytes of a block.
+
+        Returns
+        -------
+        file
+            At its first byte all the same.
+        """
+        return self.open()
 
     @abstractmethod
     def buffer(self) -> Any:
@@ -177,12 +206,14 @@ class Source(ABC):
         if frames is not None:
             yield from self.of_frames(frames, max_bytes, wanted)
             return
-        span = self.span(wanted, trusted)
+        yield from self._read(self.span(wanted, trusted), max_bytes, wanted)
+
+    def _read(self, span: Span | None, max_bytes: int, wanted: dict[str, Any]) -> Iterator[Records]:
         part = None if span is None else (self.metadata, span)
         options: dict[str, Any] = {"max_bytes": max_bytes, "on_truncated": self._on_cut, **wanted}
         with (
             self._named(),
-            self.open() as file,
+            self.open_for(span, max_bytes) as file,
             RecordReader(file, span=part, **options) as reader,
         ):
             try:
@@ -210,6 +241,13 @@ class Source(ABC):
         return self._of_span(span).filter(start=wanted.get("start"), end=wanted.get("end"))
 
     def _of_span(self, span: Span) -> Records:
+        if self.is_far:  # into one block, which has room for all
+            room = self.nbytes if span.end is None else span.end - span.begin
+            found = list(self._read(span, room + PAGE, {}))
+            header = self.metadata
+            if not found:
+                return empty_records(header.version, header.ts_out, header)
+            return found[0] if len(found) == 1 else Records.concat(found)
         with self._named():
             try:
                 return scan_span(self.buffer(), span, self.metadata, self._on_cut)
@@ -260,8 +298,10 @@ class Source(ABC):
             return None
         if not (trusted or self._is_ordered()):
             return None
+        probes = FAR_PROBES if self.is_far else None
         with self.reading() as pread:
-            return Search(pread, self._begin, self.nbytes, self.metadata).find(start, end)
+            search = Search(pread, self._begin, self.nbytes, self.metadata, probes)
+            return search.find(start, end)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Callable[[int, int], bytes]]:
@@ -275,6 +315,24 @@ class Source(ABC):
         """
         with self.open() as file:
             yield reading(file)
+
+    def reading_frames(
+        self, numbers: Sequence[int]
+    ) -> contextlib.AbstractContextManager[Callable[[int, int], bytes]]:
+        """
+        Read frames of a seekable file.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Which, in the order in which they are read.
+
+        Returns
+        -------
+        context manager
+            As `reading` gives it.
+        """
+        return self.reading()
 
     @property
     def all_of_it(self) -> Span:
@@ -342,7 +400,7 @@ class Source(ABC):
         """
         selected = Filter(self.metadata.schema, **wanted) if wanted else None
         assert self.index is not None
-        with self._named(), self.reading() as pread:
+        with self._named(), self.reading_frames(numbers) as pread:
             for records in read_frames(pread, self.index, numbers, metadata=self.metadata):
                 found = records if selected is None else passing(records, selected)
                 if len(found):
@@ -578,58 +636,6 @@ class _View(io.RawIOBase):
         out[: len(part)] = part
         self._at += len(part)
         return len(part)
-
-
-def sources_of(source: Any, on_truncated: OnTruncated) -> list[Source]:
-    """
-    Find what a caller wants to read.
-
-    Parameters
-    ----------
-    source : path, bytes-like, readable, databento.DBNStore, or a sequence of them
-        A path may be a pattern, or a folder, whose ``.dbn`` files are meant.
-    on_truncated : str
-        As `scan` takes it.
-
-    Returns
-    -------
-    list of Source
-        In the order given, a pattern's and a folder's files by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    TypeError
-        It is none of these.
-    """
-    if isinstance(source, list | tuple):
-        return [one for part in source for one in sources_of(part, on_truncated)]
-    if isinstance(source, str | os.PathLike):
-        return [_of_path(path, on_truncated) for path in paths_of(source)]
-    if hasattr(type(source), "raw") and hasattr(type(source), "reader"):  # a databento.DBNStore
-        path = getattr(vars(source).get("_data_source"), "path", None)
-        if path is not None:
-            return [_of_path(Path(path), on_truncated)]
-        return [MemorySource(source.raw, on_truncated)]
-    if hasattr(source, "read"):
-        if isinstance(source, io.TextIOBase):
-            raise TypeError("the stream is open as text, expected binary")
-        with contextlib.suppress(OSError, AttributeError):  # a pipe is read from where it is
-            source.seek(0)
-        return [MemorySource(source.read(), on_truncated)]
-    try:
-        return [MemorySource(source, on_truncated)]
-    except TypeError:
-        raise TypeError(
-            f"{type(source).__name__} is no path, bytes-like object or readable"
-        ) from None
-
-
-def _of_path(path: Path, on_truncated: OnTruncated) -> Source:
-    if path.is_fifo():  # gives its bytes only once
-        return MemorySource(path.read_bytes(), on_truncated)
-    return FileSource(path, on_truncated)
 
 
 def paths_of(source: PathLike) -> Sequence[Path]:

@@ -27,8 +27,9 @@ from dbnfast.store.blocks import Blocks, blocks_of
 from dbnfast.store.conditions import conditions
 from dbnfast.store.describe import in_line, in_table
 from dbnfast.store.parts import Part, parts_of
+from dbnfast.store.places import sources_of
 from dbnfast.store.reading import Reading
-from dbnfast.store.sources import FileSource, Source, sources_of
+from dbnfast.store.sources import FileSource, Source
 from dbnfast.symbology.resolver import is_live, with_mappings
 from dbnfast.tables.arrow import ArrowOptions
 from dbnfast.tables.arrow import reader as arrow_reader
@@ -40,7 +41,7 @@ from dbnfast.tables.symbols import labels_of
 from dbnfast.text.write import write_csv, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas
     import polars
@@ -58,60 +59,98 @@ if TYPE_CHECKING:
     Readable: TypeAlias = "OneSource | Store | Sequence[OneSource | Store]"
 
 
-def read(source: Readable, *, on_truncated: OnTruncated = "warn") -> Store:
+def read(
+    source: Readable,
+    *,
+    on_truncated: OnTruncated = "warn",
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
+) -> Store:
     """
     Read DBN data.
 
     Parameters
     ----------
-    source : path, bytes-like, readable, databento.DBNStore, or a sequence of them; or a Store
+    source : path, URL, bytes-like, readable, databento.DBNStore, or a sequence of them; or a Store
         A path may be a file, a pattern (``"data/*.dbn.zst"``) or a folder, of which the
-        ``.dbn``, ``.dbn.zst`` and ``.dbz`` files are read. The data is plain, zstd-compressed or
-        DBZ, detected from its content. Of a store it is what that has, its filter included.
+        ``.dbn``, ``.dbn.zst`` and ``.dbz`` files are read; so may a URL of what fsspec knows
+        (``"s3://bucket/2026/*.dbn.zst"``). Of a ``.zip`` file it is the DBN files in it. The data
+        is plain, zstd-compressed or DBZ, detected from its content. Of a store it is what that
+        has, its filter included.
     on_truncated : {"warn", "raise", "ignore"}
         As `scan` takes it.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with: keys, an endpoint. Paths do not use it.
+    filesystem : fsspec.AbstractFileSystem, optional
+        The filesystem that the paths are on.
 
     Returns
     -------
     Store
         Only the metadata is read at first. Bytes are not copied; a readable is read to its
-        end. A single file stays open, so that it may be removed meanwhile; except on Windows.
+        end, except for a file that was opened and not read yet, local or by fsspec: it is read
+        where it is. A single file stays open, so that it may be removed meanwhile; except on
+        Windows.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
+    OSError
+        A filesystem does not give what was asked for; the error names the URL, without what is
+        secret in it, and the bytes.
     DecodeError
         A source is empty, or its metadata is not valid.
+    MissingExtraError
+        fsspec is not installed.
     ValueError
         Several sources differ in dataset, stype_out or ts_out.
     TypeError
         The source is none of these.
+
+    Notes
+    -----
+    Of a URL ranges of bytes are read, several at the same time; a range of time in a plain or
+    seekable file reads little else. When the file is found to be another than at first, reading
+    it raises a ValueError.
     """
     if isinstance(source, Store):
         return source.filter()
-    sources = sources_of(source, on_truncated)
+    sources = sources_of(source, on_truncated, storage_options, filesystem)
     if len(sources) == 1 and isinstance(sources[0], FileSource):
         sources[0].keep()  # many would take all the descriptors that a process has
     return Store(blocks_of(sources))
 
 
-def read_dbn(path: Readable, *, on_truncated: OnTruncated = "warn") -> Store:
+def read_dbn(
+    path: Readable,
+    *,
+    on_truncated: OnTruncated = "warn",
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
+) -> Store:
     """
     Read DBN data: `read` under the name and parameter of the official package.
 
     Parameters
     ----------
-    path : path, bytes-like, readable, or a sequence of them
+    path : path, URL, bytes-like, readable, or a sequence of them
         As `read` takes it.
     on_truncated : {"warn", "raise", "ignore"}
         As `scan` takes it.
+    storage_options, filesystem
+        As `read` takes them.
 
     Returns
     -------
     Store
     """
-    return read(path, on_truncated=on_truncated)
+    return read(
+        path,
+        on_truncated=on_truncated,
+        storage_options=storage_options,
+        filesystem=filesystem,
+    )
 
 
 class Store:
@@ -131,14 +170,18 @@ class Store:
         self._blocks = blocks
 
     @classmethod
-    def from_file(cls, path: PathLike | bytes) -> Store:
+    def from_file(
+        cls, path: PathLike | bytes, *, storage_options: Mapping[str, Any] | None = None
+    ) -> Store:
         """
         Read a file.
 
         Parameters
         ----------
-        path : path-like, or its bytes
+        path : path-like, its bytes, or a URL
             Plain, zstd-compressed or DBZ.
+        storage_options : mapping, optional
+            As `read` takes it.
 
         Returns
         -------
@@ -157,7 +200,7 @@ class Store:
             if path[:3] == b"DBN" or detect(path[:12]) != "none":
                 raise TypeError("path is DBN data, expected a path; from_bytes() takes data")
             path = os.fsdecode(path)
-        return read(path)
+        return read(path, storage_options=storage_options)
 
     @classmethod
     def from_bytes(cls, data: Any) -> Store:

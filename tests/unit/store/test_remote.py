@@ -1,0 +1,595 @@
+"""Files elsewhere: read by ranges, the same as files here, and as little of them as is needed."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dbnfast
+from dbnfast._util import ranges
+from helpers import streams
+from helpers.servers import Web, serving_files
+
+fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("aiohttp")
+
+T0 = 1_767_571_200_000_000_000
+N = 150_000  # trades, of 48 bytes each
+STEP = 10_000_000  # ns between two of them
+MINUTE = 60_000_000_000
+
+
+def trades(n: int = N, start: int = T0) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(7)
+    array = dbnfast.empty("trades", n).copy()
+    array["ts_recv"] = array["ts_event"] = start + np.arange(n, dtype=np.uint64) * np.uint64(STEP)
+    array["instrument_id"] = np.arange(n) % 5
+    array["publisher_id"] = 1
+    array["price"] = rng.integers(1, 10**12, n)
+    return array
+
+
+def header(start: int = T0, n: int = N, **fields: Any) -> dbnfast.Metadata:
+    return dbnfast.Metadata(
+        dataset="XNAS.ITCH", schema="trades", start=start, end=start + n * STEP,
+        stype_in="raw_symbol", stype_out="instrument_id", symbols=["A"], **fields,
+    )  # fmt: skip
+
+
+ARRAY = trades()
+PLAIN = dbnfast.encode(ARRAY, header())
+PACKED = dbnfast.encode(ARRAY, header(), compression="zstd")
+
+
+def seekable() -> bytes:
+    out = io.BytesIO()
+    with streams.encoder(out, header(), 1 << 20) as encoder:
+        encoder.write(ARRAY)
+    return out.getvalue()
+
+
+SEEKABLE = seekable()
+FORMS = {"a.dbn": PLAIN, "b.dbn.zst": PACKED, "c.dbn.zst": SEEKABLE}
+START, END = T0 + 5 * MINUTE, T0 + 6 * MINUTE
+WANTED = ARRAY[(ARRAY["ts_recv"] >= START) & (ARRAY["ts_recv"] < END)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Web]:
+    with serving_files() as web:
+        yield web
+
+
+@pytest.fixture
+def web(server: Web) -> Web:
+    server.files = {f"/{name}": data for name, data in FORMS.items()}
+    server.faults, server.etags, server.asked = {}, {}, []
+    return server
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    fs = fsspec.filesystem("memory")
+    for name, data in FORMS.items():
+        fs.pipe_file(f"/days/{name}", data)
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+class Bucket:
+    """An S3 bucket of a server in this process."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.options = {"endpoint_url": endpoint, "key": "testing", "secret": "testing"}
+        self.fs = fsspec.filesystem("s3", **self.options)
+        self.fs.mkdir("ticks")
+        for name, data in FORMS.items():
+            self.fs.pipe_file(f"ticks/days/{name}", data)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, ip_address="127.0.0.1")
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield Bucket(f"http://{host}:{port}")
+    finally:
+        server.stop()
+
+
+# --- the same as here ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_an_object_reads_as_a_file_does(bucket: Bucket, name: str) -> None:
+    url = f"s3://ticks/days/{name}"
+    store = dbnfast.read(url, storage_options=bucket.options)
+    assert store.metadata == header()
+    assert store.nbytes == len(FORMS[name])
+    assert (store.to_ndarray() == ARRAY).all()
+    assert store.raw == FORMS[name]
+    assert (store.filter(start=START, end=END).to_ndarray() == WANTED).all()
+    with dbnfast.iter_decode(url, storage_options=bucket.options, max_bytes=1 << 20) as reader:
+        found = np.concatenate([block.array() for block in reader])
+    assert (found == ARRAY).all()
+    own = dbnfast.read(f"ticks/days/{name}", filesystem=bucket.fs)
+    assert (own.to_ndarray() == ARRAY).all()
+    assert dbnfast.Store.from_file(url, storage_options=bucket.options).counts == store.counts
+    assert dbnfast.read_dbn(url, storage_options=bucket.options).counts == store.counts
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_page_of_the_web_reads_as_a_file_does(web: Web, name: str) -> None:
+    store = dbnfast.read(f"{web.url}/{name}")
+    assert (store.to_ndarray() == ARRAY).all()
+    assert store.reader.read() == PLAIN
+
+
+def test_patterns_folders_and_lists(memory: Any, tmp_path: Path) -> None:
+    memory.pipe_file("/days/notes.txt", b"no DBN")
+    memory.pipe_file("/days/.d.dbn", b"no DBN either")
+    assert len(dbnfast.read("memory://days/*.dbn.zst").to_ndarray()) == 2 * N
+    assert len(dbnfast.read("memory://days").to_ndarray()) == 3 * N
+    assert len(dbnfast.read("days/[ab].*", filesystem=memory).to_ndarray()) == 2 * N
+    assert len(dbnfast.read("memory://days/a.dbn", filesystem=memory).to_ndarray()) == N
+    (tmp_path / "here.dbn").write_bytes(PLAIN)
+    several = [tmp_path / "here.dbn", "memory://days/a.dbn", ["memory://days/b.dbn.zst"], PLAIN]
+    assert len(dbnfast.read(several).to_ndarray()) == 4 * N
+    memory.pipe_file("/odd/[1].dbn", PLAIN)
+    assert len(dbnfast.read("memory://odd/[1].dbn").to_ndarray()) == N
+
+
+def test_files_of_the_system_are_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(PLAIN)
+    local = fsspec.filesystem("file")
+    for source, options in (
+        (path.as_uri(), {}),
+        (str(path), {"filesystem": local}),
+        (str(tmp_path), {"filesystem": local}),
+        (f"{tmp_path.as_uri()}/*.dbn", {}),
+    ):
+        store = dbnfast.read(source, **options)
+        part = store.parts()[0]
+        assert part.path == path
+        assert (store.to_ndarray() == ARRAY).all()
+
+
+def test_days_that_follow_each_other_and_those_that_overlap(memory: Any) -> None:
+    later = T0 + N * STEP
+    memory.pipe_file("/two/2.dbn", dbnfast.encode(trades(start=later), header(later)))
+    memory.pipe_file("/two/1.dbn", PLAIN)
+    memory.pipe_file("/two/3.dbn", dbnfast.encode(trades(100, later + 1), header(later + 1, 100)))
+    memory.mkdir("/two/4.dbn")
+    times = dbnfast.read("memory://two").to_ndarray()["ts_recv"]
+    assert len(times) == 2 * N + 100
+    assert (times[1:] >= times[:-1]).all()
+
+
+# --- file objects -------------------------------------------------------------------------------
+
+
+def test_a_file_object_of_fsspec_is_read_where_it_is(web: Web) -> None:
+    with fsspec.open(f"{web.url}/a.dbn") as file:
+        web.asked.clear()
+        store = dbnfast.read(file)
+        found = store.filter(start=START, end=END).to_ndarray()
+    assert (found == WANTED).all()
+    assert web.n_bytes < len(PLAIN) // 4
+
+
+def test_a_file_object_that_is_no_longer_at_its_beginning_is_read_itself(memory: Any) -> None:
+    with fsspec.open("memory://days/a.dbn") as file:
+        file.read(100)
+        store = dbnfast.read(file)
+    memory.rm("/days/a.dbn")
+    assert (store.to_ndarray() == ARRAY).all()
+
+
+def test_an_open_file_is_read_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(PLAIN)
+    for buffering in (0, -1):
+        with path.open("rb", buffering=buffering) as file:
+            store = dbnfast.read(file)
+            assert file.tell() == 0
+        assert store.parts()[0].path == path
+        assert (store.to_ndarray() == ARRAY).all()
+    with path.open("rb") as file:
+        file.seek(1000)
+        store = dbnfast.read(file)
+    assert store.parts()[0].path is None
+    with path.open("rb") as file:
+        path.unlink()
+        path.write_bytes(PACKED)  # another file under the name that this one had
+        store = dbnfast.read(file)
+    assert store.nbytes == len(PLAIN)
+    assert (store.to_ndarray() == ARRAY).all()
+
+
+# --- as little as is needed ---------------------------------------------------------------------
+
+
+def test_a_header_is_one_range_which_is_kept(web: Web) -> None:
+    for name in FORMS:
+        web.asked.clear()
+        store = dbnfast.read(f"{web.url}/{name}")
+        assert web.ranges == [(0, ranges.HEAD)]
+        assert store.metadata == header()
+    web.files["/small.dbn"] = dbnfast.encode(ARRAY[:100], header())
+    web.asked.clear()
+    store = dbnfast.read(f"{web.url}/small.dbn")
+    assert (store.to_ndarray() == ARRAY[:100]).all()
+    assert (store.filter(start=START, end=END).to_ndarray() == WANTED[:0]).all()
+    assert web.ranges == [(0, len(web.files["/small.dbn"]))]
+
+
+def test_a_long_header_is_read_in_few_ranges(web: Web) -> None:
+    long = header(not_found=[f"SYMBOL {n:06}" for n in range(40_000)])
+    web.files["/long.dbn"] = dbnfast.encode(ARRAY, long)
+    n_header = len(web.files["/long.dbn"]) - ARRAY.nbytes
+    assert n_header > 20 * ranges.HEAD
+    store = dbnfast.read(f"{web.url}/long.dbn")
+    assert store.metadata == long
+    assert len(web.ranges) <= 8
+    assert web.n_bytes < 2 * n_header
+    assert (store.to_ndarray() == ARRAY).all()
+
+
+def test_all_of_a_file_is_read_once(web: Web) -> None:
+    for name, data in FORMS.items():
+        web.asked.clear()
+        store = dbnfast.read(f"{web.url}/{name}")
+        store.to_ndarray()
+        assert sorted(web.ranges)[0] == (0, ranges.HEAD)
+        assert web.n_bytes == len(data)
+        web.asked.clear()
+        assert sum(len(block) for block in store.iter_batches(1 << 20)) == N
+        assert web.n_bytes == len(data) - ranges.HEAD
+
+
+def test_a_minute_of_a_plain_file_is_a_few_ranges(web: Web) -> None:
+    store = dbnfast.read(f"{web.url}/a.dbn")
+    web.asked.clear()
+    found = store.filter(start=START, end=END)
+    assert (found.to_ndarray() == WANTED).all()
+    assert len(web.ranges) <= 8
+    assert web.n_bytes < WANTED.nbytes + (1 << 20) + (1 << 19)
+    web.asked.clear()
+    assert "reads=" in repr(found)
+    assert web.n_bytes < 1 << 21
+
+
+def test_a_minute_of_a_seekable_file_is_two_ranges(web: Web) -> None:
+    store = dbnfast.read(f"{web.url}/c.dbn.zst")
+    web.asked.clear()
+    assert (store.filter(start=START, end=END).to_ndarray() == WANTED).all()
+    assert len(web.ranges) == 2  # the index, and the frames
+    tail, frames = web.ranges
+    assert tail == (len(SEEKABLE) - 65_536, len(SEEKABLE))
+    assert frames[1] - frames[0] < len(SEEKABLE) // 2
+    assert "records=150,000" in repr(store)
+    assert len(web.ranges) == 2  # what a repr says, too, is in the index
+
+
+def test_a_repr_reads_no_file_elsewhere(web: Web) -> None:
+    store = dbnfast.read(f"{web.url}/a.dbn")
+    web.asked.clear()
+    assert "not counted" in repr(store)
+    assert web.ranges == []
+
+
+def test_a_file_whose_header_has_nothing_of_a_range_is_not_read(memory: Any, web: Web) -> None:
+    later = T0 + N * STEP
+    web.files["/later.dbn"] = dbnfast.encode(trades(start=later), header(later))
+    store = dbnfast.read([f"{web.url}/a.dbn", f"{web.url}/later.dbn"])
+    web.asked.clear()
+    assert (store.filter(start=START, end=END).to_ndarray() == WANTED).all()
+    assert {one.path for one in web.asked} == {"/a.dbn"}
+
+
+# --- read ahead ---------------------------------------------------------------------------------
+
+
+class Held(ranges.Ranged):
+    """Bytes whose ranges are counted, and in the way of nobody."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("held", {"size": len(data)})
+        self.data = data
+        self.got: list[tuple[int, int]] = []
+
+    def _get(self, start: int, stop: int) -> bytes:
+        self.got.append((start, stop))
+        return self.data[start:stop]
+
+    def _look(self) -> dict[str, Any]:
+        return {"size": len(self.data)}
+
+    def _key(self) -> tuple[Any, ...]:
+        return (id(self),)
+
+
+def test_what_is_read_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "HEAD", 100)
+    monkeypatch.setattr(ranges, "FIRST_PIECE", 50)
+    data = bytes(range(256)) * 40
+    held = Held(data)
+    file = held.open(piece=1000)
+    assert file.read(10) == data[:10]
+    file.read(90)
+    file.read(1)
+    file.close()
+    assert len(held.got) <= 1 + ranges.AHEAD + 1
+    assert max(stop for _, stop in held.got) <= 100 + 50 * ranges.AHEAD + 1000
+    with held.open(piece=1000) as again:
+        assert again.read() == data
+        assert again.read(1) == b""
+
+
+def test_any_place_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "HEAD", 64)
+    monkeypatch.setattr(ranges, "WINDOW", 100)
+    monkeypatch.setattr(ranges, "FIRST_PIECE", 30)
+    rng = np.random.default_rng(3)
+    data = rng.integers(0, 256, 5000, np.uint8).tobytes()
+    for runs in (None, [(0, 300), (1000, 2000), (4000, 5000)], [(4990, 5000)]):
+        for ahead in (True, False):
+            file = Held(data).open(runs, ahead=ahead, piece=200)
+            windows = ranges.Windows(Held(data))
+            for at in rng.integers(0, 5200, 60).tolist():
+                n = int(rng.integers(1, 400))
+                file.seek(at)
+                found = b""
+                while len(found) < n and (more := file.read(n - len(found))):
+                    found += more
+                assert found == data[at : at + n]
+                assert windows(at, n) == data[at : at + n]
+                assert file.tell() == at + len(found)
+            file.seek(-5, 2)
+            assert file.read() == data[-5:]
+            file.close()
+            with pytest.raises(ValueError, match="closed"):
+                file.read(1)
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_parts_of_an_object_are_read_in_another_process(bucket: Bucket, name: str) -> None:
+    store = dbnfast.read(f"s3://ticks/days/{name}", storage_options=bucket.options)
+    parts = store.parts(2 << 20)
+    assert len(parts) == {"a.dbn": 4, "b.dbn.zst": 1}.get(name, len(parts))
+    assert parts[0].path == f"s3://ticks/days/{name}"
+    text = pickle.dumps(parts)
+    assert len(text) < 20_000  # no data, no header
+    if name != "a.dbn":  # an interpreter takes its time
+        again = pickle.loads(text)
+        assert (np.concatenate([part.read().array() for part in again]) == ARRAY).all()
+        return
+    code = (
+        "import pickle, sys; parts = pickle.load(sys.stdin.buffer);"
+        "sys.stdout.buffer.write(b''.join(bytes(part.read().data) for part in parts))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, check=True)
+    assert done.stdout == ARRAY.tobytes()
+    chosen = store.filter(start=START, end=END).parts(1 << 20)
+    again = pickle.loads(pickle.dumps(chosen))
+    assert (np.concatenate([part.read().array("trades") for part in again]) == WANTED).all()
+
+
+def test_a_part_reads_its_bytes(web: Web) -> None:
+    part = pickle.loads(pickle.dumps(dbnfast.read(f"{web.url}/a.dbn").parts(2 << 20)[2]))
+    web.asked.clear()
+    assert (part.read().array() == ARRAY[2 * 43_690 : 3 * 43_690]).all()
+    assert web.n_bytes <= part.nbytes + ranges.HEAD
+    web.asked.clear()
+    part.read()
+    assert web.n_bytes == part.nbytes
+    part = pickle.loads(pickle.dumps(dbnfast.read(f"{web.url}/c.dbn.zst").parts(2 << 20)[1]))
+    web.asked.clear()
+    part.read()
+    assert len(web.ranges) == 3  # the header, the index, the frames
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_process_that_was_forked_reads_on(web: Web) -> None:
+    file = ranges.Remote(*ranges.filesystem_of(f"{web.url}/a.dbn"))
+    before = file.fs
+    file._pid -= 1  # as if this were the child
+    assert file.fetch(3, 8) == PLAIN[3:8]
+    assert file.fs == before
+    assert multiprocessing.current_process().name == "MainProcess"
+
+
+def test_parts_of_a_file_that_has_changed(memory: Any, web: Web) -> None:
+    for url, change in (
+        ("memory://days/a.dbn", lambda: memory.pipe_file("/days/a.dbn", PLAIN)),
+        (f"{web.url}/a.dbn", lambda: web.etags.update({"/a.dbn": '"other"'})),
+    ):
+        part = dbnfast.read(url).parts()[0]
+        part.read()
+        change()
+        with pytest.raises(ValueError, match=r"a\.dbn has changed since the parts were made"):
+            part.read()
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_a_file_that_has_changed_is_seen(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges.Ranged.check, "__kwdefaults__", {"fresh": -1.0})
+    store = dbnfast.read("memory://days/a.dbn")
+    store.to_ndarray()
+    memory.pipe_file("/days/a.dbn", dbnfast.encode(ARRAY[:-1], header()))
+    with pytest.raises(ValueError, match=r"memory:///?days/a\.dbn has changed since it was looked"):
+        store.to_ndarray()
+    memory.rm("/days/a.dbn")
+    with pytest.raises(FileNotFoundError, match=r"days/a\.dbn"):
+        store.to_ndarray()
+
+
+def test_a_file_that_became_shorter_is_said_to_have_changed(memory: Any) -> None:
+    store = dbnfast.read("memory://days/a.dbn")
+    memory.pipe_file("/days/a.dbn", PLAIN[:-1000])
+    with pytest.raises(ValueError, match="has changed since it was looked at"):
+        store.to_ndarray()
+
+
+@pytest.mark.parametrize("fault", ["cut", "500"])
+def test_errors_name_the_url_and_the_bytes(web: Web, fault: str) -> None:
+    store = dbnfast.read(f"{web.url}/a.dbn")
+    web.faults["/a.dbn"] = lambda start, stop: fault if start > 3_000_000 else None
+    with pytest.raises(OSError, match="reading bytes 3,276,800 to 4,325,376 failed: ") as error:
+        store.to_ndarray()
+    assert error.value.filename == f"{web.url}/a.dbn"
+    assert "\n" not in str(error.value)
+    assert error.value.__cause__ is not None
+    given = []
+    with pytest.raises(OSError, match="reading bytes"):
+        given.extend(store.iter_batches(1 << 20))
+    n = sum(len(block) for block in given)
+    assert 0 < n < N
+    assert (np.concatenate([block.array() for block in given]) == ARRAY[:n]).all()
+    web.faults.clear()
+    assert (store.to_ndarray() == ARRAY).all()
+
+
+def test_a_server_that_knows_no_ranges_sends_a_file_once(web: Web) -> None:
+    for fault in ("no ranges", "no length"):
+        web.faults = dict.fromkeys(web.files, fault)
+        for name in FORMS:
+            store = dbnfast.read(f"{web.url}/{name}")
+            web.asked.clear()
+            assert (store.to_ndarray() == ARRAY).all()
+            assert (store.filter(start=START, end=END).to_ndarray() == WANTED).all()
+            assert [one for one in web.asked if one.method == "GET"] == []
+
+
+def test_nothing_there(web: Web, memory: Any, bucket: Bucket) -> None:
+    for url, options in (
+        ("memory://nowhere/a.dbn", {}),
+        ("memory://nowhere/*.dbn", {}),
+        (f"{web.url}/nothing.dbn", {}),
+        ("s3://ticks/nothing.dbn", bucket.options),
+        ("s3://ticks/none*.dbn", bucket.options),
+        ("s3://nobody/nothing.dbn", bucket.options),
+    ):
+        with pytest.raises(FileNotFoundError) as error:
+            dbnfast.read(url, storage_options=options)
+        assert str(error.value.filename).replace("///", "//") == url
+        assert str(error.value).startswith("[Errno 2] no such ")
+    memory.pipe_file("/empty/notes.txt", b"")
+    with pytest.raises(FileNotFoundError, match="no DBN files"):
+        dbnfast.read("memory://empty")
+    memory.pipe_file("/empty/a.dbn", b"")
+    with pytest.raises(dbnfast.TruncatedError, match=r"empty/a\.dbn: the stream is empty"):
+        dbnfast.read("memory://empty/a.dbn")
+
+
+def test_damage_names_the_url(memory: Any) -> None:
+    memory.pipe_file("/bad/a.dbn", b"no DBN at all, but long enough")
+    memory.pipe_file("/bad/b.dbn", PLAIN[:-1])
+    with pytest.raises(dbnfast.DecodeError, match=r"memory:///?bad/a\.dbn: "):
+        dbnfast.read("memory://bad/a.dbn")
+    with pytest.warns(dbnfast.TruncatedWarning, match=r"memory:///?bad/b\.dbn: "):
+        assert len(dbnfast.read("memory://bad/b.dbn").to_ndarray()) == N - 1
+    with pytest.raises(dbnfast.TruncatedError, match=r"memory:///?bad/b\.dbn: "):
+        dbnfast.read("memory://bad/b.dbn", on_truncated="raise").to_ndarray()
+    reader = dbnfast.iter_decode("memory://bad/b.dbn", on_truncated="raise")
+    with pytest.raises(dbnfast.TruncatedError, match=r"memory://bad/b\.dbn: "):
+        list(reader)
+
+
+def test_wrong_calls() -> None:
+    with pytest.raises(ValueError, match="nosuch"):
+        dbnfast.read("nosuch://a/b.dbn")
+    with pytest.raises(TypeError, match="filesystem is str, expected one of fsspec"):
+        dbnfast.read("a.dbn", filesystem="s3")
+
+
+def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    for call in (dbnfast.read, dbnfast.iter_decode):
+        with pytest.raises(dbnfast.MissingExtraError, match=r"dbnfast\[remote\]"):
+            call("s3://bucket/a.dbn")
+
+
+# --- what is secret -----------------------------------------------------------------------------
+
+
+SECRET = "hush5ecret"
+
+
+def test_what_is_secret_in_a_url_is_in_no_message(web: Web) -> None:
+    host = web.url.removeprefix("http://")
+    url = f"http://me:{SECRET}@{host}/a.dbn?X-Amz-Signature={SECRET}&part=1"
+    store = dbnfast.read(url)
+    assert (store.to_ndarray() == ARRAY).all()
+    assert SECRET not in repr(store.parts()) + repr(vars(store.parts()[0]))
+    web.faults["/a.dbn"] = "500"
+    caught: list[BaseException] = []
+    for call in (store.to_ndarray, lambda: dbnfast.read(url), lambda: dbnfast.iter_decode(url)):
+        with pytest.raises(OSError, match=r"/a\.dbn\?X-Amz-Signature=\*\*\*&part=\*\*\*") as error:
+            call()
+        caught.append(error.value)
+    web.faults.clear()
+    web.files["/a.dbn"] = b"no DBN at all, but long enough"
+    for call in (lambda: dbnfast.read(url), lambda: dbnfast.iter_decode(url)):
+        with pytest.raises(dbnfast.DecodeError, match=r"/a\.dbn\?X-Amz-Signature=\*\*\*") as wrong:
+            call()
+        caught.append(wrong.value)
+    for one in caught:
+        shown: BaseException | None = one
+        while shown is not None:
+            assert SECRET not in str(shown) + repr(shown)
+            shown = shown.__cause__
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s3://bucket/a@b.dbn", "s3://bucket/a@b.dbn"),
+        ("s3://bucket/2026-01-0?.dbn", "s3://bucket/2026-01-0?.dbn"),
+        ("sftp://me:pw@host/a.dbn", "sftp://***@host/a.dbn"),
+        ("zip://a.dbn::https://me:pw@h/j.zip?sig=x%2F&b=", "zip://a.dbn::https://***@h/j.zip?sig=***&b="),
+        ("read https://h/a?sig=x&k=y: failed", "read https://h/a?sig=***&k=***: failed"),
+        ("https://h/a?sig=x::y", "https://h/a?sig=***::y"),
+        ("URL('https://h/a?sig=x') is (bad)", "URL('https://h/a?sig=***') is (bad)"),
+    ],
+)  # fmt: skip
+def test_masked(text: str, expected: str) -> None:
+    assert ranges.masked(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s3://bucket/a.dbn", True),
+        ("zip://*.dbn::s3://bucket/a.zip", True),
+        ("simplecache::s3://bucket/a.dbn", True),
+        ("a.dbn", False),
+        ("C:\\data\\a.dbn", False),
+        ("C://data/a.dbn", False),
+        ("odd::name.dbn", False),
+        ("/data/http://a.dbn", False),
+        (b"s3://bucket/a.dbn", False),
+        (Path("a"), False),
+    ],
+)
+def test_is_url(text: Any, expected: bool) -> None:
+    assert ranges.is_url(text) is expected
