@@ -662,7 +662,6 @@ class Ranges(io.RawIOBase):
         head = memoryview(self._file.head if at < HEAD else b"")
         if at < len(head):
             data = head[at : at + len(view)]
-            self._begin_behind(len(head))
         elif self._windows is not None:
             data = self._windows(at, len(view))
         else:
@@ -673,13 +672,6 @@ class Ranges(io.RawIOBase):
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-    def _begin_behind(self, at: int) -> None:
-        # what follows is on its way while the head is used
-        is_wanted = any(start <= at < stop for start, stop in self._runs)
-        if self._windows is None and self._pool is None and is_wanted:
-            self._todo = self._pieces(at)
-            self._fill()
 
     def _move(self, at: int) -> None:
         # make the range that holds a place the one in use

@@ -59,16 +59,15 @@ def _once(files: list[str]) -> list[str]:
     return files
 
 
-Merged = Annotated[
+Files = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE...", help="Files, folders or quoted patterns; - is stdin.", callback=_once
+        metavar="FILE...",
+        help="Files, folders, quoted patterns or URLs; - is stdin.",
+        callback=_once,
     ),
 ]
-Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Files; - is stdin.", callback=_once)
-]
-File = Annotated[str, typer.Argument(metavar="FILE", help="A file; - is stdin.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="A file or its URL; - is stdin.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Zstd = Annotated[
     bool | None,
@@ -240,7 +239,7 @@ def _repair(
 @app.command("merge", help="Merge files of one dataset into one, in the order of time.")
 def _merge(
     context: typer.Context,
-    files: Merged,
+    files: Files,
     out: Annotated[str, typer.Option("-o", "--out", help="The new file; - is stdout.")],
     zstd: Zstd = None,
     force: Force = False,
@@ -547,5 +546,7 @@ def _run(argv: list[str]) -> int:
             return done.code if isinstance(done.code, int) else 2
     try:
         return jobs[0]()
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            raise  # is no matter of a file: something is installed in part
         return explain(None, error)

@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from dbnfast._util.ranges import Ranged, Windows, masked
 from dbnfast.cli.format import printable
 from dbnfast.codec.reader import RecordReader
 from dbnfast.errors import DbnError, TruncatedError, UnknownNameError
+from dbnfast.store.seek import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from dbnfast.cli.format import Value
     from dbnfast.records.records import Records
     from dbnfast.store.watch import Watch
+    from dbnfast.store.zipped import Deflated
 
 
 STDIN: Final = "-"
@@ -70,11 +73,11 @@ def talk(message: str) -> None:
     Parameters
     ----------
     message : str
-        What to say; line breaks in it are escaped.
+        What to say; line breaks in it are escaped, and what is secret in URLs is hidden.
     """
     if sys.stderr is not None:  # print would take stdout for it
         with suppress(OSError):  # nobody listens: that is no reason to end what goes on
-            print(f"dbnfast: {printable(message)}", file=sys.stderr)
+            print(f"dbnfast: {printable(masked(message))}", file=sys.stderr)
 
 
 def explain(name: str | None, error: Exception) -> int:
@@ -142,16 +145,24 @@ class Input:
         The DBN version, where the caller says it.
     ts_out : bool
         Whether the caller says that records end in a ts_out.
+    place : Ranged or Deflated or None
+        Where the file is, if it is not at a path.
+    error : Exception or None
+        Why it cannot be opened, where that is known.
     """
 
     name: str
     fragment: bool = False
     version: int | None = None
     ts_out: bool = False
+    place: Ranged | Deflated | None = None
+    error: Exception | None = None
 
     @property
     def size(self) -> int | None:
         """Bytes of the file; None for stdin, and what is no plain file."""
+        if self.place is not None:
+            return self.place.size
         try:
             found = os.stat(self.name)
         except OSError:
@@ -182,8 +193,31 @@ class Input:
                 raise OSError("standard input is closed")
             yield Counted(sys.stdin.buffer, told)
             return
-        with io.FileIO(self.name) as file:
+        if self.error is not None:
+            raise self.error
+        with io.FileIO(self.name) if self.place is None else self.place.open() as file:
             yield Counted(file, told)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[int, int], bytes]]:
+        """
+        Read here and there in the file.
+
+        Yields
+        ------
+        callable
+            Gives the bytes at a place: ``pread(offset, n)``, fewer at the end.
+
+        Raises
+        ------
+        OSError
+            The input cannot be read.
+        """
+        if isinstance(self.place, Ranged):
+            yield Windows(self.place)
+            return
+        with io.FileIO(self.name) as file:
+            yield reading(file)
 
     @contextmanager
     def open(
@@ -339,6 +373,17 @@ class Counted:
         """
         self._back = b""
         self._file.seek(offset)
+
+    def seekable(self) -> bool:
+        """
+        Tell whether bytes are there without waiting for somebody to send them.
+
+        Returns
+        -------
+        bool
+        """
+        found: bool = self._file.seekable()
+        return found
 
     def fileno(self) -> int:
         """

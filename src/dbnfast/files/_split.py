@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from dbnfast._util.atomic import check_free, keep_mode, temporary, writer
+from dbnfast._util.ranges import is_url, masked
 from dbnfast._util.times import DAY
 from dbnfast.codec.metadata import mapping_rows, texts_of
 from dbnfast.codec.reader import iter_decode
@@ -60,7 +61,7 @@ def split(
 
     Parameters
     ----------
-    source : path or readable
+    source : path, URL or readable
         As `iter_decode` takes it; a fragment cannot be split.
     directory : path
         The folder for the parts; created if it does not exist.
@@ -131,8 +132,26 @@ def mapping_records(source: Source) -> Iterator[Records]:
     Records
         Up to the stream's end, or to damage, which whoever reads the rest will find.
     """
-    if not isinstance(source, str | os.PathLike) or not os.path.isfile(os.path.expanduser(source)):
+    if not isinstance(source, str | os.PathLike):
         return
+    if is_url(source) or os.path.isfile(os.path.expanduser(source)):
+        yield from live_mappings(source)
+
+
+def live_mappings(source: Source) -> Iterator[Records]:
+    """
+    Read the mapping records of a live stream, and nothing else.
+
+    Parameters
+    ----------
+    source : path or readable
+        What can be read once more.
+
+    Yields
+    ------
+    Records
+        As `mapping_records` gives them.
+    """
     with (
         contextlib.suppress(DecodeError),
         iter_decode(source, schema=RType.SYMBOL_MAPPING, on_truncated="ignore") as reader,
@@ -188,6 +207,8 @@ def split_records(
     if is_live(metadata):
         metadata = with_mappings(metadata, chain(mappings, first))
     splitter: _ByDay | _BySymbol | _BySchema = _SPLITTERS[by](metadata)
+    if is_url(directory):
+        raise ValueError(f"{masked(str(directory))!r} is a URL; the parts need a folder here")
     folder = Path(os.path.expanduser(directory))
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is no directory", os.fspath(directory))

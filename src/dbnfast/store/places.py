@@ -174,6 +174,8 @@ def _looked_up(
 ) -> list[Place | Source]:
     if isinstance(source, str | os.PathLike):
         return list(places_of(source, storage_options, filesystem))
+    if isinstance(source, Ranged | Deflated):
+        return [source]
     if hasattr(type(source), "raw") and hasattr(type(source), "reader"):  # a databento.DBNStore
         path = getattr(vars(source).get("_data_source"), "path", None)
         return [MemorySource(source.raw, on_truncated) if path is None else Path(path)]

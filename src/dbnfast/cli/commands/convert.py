@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast._core.scan import span
+from dbnfast.cli.inputs import single
 from dbnfast.cli.outputs import STDOUT, Progress, blame, output, plural
 from dbnfast.cli.selection import Options, Wanted, check, parse_time
 from dbnfast.cli.terminal import talk
@@ -24,7 +25,8 @@ from dbnfast.errors import DbnError
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.records import empty_records
-from dbnfast.store.seek import Search, reading
+from dbnfast.store.seek import FAR_PROBES, Search
+from dbnfast.store.zipped import Deflated
 from dbnfast.symbology.resolver import is_live, with_mappings
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def run(source: Input, target: str, options: Options) -> int:
     form, zstd = _target_format(target, options)
     check(options)
     try:
+        source = single(source)
         with (
             Progress([source], target == STDOUT) as progress,
             source.raw(progress.told) as raw,
@@ -130,9 +133,13 @@ def _of_one_schema(source: Input, metadata: Metadata, options: Options) -> Metad
     if options.map_symbols and is_live(metadata):
         if source.size is None:
             return None
-        with iter_decode(
-            source.name, max_bytes=BLOCK, on_truncated="ignore", schema=RType.SYMBOL_MAPPING
-        ) as blocks:
+        with (
+            source.raw() as raw,
+            iter_decode(
+                raw,  # type: ignore[arg-type]  # has readinto, which is all that is asked
+                max_bytes=BLOCK, on_truncated="ignore", schema=RType.SYMBOL_MAPPING,
+            ) as blocks,
+        ):  # fmt: skip
             metadata = with_mappings(metadata, blocks)
         ids = [one["symbol"] for named in metadata.mappings.values() for one in named]
         if len(set(ids)) < len(ids):
@@ -178,8 +185,11 @@ def _search(source: Input, reader: RecordReader, options: Options) -> None:
         return
     if reader.compression != Compression.NONE:
         return
-    with open(source.name, "rb", buffering=0) as file:
-        search = Search(reading(file), n_given(reader), source.size, reader.metadata)
+    if isinstance(source.place, Deflated):
+        return
+    probes = None if source.place is None else FAR_PROBES
+    with source.reading() as pread:
+        search = Search(pread, n_given(reader), source.size, reader.metadata, probes)
         found = search.find(start, end)
     if found is not None:
         read_span(reader, found)

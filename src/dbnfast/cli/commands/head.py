@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from dbnfast._util.ranges import masked
 from dbnfast.cli.format import Style, layout_of, rows
+from dbnfast.cli.inputs import each
 from dbnfast.cli.terminal import cell, explain, explain_watch, put, put_json, put_table
 from dbnfast.errors import DbnError, DecodeError
 from dbnfast.layouts.dtypes import as_rtype
@@ -33,7 +35,7 @@ def run(source: Input, n: int, schema: str | None, *, raw: bool, as_json: bool) 
     Parameters
     ----------
     source : Input
-        The input.
+        The input; of several files those of the first ones.
     n : int
         How many records.
     schema : str or None
@@ -56,19 +58,24 @@ def run(source: Input, n: int, schema: str | None, *, raw: bool, as_json: bool) 
     if schema is not None:
         as_rtype(schema)  # a wrong name is told before any file is opened
     max_bytes = MAX_BLOCK if schema else min(max(n * MAX_RECORD_SIZE, MIN_BLOCK), MAX_BLOCK)
-    try:
-        with source.open(max_bytes) as opened:
-            watch = None
-            if schema is not None:
-                metadata = opened.reader.metadata
-                watch = Watch(schema, None if metadata is None else metadata.schema)
-            parts, damage = _first(opened, n, schema, watch)
-    except (DbnError, OSError) as error:
-        return explain(source.name, error)
+    parts: list[Records] = []
+    damage, watch = None, None
+    for one in each([source]):
+        try:
+            with one.open(max_bytes) as opened:
+                if schema is not None and watch is None:
+                    metadata = opened.reader.metadata
+                    watch = Watch(schema, None if metadata is None else metadata.schema)
+                found, damage = _first(opened, n - sum(map(len, parts)), schema, watch)
+                parts += found
+        except (DbnError, OSError) as error:
+            return explain(one.name, error)
+        if damage is not None or sum(map(len, parts)) >= n:
+            break
     _put_parts(parts, Style(raw, names=not (as_json or raw), all_levels=as_json), as_json)
     if damage is not None:
-        return explain(source.name, damage)
-    return 0 if watch is None else explain_watch(source.name, watch)
+        return explain(one.name, damage)
+    return 0 if watch is None else explain_watch(masked(source.name), watch)
 
 
 def _first(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dbnfast.cli.format import format_time, printable
+from dbnfast.cli.inputs import each
 from dbnfast.cli.terminal import explain, put, put_heading, put_json
 from dbnfast.codec import compression
 from dbnfast.codec.index import logged_index
@@ -45,7 +46,7 @@ def run(inputs: list[Input], *, as_json: bool) -> int:
         The exit code.
     """
     code = 0
-    for number, source in enumerate(inputs):
+    for number, source in enumerate(each(inputs)):
         try:
             with source.open(BLOCK, log=True) as opened:
                 found = survey(opened)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import replace
-from os.path import exists, isdir
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from dbnfast._util.atomic import is_same_file
+from dbnfast._util.ranges import masked
 from dbnfast.cli.commands.convert import SUFFIXES
+from dbnfast.cli.inputs import files_of
 from dbnfast.cli.outputs import STDOUT, Progress, blame, output, plural
 from dbnfast.cli.terminal import STDIN, talk
 from dbnfast.codec.encode import Encoder
@@ -64,7 +64,7 @@ def run(inputs: list[Input], target: str, *, zstd: bool | None, force: bool) -> 
         zstd = target.endswith(".zst")
     try:
         inputs = list(_files(inputs, target))
-    except OSError as error:
+    except (DbnError, OSError) as error:
         return blame(None, error)
     _allow_open_files(len(inputs) + SPARE_FILES)
     max_bytes = min(max(MEMORY // len(inputs), MIN_BLOCK), MAX_BLOCK)
@@ -98,13 +98,14 @@ def run(inputs: list[Input], target: str, *, zstd: bool | None, force: bool) -> 
 def _files(inputs: list[Input], target: str) -> Iterator[Input]:
     # with those of folders and patterns; of these the result of an earlier run is none
     for source in inputs:
-        if source.name == STDIN or (exists(source.name) and not isdir(source.name)):
-            yield source
-            continue
-        for path in paths_of(source.name):
-            if is_same_file(path, target):
+        found = files_of(source)
+        if found == [source] and source.name != STDIN:
+            paths_of(source.name)  # says what is not there before anything is opened
+        for one in found if found != [source] else ():
+            same = one.name == masked(target) if one.place else is_same_file(one.name, target)
+            if same:
                 raise ValueError(f"{target!r} is one of the files that {source.name!r} stands for")
-            yield replace(source, name=str(path))
+        yield from found
 
 
 class _InputError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from dbnfast.cli.inputs import single
 from dbnfast.cli.outputs import NAME_OF_STDOUT, STDOUT, Progress, blame, output, plural
 from dbnfast.cli.terminal import talk
 from dbnfast.errors import DbnError
@@ -33,6 +34,7 @@ def run(source: Input, target: str, *, force: bool) -> int:
         0 where the file was written, whatever was left out; 1 where there is nothing to keep.
     """
     try:
+        source = single(source)
         with (
             Progress([source], target == STDOUT) as progress,
             source.raw(progress.told) as raw,

@@ -9,6 +9,7 @@ import numpy as np
 
 from dbnfast._util.times import DAY
 from dbnfast.cli.format import format_time, printable
+from dbnfast.cli.inputs import each
 from dbnfast.cli.outputs import Progress, plural
 from dbnfast.cli.terminal import explain, put, put_heading, put_json, put_table
 from dbnfast.enums import UNDEF_TIMESTAMP, RType
@@ -126,7 +127,7 @@ def run(inputs: list[Input], *, top: int, gap: str, as_json: bool) -> int:
     """
     shortest = parse_duration(gap)
     code = 0
-    for number, source in enumerate(inputs):
+    for number, source in enumerate(each(inputs)):
         try:
             with Progress([source], True) as progress, source.open(BLOCK, progress.told) as opened:
                 tally = _Tally(opened.reader.metadata, shortest)

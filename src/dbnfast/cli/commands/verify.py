@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbnfast.cli.format import printable
+from dbnfast.cli.inputs import each
 from dbnfast.cli.outputs import Progress, plural
 from dbnfast.cli.terminal import explain, put, put_heading, put_json, put_table
 from dbnfast.errors import DbnError
@@ -36,7 +37,7 @@ def run(inputs: list[Input], *, symbols: bool, strict: bool, as_json: bool) -> i
         0 where all are sound, 1 where one is damaged or cannot be read.
     """
     code = 0
-    for number, source in enumerate(inputs):
+    for number, source in enumerate(each(inputs)):
         try:
             with Progress([source], to_stdout=True) as progress, source.raw(progress.told) as raw:
                 report = verify(
