@@ -12,23 +12,30 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dbnfast._util.buffers import write_all
+from dbnfast._util.ranges import asked, filesystem_of, is_local, is_url, named_on
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbnfast._typing import PathLike
 
 
 @contextlib.contextmanager
-def output(target: Any, mode: str = "w") -> Iterator[Any]:
+def output(
+    target: Any, mode: str = "w", storage_options: Mapping[str, Any] | None = None
+) -> Iterator[Any]:
     """
     Open something to write to.
 
     Parameters
     ----------
-    target : path-like or writable
-        A path is opened as `replacing` does; an object with ``write`` takes all that is written,
-        in as many calls as it needs, and is left open.
+    target : path-like, URL or writable
+        A path or URL is opened as `replacing` does; an object with ``write`` takes all that is
+        written, in as many calls as it needs, and is left open.
     mode : {"w", "x"}
         Whether a file that exists is replaced, or is an error.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with.
 
     Yields
     ------
@@ -53,7 +60,7 @@ def output(target: Any, mode: str = "w") -> Iterator[Any]:
         return
     if not isinstance(target, str | os.PathLike):
         raise TypeError(f"{type(target).__name__} is neither a path nor writable")
-    with replacing(target, force=mode == "w") as file:
+    with replacing(target, force=mode == "w", storage_options=storage_options) as file:
         yield file
 
 
@@ -73,18 +80,26 @@ class _Given(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
+def replacing(
+    target: PathLike,
+    *,
+    force: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Iterator[IO[bytes]]:
     """
     Write a file that appears whole, or not at all.
 
     Parameters
     ----------
-    target : path
+    target : path or URL
         The file; ``~`` at its beginning is the home folder. What is written has another
         name in the same directory until it is whole; a file that it replaces leaves it its
-        permission bits. A device or pipe is written to as it is.
+        permission bits. A device or pipe is written to as it is. What goes to a URL is a
+        temporary file of the system until it is whole.
     force : bool
         Whether an existing file is replaced.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with.
 
     Yields
     ------
@@ -98,6 +113,10 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
     OSError
         It cannot be written.
     """
+    if is_url(target):
+        with _uploaded(str(target), force, storage_options) as file:
+            yield file
+        return
     target = os.path.expanduser(target)
     if _is_special(target):  # links such as /dev/stdout may lead to what has no path
         with writer(Path(target), "w", target) as file:
@@ -117,6 +136,56 @@ def replacing(target: PathLike, *, force: bool = False) -> Iterator[IO[bytes]]:
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _uploaded(
+    url: str, force: bool, storage_options: Mapping[str, Any] | None
+) -> Iterator[IO[bytes]]:
+    fs, path = filesystem_of(url, storage_options)
+    if is_local(fs):
+        with replacing(path, force=force) as file:
+            yield file
+        return
+    import tempfile  # what it brings along nothing else needs
+
+    name = named_on(fs, path)
+    if url.endswith("/"):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", name)
+    _check_free_there(fs, path, force, name)
+    with tempfile.TemporaryDirectory(prefix="dbnfast-") as folder:
+        part = Path(folder) / "part"
+        with writer(part, "x", part) as file:
+            yield file
+        _check_free_there(fs, path, force, name)
+        asked(name, lambda: _put(fs, part, path))
+
+
+def _check_free_there(fs: Any, path: str, force: bool, name: str) -> None:
+    if force:
+        return
+    fs.invalidate_cache(path)
+    if asked(name, lambda: fs.exists(path)):
+        raise FileExistsError(errno.EEXIST, "exists already", name)
+
+
+def _put(fs: Any, part: Path, path: str) -> None:
+    # Object storage shows a name when all of it is there; other filesystems as soon as there is
+    # something under it, so that this has another name until then.
+    if fs.async_impl:
+        fs.put_file(os.fspath(part), path)
+        return
+    folder, slash, _ = path.rpartition("/")
+    beside = f"{folder}{slash}{temporary(Path()).name}"
+    if folder:
+        fs.makedirs(folder, exist_ok=True)
+    try:
+        fs.put_file(os.fspath(part), beside)
+        fs.mv(beside, path)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            fs.rm_file(beside)
         raise
 
 

@@ -146,6 +146,38 @@ def filesystem_of(url: str, storage_options: Mapping[str, Any] | None = None) ->
     return fs, str(path)
 
 
+def protocols(fs: Any) -> tuple[str, ...]:
+    """
+    Give the schemes of a filesystem's URLs.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        The filesystem.
+
+    Returns
+    -------
+    tuple of str
+    """
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def is_local(fs: Any) -> bool:
+    """
+    Tell whether a filesystem is that of the system.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        The filesystem.
+
+    Returns
+    -------
+    bool
+    """
+    return "file" in protocols(fs)
+
+
 class Ranged(ABC):
     """
     A file that is read by ranges, or a part of one.

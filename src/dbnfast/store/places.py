@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dbnfast._util.ranges import Local, Ranged, Remote, is_url
-from dbnfast.store.remote import RangeSource, at_once, base_name, files_at, is_local, is_zip
+from dbnfast._util.ranges import Local, Ranged, Remote, is_local, is_url
+from dbnfast.store.remote import RangeSource, at_once, base_name, files_at, is_zip
 from dbnfast.store.sources import FileSource, MemorySource, Source, paths_of
 from dbnfast.store.zipped import Deflated, DeflatedSource, members_of
 

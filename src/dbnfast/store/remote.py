@@ -18,8 +18,10 @@ from dbnfast._util.ranges import (
     Windows,
     asked,
     filesystem_of,
+    is_local,
     is_url,
     named_on,
+    protocols,
 )
 from dbnfast.store.seek import reading
 from dbnfast.store.sources import Source, is_dbn_name
@@ -211,22 +213,6 @@ def files_at(
     return list(at_once(lambda one: Remote(fs, *one), found))
 
 
-def is_local(fs: Any) -> bool:
-    """
-    Tell whether a filesystem is that of the system.
-
-    Parameters
-    ----------
-    fs : fsspec.AbstractFileSystem
-        The filesystem.
-
-    Returns
-    -------
-    bool
-    """
-    return "file" in _protocols(fs)
-
-
 def is_zip(place: Path | Remote) -> TypeGuard[Remote]:
     """
     Tell whether a file is on a filesystem that is a zip file.
@@ -240,16 +226,12 @@ def is_zip(place: Path | Remote) -> TypeGuard[Remote]:
     -------
     bool
     """
-    return isinstance(place, Remote) and "zip" in _protocols(place.fs) and hasattr(place.fs, "fo")
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+    return isinstance(place, Remote) and "zip" in protocols(place.fs) and hasattr(place.fs, "fo")
 
 
 def _found(fs: Any, path: str, shown: str) -> list[tuple[str, Any]]:
     # the files, and what is known of each
-    is_web = "http" in _protocols(fs)  # where ? begins a query
+    is_web = "http" in protocols(fs)  # where ? begins a query
     if any(sign in path for sign in ("*[" if is_web else "*?[")):
         found = asked(shown, lambda: fs.glob(path, detail=True))
         files = sorted((name, info) for name, info in found.items() if info["type"] == "file")

@@ -812,6 +812,8 @@ class Store:
         schema: SchemaLike | None = None,
         mode: str = "w",
         parquet_schema: Any = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """
@@ -819,7 +821,7 @@ class Store:
 
         Parameters
         ----------
-        path : path-like or writable
+        path : path-like, URL or writable
             The target. A file appears under its name only when it is complete.
         price_type : {"float", "fixed"}
             Prices as float64, or as int64 in units of 1e-9.
@@ -833,6 +835,8 @@ class Store:
             "w" replaces an existing file, "x" raises an error.
         parquet_schema : pyarrow.Schema, optional
             The schema that the columns are cast to.
+        storage_options : mapping, optional
+            What the filesystem of a URL is made with, as `read` takes it.
         **kwargs
             Passed to ``pyarrow.parquet.ParquetWriter``.
 
@@ -846,7 +850,7 @@ class Store:
             An option has the wrong type or value.
         """
         reading = Reading(self._blocks, schema, map_symbols)
-        with output(kwargs.pop("where", path), mode) as out:
+        with output(kwargs.pop("where", path), mode, storage_options) as out:
             write_parquet(
                 reading.blocks(),
                 out,
@@ -870,13 +874,14 @@ class Store:
         mode: str = "w",
         *,
         upgrade: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Write the records of one type as CSV, in bounded memory.
 
         Parameters
         ----------
-        path : path-like or writable
+        path : path-like, URL or writable
             The target. A file appears under its name only when it is complete.
         pretty_px : bool
             Whether prices are decimals (undefined is empty), else integers in units of 1e-9.
@@ -892,6 +897,8 @@ class Store:
             "w" replaces an existing file, "x" raises an error.
         upgrade : bool
             Whether older layouts are upgraded to version 3.
+        storage_options : mapping, optional
+            What the filesystem of a URL is made with, as `read` takes it.
 
         Raises
         ------
@@ -901,8 +908,8 @@ class Store:
             An option has the wrong type or value, or mixed data is given no schema.
         """
         self._to_text(
-            write_csv, path, mode, compression, map_symbols,
-            schema, pretty_px=pretty_px, pretty_ts=pretty_ts, upgrade=upgrade,
+            write_csv, path, mode, compression, map_symbols, schema, storage_options,
+            pretty_px=pretty_px, pretty_ts=pretty_ts, upgrade=upgrade,
         )  # fmt: skip
 
     def to_json(
@@ -916,13 +923,14 @@ class Store:
         mode: str = "w",
         *,
         upgrade: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Write the records as JSON, one per line, in bounded memory.
 
         Parameters
         ----------
-        path : path-like or writable
+        path : path-like, URL or writable
             The target. A file appears under its name only when it is complete.
         pretty_px : bool
             Whether prices are decimals (undefined is null), else integers in units of 1e-9; both
@@ -940,6 +948,8 @@ class Store:
             "w" replaces an existing file, "x" raises an error.
         upgrade : bool
             Whether older layouts are upgraded to version 3.
+        storage_options : mapping, optional
+            What the filesystem of a URL is made with, as `read` takes it.
 
         Raises
         ------
@@ -949,8 +959,8 @@ class Store:
             An option has the wrong type or value, or mixed data is given no schema.
         """
         self._to_text(
-            write_json, path, mode, compression, map_symbols,
-            schema, pretty_px=pretty_px, pretty_ts=pretty_ts, upgrade=upgrade,
+            write_json, path, mode, compression, map_symbols, schema, storage_options,
+            pretty_px=pretty_px, pretty_ts=pretty_ts, upgrade=upgrade,
         )  # fmt: skip
 
     def _to_text(
@@ -961,6 +971,7 @@ class Store:
         compression: Compression | str | None,
         map_symbols: bool,
         schema: SchemaLike | None,
+        storage_options: Mapping[str, Any] | None,
         **options: Any,
     ) -> None:
         reading = Reading(self._blocks, schema, map_symbols, text=True)
@@ -969,7 +980,7 @@ class Store:
         deflater = Deflater(Compression(compression))
         # JSON has all records, whatever the schema
         blocks, symbols = reading.lines(watched=write is write_csv)
-        with output(path, mode) as out:
+        with output(path, mode, storage_options) as out:
             write(
                 blocks,
                 _Deflated(out, deflater),
@@ -984,19 +995,26 @@ class Store:
                 out.write(last)
 
     def to_file(
-        self, path: Target, mode: str = "w", compression: Compression | str | None = None
+        self,
+        path: Target,
+        mode: str = "w",
+        compression: Compression | str | None = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Write the data as DBN, in bounded memory.
 
         Parameters
         ----------
-        path : path-like or writable
+        path : path-like, URL or writable
             The target. A file appears under its name only when it is complete.
         mode : {"w", "x"}
             "w" replaces an existing file, "x" raises an error.
         compression : {"none", "zstd"}, optional
             Of the output; None for that of the data, which is then copied unchanged.
+        storage_options : mapping, optional
+            What the filesystem of a URL is made with, as `read` takes it.
 
         Raises
         ------
@@ -1012,7 +1030,7 @@ class Store:
         """
         kind = self.compression if compression is None else Compression(compression)
         plain = self._blocks.is_stream
-        with output(path, mode) as out:
+        with output(path, mode, storage_options) as out:
             if plain and kind == self.compression and not self._blocks.sources[0].is_dbz:
                 with self._blocks.sources[0].open() as file:
                     while part := file.read(1 << 20):

@@ -236,6 +236,23 @@ def test_what_goes_wrong(memory: Any, folder: Path, capsys: Out) -> None:
     assert "is one of the files that" in capsys.readouterr().err
 
 
+def test_commands_write_elsewhere(memory: Any, folder: Path, capsys: Out) -> None:
+    here = str(folder / "1.dbn")
+    for words in (["convert", here], ["merge", here, "-o"], ["repair", here]):
+        out = f"memory://out/{words[0]}.dbn"
+        assert main([*words, out]) == 0
+        assert (dbnfast.read(out).to_ndarray() == day(0)).all()
+        assert main([*words, out]) == 1
+        assert "exists already; --force replaces it" in capsys.readouterr().err
+        assert main([*words, out, "--force"]) == 0
+    assert main(["convert", "memory://days/1.dbn", "memory://out/a.csv.zst"]) == 0
+    assert main(["convert", here, str(folder / "a.csv.zst")]) == 0
+    assert memory.cat_file("/out/a.csv.zst") == (folder / "a.csv.zst").read_bytes()
+    # of what a pattern stands for the result of an earlier run is none
+    assert main(["merge", "memory://out/*.dbn", "-o", "memory:///out/merge.dbn", "--force"]) == 2
+    assert "is one of the files that" in capsys.readouterr().err
+
+
 def test_a_gateway_serves_files_elsewhere(memory: Any) -> None:
     from dbnfast.gateway import Gateway
 

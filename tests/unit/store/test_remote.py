@@ -529,6 +529,120 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
             call("s3://bucket/a.dbn")
 
 
+# --- writing ------------------------------------------------------------------------------------
+
+
+WRITERS: dict[str, Any] = {
+    "dbn": lambda store, target, **more: store.to_file(target, **more),
+    "dbn.zst": lambda store, target, **more: store.to_file(target, compression="zstd", **more),
+    "csv": lambda store, target, **more: store.to_csv(target, **more),
+    "json": lambda store, target, **more: store.to_json(target, **more),
+    "parquet": lambda store, target, **more: store.to_parquet(target, **more),
+}
+SMALL = ARRAY[:2000]
+
+
+def written(fs: Any, folder: str) -> list[str]:
+    fs.invalidate_cache()
+    return sorted(path.rsplit("/", 1)[1] for path in fs.find(folder))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_is_written_elsewhere_is_what_is_written_here(
+    bucket: Bucket, memory: Any, tmp_path: Path, kind: str
+) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+    store = dbnfast.read(dbnfast.encode(SMALL, header()))
+    write = WRITERS[kind]
+    write(store, tmp_path / "here")
+    expected = (tmp_path / "here").read_bytes()
+    write(store, (tmp_path / "there").as_uri())
+    assert (tmp_path / "there").read_bytes() == expected
+    for fs, folder, url, options in (
+        (bucket.fs, "ticks/out", f"s3://ticks/out/a.{kind}", bucket.options),
+        (memory, "/out", f"memory://out/a.{kind}", None),
+    ):
+        write(store, url, storage_options=options)
+        path = f"{folder}/a.{kind}"
+        assert fs.cat_file(path) == expected
+        assert written(fs, folder) == [f"a.{kind}"]
+        with pytest.raises(FileExistsError, match=f"exists already: '.*out/a.{kind}'"):
+            write(store, url, mode="x", storage_options=options)
+        fs.pipe_file(path, b"old")
+        write(store, url, storage_options=options)
+        assert fs.cat_file(path) == expected
+        fs.rm(path)
+        write(store, url, mode="x", storage_options=options)
+        assert fs.cat_file(path) == expected
+        fs.rm(path)
+
+
+@pytest.mark.parametrize("where", ["s3", "memory"])
+def test_after_an_error_nothing_is_there(
+    bucket: Bucket, memory: Any, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, folder = (bucket.fs, "ticks/half") if where == "s3" else (memory, "/half")
+    url = f"{where}://{folder.strip('/')}/a.dbn"
+    options = bucket.options if where == "s3" else None
+    damaged = bytearray(PLAIN)
+    damaged[-48 * 10] = 1  # a length that cannot be
+    store = dbnfast.read(bytes(damaged))
+    for kind in ("csv", "json", "dbn.zst"):
+        with pytest.raises(dbnfast.InvalidRecordError):
+            WRITERS[kind](store, url, storage_options=options)
+        assert written(fs, folder) == []
+    good = dbnfast.read(PLAIN)
+    fs.pipe_file(f"{folder}/a.dbn", b"old")
+
+    def put(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the server is gone")
+
+    monkeypatch.setattr(fs, "put_file", put)  # which all URLs of it have
+    with pytest.raises(OSError, match="the server is gone") as error:
+        good.to_file(url, storage_options=options)
+    assert str(error.value.filename).endswith("half/a.dbn")
+    assert written(fs, folder) == ["a.dbn"]
+    assert fs.cat_file(f"{folder}/a.dbn") == b"old"
+    monkeypatch.undo()
+    if where == "s3":
+        with pytest.raises(OSError, match="bucket does not exist") as error:
+            good.to_file("s3://nobody/a.dbn", storage_options=options)
+        assert error.value.filename == "s3://nobody/a.dbn"
+    fs.rm(f"{folder}/a.dbn")
+
+
+def test_a_filesystem_that_shows_halves_gets_its_file_under_another_name(
+    memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = type(memory).put_file
+    seen = []
+
+    def put(self: Any, part: str, path: str, **more: Any) -> None:
+        original(self, part, path, **more)
+        seen.append(path)
+        raise ConnectionError("gone at the last moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "put_file", put)
+        with pytest.raises(OSError, match="at the last moment"):
+            dbnfast.read(PLAIN).to_file("memory://half/a.dbn")
+    assert len(seen) == 1
+    assert seen[0].startswith("/half/.dbnfast-")
+    assert written(memory, "/half") == []
+
+
+def test_targets_that_cannot_be(memory: Any) -> None:
+    store = dbnfast.read(PLAIN)
+    with pytest.raises(IsADirectoryError):
+        store.to_file("memory://half/")
+    with pytest.raises(ValueError, match="nosuch"):
+        store.to_file("nosuch://half/a.dbn")
+    with pytest.raises(ValueError, match="mode is 'a'"):
+        store.to_file("memory://half/a.dbn", mode="a")
+
+
 # --- what is secret -----------------------------------------------------------------------------
 
 
