@@ -69,7 +69,10 @@ def tables(store: Store) -> None:
     assert_type(store.to_arrow("trades"), pyarrow.Table)
     assert_type(store.to_arrow("trades", price_type="decimal"), pyarrow.Table)
     assert_type(store.to_polars("trades", price_type=PriceType.FLOAT), polars.DataFrame)
+    assert_type(store.arrow_schema("trades", columns=["price"]), pyarrow.Schema)
+    assert_type(store.arrow_batches(max_bytes=1 << 20), pyarrow.RecordBatchReader)
     store.to_arrow(price_type="floats")  # type: ignore[arg-type]
+    store.arrow_batches(price_type="floats")  # type: ignore[arg-type]
     store.to_polars(price_type="floats")  # type: ignore[arg-type]
     store.to_polars(schema=b"trades")  # type: ignore[arg-type]
     store.to_parquet("a.parquet", price_type="floats")  # type: ignore[arg-type]

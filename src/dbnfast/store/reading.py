@@ -61,16 +61,21 @@ class Reading:
         """What has no record, with the header."""
         return self._blocks.nothing()
 
-    def blocks(self) -> Iterator[Records]:
+    def blocks(self, max_bytes: int | None = None) -> Iterator[Records]:
         """
         Read block by block.
+
+        Parameters
+        ----------
+        max_bytes : int, optional
+            The most bytes of a block; None for what streams.
 
         Returns
         -------
         iterator of Records
             All in the layouts of the output.
         """
-        found = self._blocks.current(self._blocks.passing(mappings=self._mappings))
+        found = self._blocks.current(self._blocks.passing(max_bytes, self._mappings))
         return self._blocks.watched(found, self.schema)
 
     def records(self) -> Records:

@@ -23,7 +23,7 @@ from dbnfast.codec.options import check_max_bytes
 from dbnfast.enums import SCHEMA_RTYPES, Compression, PriceType, RType, Schema, SType
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
-from dbnfast.store.blocks import Blocks, blocks_of
+from dbnfast.store.blocks import BLOCK, Blocks, blocks_of
 from dbnfast.store.conditions import conditions
 from dbnfast.store.describe import in_line, in_table
 from dbnfast.store.parts import Part, parts_of
@@ -31,7 +31,7 @@ from dbnfast.store.places import sources_of
 from dbnfast.store.reading import Reading
 from dbnfast.store.sources import FileSource, Source
 from dbnfast.symbology.resolver import is_live, with_mappings
-from dbnfast.tables.arrow import ArrowOptions
+from dbnfast.tables.arrow import ArrowOptions, Batches
 from dbnfast.tables.arrow import reader as arrow_reader
 from dbnfast.tables.chunks import DataFrameIterator, NDArrayIterator, check_count
 from dbnfast.tables.options import frame_options
@@ -720,6 +720,99 @@ class Store:
         table = self._arrow_reader(schema, options).read_all()
         return table.unify_dictionaries()
 
+    def arrow_schema(
+        self,
+        schema: SchemaLike | None = None,
+        *,
+        price_type: PriceTypeLike = PriceType.FLOAT,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        tz: str | None = None,
+        columns: Sequence[str] | None = None,
+        categorical: bool = True,
+    ) -> pyarrow.Schema:
+        """
+        Return the Arrow schema of the records of one type, which the header tells.
+
+        Parameters
+        ----------
+        schema, price_type, pretty_ts, map_symbols, tz, categorical
+            As `to_arrow` takes them.
+        columns : sequence of str, optional
+            These columns, in this order; None for all.
+
+        Returns
+        -------
+        pyarrow.Schema
+            That of `arrow_batches` with the same arguments. No record is read.
+
+        Raises
+        ------
+        MissingExtraError
+            pyarrow is not installed.
+        TypeError, ValueError
+            An option has the wrong type or value; or the data has no schema of its own, and none
+            is given.
+        """
+        options = self._arrow_options(
+            price_type, pretty_ts, map_symbols, tz, columns, categorical, with_index=False
+        )
+        reading = Reading(self._blocks, schema)
+        if reading.schema is None:
+            raise ValueError(
+                "the data has no schema of its own: name one, whose columns it is to be"
+            )
+        maker = Batches(reading.schema, options, None)
+        found: pyarrow.Schema = maker.batch(reading.empty).schema
+        return found
+
+    def arrow_batches(
+        self,
+        schema: SchemaLike | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        max_bytes: int = BLOCK,
+        price_type: PriceTypeLike = PriceType.FLOAT,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        tz: str | None = None,
+        categorical: bool = True,
+    ) -> pyarrow.RecordBatchReader:
+        """
+        Read the records of one type as Arrow batches, in bounded memory.
+
+        Parameters
+        ----------
+        schema : Schema, RType or str, optional
+            Which records; None for the schema of the store, or the only type in it.
+        columns : sequence of str, optional
+            The columns to make, in this order, and no others; None for all.
+        max_bytes : int
+            The most bytes of records in one batch.
+        price_type, pretty_ts, map_symbols, tz, categorical
+            As `to_arrow` takes them.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            Its schema is that of `arrow_schema`, and nothing is read before the first batch is
+            asked for; where no schema is given or in the header, the first records tell it.
+            Batches have dictionaries of their own.
+
+        Raises
+        ------
+        MissingExtraError
+            pyarrow is not installed.
+        MixedRecordsError
+            No schema is given, and there are several types.
+        TypeError, ValueError
+            An option has the wrong type or value; a message about a column lists the valid ones.
+        """
+        options = self._arrow_options(
+            price_type, pretty_ts, map_symbols, tz, columns, categorical, with_index=False
+        )
+        return self._arrow_reader(schema, options, check_max_bytes(max_bytes), by_header=True)
+
     def _arrow_options(
         self,
         price_type: PriceTypeLike,
@@ -728,18 +821,28 @@ class Store:
         tz: str | None,
         columns: Sequence[str] | None,
         categorical: bool,
+        *,
+        with_index: bool = True,
     ) -> ArrowOptions:
         checked = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
-        return ArrowOptions(**vars(checked))
+        return ArrowOptions(**{**vars(checked), "with_index": with_index})
 
-    def _arrow_reader(self, schema: SchemaLike | None, options: ArrowOptions) -> Any:
+    def _arrow_reader(
+        self,
+        schema: SchemaLike | None,
+        options: ArrowOptions,
+        max_bytes: int | None = None,
+        *,
+        by_header: bool = False,
+    ) -> Any:
         reading = Reading(self._blocks, schema, options.names_symbols)
         return arrow_reader(
-            reading.blocks(),
+            reading.blocks(max_bytes),
             schema=reading.schema,
             options=options,
             resolver=reading.resolver,
             empty=reading.empty,
+            by_header=by_header and reading.schema is not None,
         )
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:

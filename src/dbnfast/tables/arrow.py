@@ -113,6 +113,7 @@ class Batches:
         self._resolver = resolver
         self._alike = Alike()
         self.schema: Any = None
+        self._layout: Any = None
 
     def batch(self, records: Records) -> Any:
         """
@@ -132,6 +133,12 @@ class Batches:
         self._alike.check(records, self._wanted)
         rows = rows_of(records, self._wanted)
         fields, order = wanted_fields(rows, options.columns, options.map_symbols)
+        index = fields[0].name
+        names = [index, *order]
+        if not options.with_index and options.columns is not None:
+            names = list(dict.fromkeys(options.columns))
+            if names and index not in names:  # of none at all, it tells how many rows there are
+                del fields[0]
         requests = list(self._requests(fields))
         if SYMBOL in order:
             requests += hidden_requests(rows, requests)
@@ -142,12 +149,19 @@ class Batches:
             if resolver is None or resolver.grows:
                 labels = labels_of(records, self._wanted, resolver)
             else:
-                labels = labels_at(resolver, made.columns[ID], made.columns[fields[0].name])
+                labels = labels_at(resolver, made.columns[ID], made.columns[index])
             columns[SYMBOL] = self._symbols(labels)
-        names = [fields[0].name, *order]
         if self.schema is None:
             types = [(name, columns[name].type) for name in names]
             self.schema = self._pyarrow.schema(types)
+            self._layout = rows.layout
+        elif rows.layout is not self._layout:
+            raise ValueError(
+                f"the records have the layout {rows.layout.name}, and the header that of "
+                f"{self._layout.name}; upgrade them first"
+            )
+        if not names:
+            return self._pyarrow.RecordBatch.from_pydict(columns).select([])
         return self._pyarrow.RecordBatch.from_arrays(
             [columns[name] for name in names], schema=self.schema
         )
@@ -236,6 +250,7 @@ def reader(
     options: ArrowOptions | None = None,
     resolver: Resolver | None = None,
     empty: Records | None = None,
+    by_header: bool = False,
 ) -> Any:
     """
     Read blocks of records as an Arrow stream.
@@ -252,6 +267,8 @@ def reader(
         Where symbols come from.
     empty : Records, optional
         No records of the stream, which tell the schema where there are none at all.
+    by_header : bool
+        Whether these tell it in any case, so that nothing is read before a batch is asked for.
 
     Returns
     -------
@@ -265,13 +282,14 @@ def reader(
     pyarrow = require("pyarrow", "arrow")
     maker = Batches(schema, ArrowOptions() if options is None else options, resolver)
     source = iter(batches)
-    first = next(source, empty)
+    first = empty if by_header else next(source, empty)
     if first is None:
         raise ValueError("there are no records to tell an Arrow schema by")
     head = maker.batch(first)
 
     def rest() -> Iterator[Any]:
-        yield head
+        if not by_header:
+            yield head
         for records in source:
             yield maker.batch(records)
 

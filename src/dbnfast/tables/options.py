@@ -41,6 +41,8 @@ class FrameOptions:
         Whether action, side and symbol become categories.
     map_symbols : bool
         Whether there is a symbol column.
+    with_index : bool
+        Whether the index timestamp comes first though `columns` does not name it.
     """
 
     price_type: PriceType = PriceType.FLOAT
@@ -49,6 +51,7 @@ class FrameOptions:
     columns: tuple[str, ...] | None = None
     categorical: bool = False
     map_symbols: bool = True
+    with_index: bool = True
 
     @property
     def names_symbols(self) -> bool:
@@ -166,6 +169,7 @@ def hidden_requests(rows: Rows, requests: Sequence[Request]) -> list[Request]:
     -------
     list of Request
     """
-    if any(request.name == ID for request in requests):
-        return []
-    return [Request(ID, MOVE, rows.layout.by_name[ID])]
+    made = {request.name for request in requests}
+    index = rows.fields[0]
+    needed = {ID: rows.layout.by_name[ID], index.name: index}
+    return [Request(name, MOVE, f) for name, f in needed.items() if name not in made]

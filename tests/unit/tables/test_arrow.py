@@ -14,6 +14,7 @@ import pytest
 import dbnfast
 from dbnfast import RType
 from dbnfast.layouts.table import LAYOUTS
+from dbnfast.tables import columns
 from dbnfast.tables.arrow import ArrowOptions, reader, write_ipc, zone_name
 from helpers import streams
 
@@ -409,3 +410,113 @@ def test_tables_are_copies() -> None:
     data[-200 * 48 :] = bytes(200 * 48)
     assert table["sequence"].to_pylist() == before == list(range(200))
     assert np.asarray(table["price"])[7] == 7.0
+
+
+# --- arrow_schema and arrow_batches -----------------------------------------------------------
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"price_type": "decimal", "tz": "America/New_York"},
+        {"pretty_ts": False, "price_type": "fixed", "categorical": False},
+        {"map_symbols": False},
+    ],
+    ids=["defaults", "decimal", "plain", "no symbols"],
+)
+def test_batches_are_the_table_block_by_block(options: dict[str, Any]) -> None:
+    store = store_of(*MANY, lists=MAPPINGS)
+    table = store.to_arrow(**options)
+    reader = store.arrow_batches(max_bytes=1020, **options)
+    batches = list(reader)
+    assert [batch.num_rows for batch in batches] == [21] * 9 + [11]
+    assert reader.schema == store.arrow_schema(**options) == table.schema
+    assert pa.Table.from_batches(batches).to_pylist() == table.to_pylist()
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["symbol"],
+        ["price", "symbol", "size"],
+        ["instrument_id", "ts_event"],
+        ["symbol", "ts_recv"],
+        ["ts_event", "price", "ts_event"],
+    ],
+    ids="-".join,
+)
+def test_batches_have_the_columns_asked_for_and_no_others(columns: list[str]) -> None:
+    store = store_of(*MANY, lists=MAPPINGS)
+    once = list(dict.fromkeys(columns))
+    table = store.arrow_batches(columns=columns).read_all()
+    assert table.schema == store.arrow_schema(columns=columns)
+    assert table.column_names == once
+    assert table.to_pylist() == store.to_arrow().select(once).to_pylist()
+
+
+def test_only_the_columns_asked_for_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[set[str]] = []
+
+    def spied(rows: Any, requests: Any) -> Any:
+        made.append({request.name.partition(" ")[0] for request in requests})
+        return columns.make(rows, requests)
+
+    monkeypatch.setattr("dbnfast.tables.arrow.make", spied)
+    store = store_of(*MANY, lists=MAPPINGS)
+    for asked, expected in (
+        (["size"], {"size"}),
+        (["symbol"], {"instrument_id", "ts_recv"}),
+        ([], {"ts_recv"}),
+    ):
+        made.clear()
+        assert store.arrow_batches(columns=asked).schema.names == asked
+        assert made == [expected]
+
+
+def test_batches_without_columns_still_have_rows() -> None:
+    batches = list(store_of(*MANY).arrow_batches(columns=[], max_bytes=1 << 20))
+    assert [(batch.num_rows, batch.num_columns) for batch in batches] == [(200, 0)]
+
+
+def test_a_column_that_is_not_there_is_an_error_that_lists_those_that_are() -> None:
+    store = store_of(*MANY)
+    for call in (store.arrow_schema, store.arrow_batches):
+        with pytest.raises(ValueError, match=r"no column 'prise' \(did you mean 'price'\?\), exp"):
+            call(columns=["prise"])
+        with pytest.raises(ValueError, match=r"expected one of ts_recv, ts_event, rtype, .*flags"):
+            call(columns=["symbol"], map_symbols=False)
+
+
+def test_the_header_tells_the_schema_and_nothing_is_read_for_it() -> None:
+    store = store_of(b"\x01" * 100)  # no record
+    table = store_of(trade()).to_arrow()
+    assert store.arrow_schema() == store.arrow_schema("trades") == table.schema
+    reader = store.arrow_batches()
+    assert reader.schema == table.schema
+    with pytest.raises(dbnfast.DecodeError):
+        reader.read_all()
+    mixed = store_of(streams.mixed(), schema=None)
+    with pytest.raises(ValueError, match="no schema of its own"):
+        mixed.arrow_schema()
+    with pytest.raises(dbnfast.MixedRecordsError):
+        mixed.arrow_batches().read_all()
+    assert mixed.filter("trades").arrow_schema() == mixed.to_arrow("trades").schema
+    assert mixed.arrow_batches("trades").read_all() == mixed.to_arrow("trades")
+
+
+def test_records_whose_layout_is_not_that_of_the_header_are_an_error() -> None:
+    size = dbnfast.dtype("definition", version=3).itemsize
+    newer = streams.record(0x13, size, instrument_id=1, body=bytes(size - 16))
+    store = store_of(newer, version=1, schema="definition")
+    reader = store.arrow_batches()
+    with pytest.raises(ValueError, match=r"layout \w+, and the header that of \w+; upgrade"):
+        reader.read_all()
+
+
+@pytest.mark.parametrize("max_bytes", [0, 10, -1])
+def test_batches_of_no_size_are_refused(max_bytes: int) -> None:
+    with pytest.raises(ValueError, match="max_bytes is"):
+        store_of().arrow_batches(max_bytes=max_bytes)
