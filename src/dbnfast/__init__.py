@@ -144,6 +144,7 @@ from dbnfast.version import __version__
 DBNRecord = Record  # its name in annotations of programs for databento, which has a union
 
 if _TYPE_CHECKING:
+    from dbnfast.engines import scan_polars
     from dbnfast.historical import Historical
     from dbnfast.live.asyncio.client import AsyncLive
     from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
@@ -179,6 +180,7 @@ _LAZY = {
     "map_symbols_json": ("dbnfast.symbology.instruments", "map_symbols_json"),
     "read": ("dbnfast.store.store", "read"),
     "read_dbn": ("dbnfast.store.store", "read_dbn"),
+    "scan_polars": ("dbnfast.engines", "scan_polars"),
 }
 # packages with names of their own, which need no import before they are used
 _FACES = ("dbn", "files", "gateway", "live", "reference", "text")
@@ -262,6 +264,7 @@ __all__ = [
     "Part",
     "DBNStore",
     "read_dbn",
+    "scan_polars",
     "from_csv",
     "from_json",
     "SymbolMap",

@@ -27,6 +27,7 @@ LAYERS = (
     ("symbology",),
     ("tables", "text"),
     ("store", "files", "dbn"),
+    ("engines",),
     ("live",),
     ("gateway", "historical"),
     ("cli",),

@@ -61,6 +61,8 @@ class Blocks:
         header's, so that all blocks have one layout.
     watches : bool
         Whether a warning says that there is nothing of what was asked for.
+    joined : bool, optional
+        Whether records are made to fit those of other sources; None where there are several.
 
     Attributes
     ----------
@@ -81,6 +83,7 @@ class Blocks:
         version: int | None = None,
         *,
         watches: bool = True,
+        joined: bool | None = None,
     ) -> None:
         self.sources = sources
         self.metadata = metadata
@@ -90,6 +93,7 @@ class Blocks:
         own = DBN_VERSION if self.schema is None else metadata.version
         self.version = own if version is None else version
         self._watches = watches
+        self._joined = len(sources) > 1 if joined is None else joined
         self._counts: dict[RType | int, int] | None = None
 
     def where(self, more: Conditions) -> Blocks:
@@ -106,11 +110,31 @@ class Blocks:
         Blocks
             New ones, with a copy of the names.
         """
-        joined = self.conditions.joined(more, self.schema)
+        conditions = self.conditions.joined(more, self.schema)
         names = self.names.copy()
         return Blocks(
-            self.sources, self.metadata, names, joined, self.version, watches=self._watches
-        )
+            self.sources, self.metadata, names, conditions, self.version,
+            watches=self._watches, joined=self._joined,
+        )  # fmt: skip
+
+    def some(self, sources: Sequence[Source]) -> Blocks:
+        """
+        Take some of the sources, or pieces of them.
+
+        Parameters
+        ----------
+        sources : sequence of Source
+            The sources.
+
+        Returns
+        -------
+        Blocks
+            Those of their records that these have, as these have them.
+        """
+        return Blocks(
+            sources, self.metadata, self.names, self.conditions, self.version,
+            watches=False, joined=self._joined,
+        )  # fmt: skip
 
     # what everything else is made of
 
@@ -301,7 +325,7 @@ class Blocks:
         self, max_bytes: int, wanted: Conditions, given: dict[str, Any]
     ) -> Iterator[Records]:
         sources, trusted = self.relevant(wanted), not wanted.check_order
-        if len(self.sources) == 1:
+        if not self._joined:
             for source in sources:
                 yield from source.blocks(max_bytes, given, trusted=trusted)
             return

@@ -14,7 +14,7 @@ from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, TruncatedError
 from dbnfast.layouts.programs import SIZES
 from dbnfast.records.records import Records, empty_records
-from dbnfast.store.blocks import BLOCK, Blocks
+from dbnfast.store.blocks import BLOCK, Blocks, overlapping
 from dbnfast.store.naming import Naming
 from dbnfast.store.places import source_at
 from dbnfast.store.remote import RangeSource
@@ -453,6 +453,44 @@ def parts_of(blocks: Blocks, max_bytes: int) -> list[Part]:
             Part(whole, piece, (number, len(pieces)), blocks) for number, piece in enumerate(pieces)
         ]
     return parts
+
+
+def streams_of(blocks: Blocks, max_bytes: int, *, named: bool) -> Iterator[Blocks]:
+    """
+    Divide a store into streams that can be read at the same time.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Its records.
+    max_bytes : int
+        About the most bytes of a stream, where a source can be divided.
+    named : bool
+        Whether the symbols of the records are wanted.
+
+    Yields
+    ------
+    Blocks
+        One after the other they have all records in the order of the store: sources that overlap
+        are one stream, and so are all where records say what the symbols of later ones are.
+    """
+    wanted = blocks.conditions
+    if blocks.schema is None and (named or wanted.symbols is not None):
+        yield blocks.some(blocks.sources)
+        return
+    for group in overlapping(blocks.relevant(wanted)):
+        (source, *others) = group
+        whole, within = source, None
+        if isinstance(source, Piece | FramePiece):
+            whole, within = source.whole, source.part
+        pieces = [None] if others else _pieces(whole, within, wanted, max_bytes)
+        for piece in pieces:
+            if isinstance(piece, Span):
+                yield blocks.some([Piece(whole, piece)])
+            elif piece is not None:
+                yield blocks.some([FramePiece(whole, piece)])
+            else:
+                yield blocks.some(group)
 
 
 def _bounds(source: Source, piece: Place) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
@@ -26,7 +27,7 @@ from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.store.blocks import BLOCK, Blocks, blocks_of
 from dbnfast.store.conditions import conditions
 from dbnfast.store.describe import in_line, in_table
-from dbnfast.store.parts import Part, parts_of
+from dbnfast.store.parts import Part, parts_of, streams_of
 from dbnfast.store.places import sources_of
 from dbnfast.store.reading import Reading
 from dbnfast.store.sources import FileSource, Source
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
+    import pyarrow.dataset
 
     from dbnfast._typing import Array, OneSource, PathLike, PriceTypeLike, SchemaLike, Schemas
     from dbnfast._util.times import Time
@@ -845,6 +847,55 @@ class Store:
             by_header=by_header and reading.schema is not None,
         )
 
+    def arrow_dataset(
+        self,
+        schema: SchemaLike | None = None,
+        *,
+        price_type: PriceTypeLike = PriceType.FLOAT,
+        pretty_ts: bool = True,
+        map_symbols: bool = True,
+        tz: str | None = None,
+        columns: Sequence[str] | None = None,
+        categorical: bool = True,
+    ) -> pyarrow.dataset.Dataset:
+        """
+        Return the records of one type as an Arrow dataset, which DuckDB and others query.
+
+        Parameters
+        ----------
+        schema : Schema, RType or str, optional
+            Which records; None for the schema of the store, which mixed data does not have.
+        price_type, pretty_ts, map_symbols, tz, columns, categorical
+            As `to_arrow` takes them.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            Nothing is read before it is scanned; then only the columns that are asked for are
+            made. A filter of the index timestamp goes to `filter`, and with it the trust in
+            headers and in the order of records, and so do filters of ``instrument_id``,
+            ``publisher_id`` and ``symbol``. All of a filter is applied to what was read. A scanner
+            of it can be used once. It has no fragments.
+
+        Raises
+        ------
+        MissingExtraError
+            pyarrow is not installed.
+        TypeError, ValueError
+            An option has the wrong type or value; or the data has no schema of its own, and none
+            is given.
+        """
+        engine = import_module("dbnfast.engines.arrow_dataset")  # it is made of stores
+        options = {
+            "price_type": price_type,
+            "pretty_ts": pretty_ts,
+            "map_symbols": map_symbols,
+            "tz": tz,
+            "categorical": categorical,
+        }
+        found: pyarrow.dataset.Dataset = engine.dataset_of(self, schema, columns, options)
+        return found
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """
         Export the records through the Arrow C stream interface, a block at a time.
@@ -1254,6 +1305,44 @@ def sources_in(store: Store) -> list[Source]:
         By the start that they state.
     """
     return list(store._blocks.sources)
+
+
+def streams_in(store: Store, max_bytes: int, *, named: bool) -> Iterator[Store]:
+    """
+    Divide a store into streams that can be read at the same time, on threads.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    max_bytes, named
+        As `streams_of` takes them.
+
+    Yields
+    ------
+    Store
+        One after the other they have all records, in order. They warn of nothing that is missing.
+    """
+    for blocks in streams_of(store._blocks, max_bytes, named=named):
+        yield Store(blocks)
+
+
+def symbols_in(store: Store) -> list[str] | None:
+    """
+    Give all symbols that records of a store can have.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    list of str or None
+        None where records tell them.
+    """
+    resolver = store._blocks.names.resolver()
+    return None if resolver.grows else list(resolver.symbols)
 
 
 def is_filtered(store: Store) -> bool:

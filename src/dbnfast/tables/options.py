@@ -20,6 +20,7 @@ CATEGORIES: Final = ("action", "side")
 
 
 ID: Final = "instrument_id"
+PUBLISHER: Final = "publisher_id"
 
 
 @dataclass(frozen=True)
