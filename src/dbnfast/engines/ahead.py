@@ -81,7 +81,7 @@ class _Work(Generic[S, T]):
         self._n_bytes = 0  # in all lanes but the first
         self._has_more = True
         self._is_stopped = False
-        self._threads: list[threading.Thread] = []
+        self._has_threads = False
 
     def start(self, n: int) -> None:
         for _ in range(n):
@@ -90,18 +90,18 @@ class _Work(Generic[S, T]):
                 thread.start()
             except RuntimeError:  # the system has no more threads
                 return
-            self._threads.append(thread)
+            self._has_threads = True
 
     def stop(self) -> None:
         with self._changed:
             self._is_stopped = True
             self._lanes.clear()
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        # They end on their own. Whoever drops an iterator may be one of them, where the garbage
+        # is collected there, or a thread of an engine that holds what they wait for.
 
     def items(self) -> Iterator[T]:
-        if not self._threads:
+        if not self._has_threads:
             for stream in self._streams:
                 yield from self._read(stream)
             return
@@ -176,7 +176,8 @@ class _Work(Generic[S, T]):
         for item in self._read(stream):
             n_bytes = self._size(item)
             with self._changed:
-                self._changed.wait_for(lambda n=n_bytes: self._has_room(lane, n))
+                while not self._has_room(lane, n_bytes):
+                    self._changed.wait()
                 if self._is_stopped:
                     return
                 lane.items.append((item, n_bytes))

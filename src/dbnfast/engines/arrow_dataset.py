@@ -12,13 +12,13 @@ import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.extras import require
-from dbnfast.engines.scan import Bounds, Scan
+from dbnfast.engines.scan import Bounds, Scan, of_ids
 from dbnfast.store.store import symbols_in
 from dbnfast.tables.options import ID, PUBLISHER
 from dbnfast.tables.symbols import SYMBOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from dbnfast._typing import SchemaLike
     from dbnfast.store.store import Store
@@ -81,7 +81,9 @@ def _class() -> Any:
     datasets = require("pyarrow.dataset", "arrow")
     filesystems = require("pyarrow.fs", "arrow")
 
-    class DbnDataset(datasets.UnionDataset):  # type: ignore[misc]
+    base: Any = datasets.UnionDataset
+
+    class DbnDataset(base):  # type: ignore[misc]
         """
         DBN data that is read when it is scanned.
 
@@ -126,7 +128,7 @@ def _class() -> Any:
         def scanner(
             self,
             columns: Any = None,
-            filter: Any = None,  # noqa: A002  # its name in Arrow
+            filter: Any = None,  # its name in Arrow
             batch_size: int = BATCH_SIZE,
             batch_readahead: int = 16,
             fragment_readahead: int = 4,
@@ -151,11 +153,11 @@ def _class() -> Any:
                 use_threads=use_threads, memory_pool=memory_pool,
             )  # fmt: skip
 
-        def count_rows(self, filter: Any = None, **options: Any) -> int:  # noqa: A002
+        def count_rows(self, filter: Any = None, **options: Any) -> int:
             n: int = self.scanner([], filter, **options).count_rows()
             return n
 
-        def get_fragments(self, filter: Any = None) -> Any:  # noqa: A002
+        def get_fragments(self, filter: Any = None) -> Any:
             raise NotImplementedError("it has no fragments; Store.parts divides the data")
 
         def replace_schema(self, schema: Any) -> Any:
@@ -281,10 +283,8 @@ class _Asked:
         if not self._possible([between(0, end)]):
             return Bounds(end=0)
         start = _last(0, end, lambda at: not self._possible([between(0, at)]))
-        return Bounds(
-            start or None,
-            _first(start, end, lambda at: not self._possible([between(at, end)])),
-        )
+        last = _first(start, end, lambda at: not self._possible([between(at, end)]))
+        return Bounds(start or None, None if last == end else last)
 
     def _by_ids(self, name: str, n_bits: int) -> Bounds:
         between = self._between(name)
@@ -295,7 +295,7 @@ class _Asked:
             found = [halves[number] for number in passed]
             if len(found) > MOST_IDS:
                 return Bounds()
-        return Bounds(**{"instrument_ids" if name == ID else "publishers": frozenset(found)})
+        return of_ids(name, found)
 
     def _by_symbols(self) -> Bounds:
         symbols = symbols_in(self._scan.store)

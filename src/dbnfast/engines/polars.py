@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.extras import require
-from dbnfast.engines.scan import Bounds, Scan
+from dbnfast.engines.scan import Bounds, Scan, of_ids
 from dbnfast.enums import PriceType
 from dbnfast.store.store import read
 from dbnfast.tables.options import ID, PUBLISHER
@@ -94,7 +94,7 @@ def scan_polars(
     library = require("polars", "polars")
     require("pyarrow", "polars")
     register = require("polars.io.plugins", "polars").register_io_source
-    given = {} if storage_options is None else {"storage_options": storage_options}
+    given: dict[str, Any] = {} if storage_options is None else {"storage_options": storage_options}
     scan = Scan(
         read(source, **given),
         schema,
@@ -137,32 +137,19 @@ class _Reader:
                 frame = frame.filter(predicate)
             return frame if frame.columns == names else frame.select(names)
 
-        def made(batch: Any) -> Any:
-            frame = self._library.from_arrow(batch)
-            # the number of rows is one of those before the predicate
-            return passing(frame) if n_rows is None else frame
-
         yield passing(self._empty.select(needed))  # also where nothing follows
+        if n_rows is not None:
+            bounds = ANYTHING  # it is the number of those before the predicate
         left = n_rows
-        if left == 0:
-            return
-        if left is not None:
-            bounds = ANYTHING
-        for frame in self._scan.read(needed, bounds, made, _size):
-            if left is None:
-                if frame.height:
-                    yield frame
-                continue
-            frame = frame.head(left)
-            left -= frame.height
-            yield passing(frame)
+        for batch in self._scan.read(needed, bounds):
+            frame = self._library.from_arrow(batch if left is None else batch[:left])
+            if left is not None:
+                left -= frame.height
+            found = passing(frame)
+            if found.height:
+                yield found
             if left == 0:
                 return
-
-
-def _size(frame: Any) -> int:
-    n_bytes: int = frame.estimated_size()
-    return n_bytes
 
 
 class _Implied:
@@ -239,8 +226,7 @@ class _Implied:
         if values.null_count():  # which is in some comparisons equal to others
             return ANYTHING
         if name in (ID, PUBLISHER) and values.dtype.is_integer():
-            found = frozenset(values.to_list())
-            return Bounds(**{"instrument_ids" if name == ID else "publishers": found})
+            return of_ids(name, values.to_list())
         if name == SYMBOL:
             texts = values.cast(self._library.String) if _is_category(values) else values
             if texts.dtype == self._library.String:

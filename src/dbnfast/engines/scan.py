@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast.engines.ahead import in_order
 from dbnfast.store.store import Store, streams_in
+from dbnfast.tables.options import ID
 from dbnfast.tables.symbols import SYMBOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dbnfast._typing import SchemaLike
 
@@ -99,6 +100,25 @@ class Bounds:
         return store.filter(**wanted) if wanted else store
 
 
+def of_ids(name: str, ids: Iterable[int]) -> Bounds:
+    """
+    Give the bounds of a column of ids.
+
+    Parameters
+    ----------
+    name : {"instrument_id", "publisher_id"}
+        The column.
+    ids : iterable of int
+        Its values.
+
+    Returns
+    -------
+    Bounds
+    """
+    found = frozenset(ids)
+    return Bounds(instrument_ids=found) if name == ID else Bounds(publishers=found)
+
+
 def _both(choose: Any, one: Any, other: Any) -> Any:
     if one is None or other is None:
         return other if one is None else one
@@ -160,13 +180,7 @@ class Scan:
             named = list(dict.fromkeys((self.index, *columns)))
             self.schema = store.arrow_schema(schema, columns=named, **options)
 
-    def read(
-        self,
-        columns: Sequence[str],
-        bounds: Bounds,
-        make: Callable[[Any], Any] | None = None,
-        size: Callable[[Any], int] | None = None,
-    ) -> Iterator[Any]:
+    def read(self, columns: Sequence[str], bounds: Bounds) -> Iterator[Any]:
         """
         Read batches, several streams at the same time.
 
@@ -176,14 +190,10 @@ class Scan:
             Which columns, in this order.
         bounds : Bounds
             What records have to meet.
-        make : callable, optional
-            What to make of each batch, on the thread that read it.
-        size : callable, optional
-            Gives the bytes of what was made.
 
         Yields
         ------
-        pyarrow.RecordBatch, or what was made of it
+        pyarrow.RecordBatch
             In the order of the store.
         """
         if bounds.is_empty:
@@ -191,15 +201,12 @@ class Scan:
         store = bounds.of(self.store)
 
         def batches(one: Store) -> Iterator[Any]:
-            found = one.arrow_batches(
+            yield from one.arrow_batches(
                 self._wanted, columns=columns, max_bytes=BLOCK, **self._options
             )
-            for batch in found:
-                if batch.num_rows:
-                    yield batch if make is None else make(batch)
 
         streams = streams_in(store, STREAM, named=SYMBOL in columns)
-        yield from in_order(streams, batches, _nbytes if size is None else size)
+        yield from in_order(streams, batches, _nbytes)
 
 
 def _nbytes(batch: Any) -> int:
