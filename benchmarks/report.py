@@ -41,6 +41,7 @@ SECTIONS = {
     "text": ("text", "text_back"),
     "range": ("time_range",),
     "symbols": ("symbols",),
+    "engines": ("engines",),
     "live": ("live",),
     "latency": ("latency",),
     "imports": ("import_time",),

@@ -738,10 +738,12 @@ class Store:
 
         Parameters
         ----------
-        schema, price_type, pretty_ts, map_symbols, tz, categorical
+        schema, price_type, pretty_ts, map_symbols, tz
             As `to_arrow` takes them.
         columns : sequence of str, optional
             These columns, in this order; None for all.
+        categorical : bool
+            As `to_arrow` takes it.
 
         Returns
         -------
