@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dbnfast._util.buffers import write_all
-from dbnfast._util.ranges import asked, filesystem_of, is_local, is_url, named_on
+from dbnfast._util.ranges import asked, filesystem_of, is_local, is_url, masked, named_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from dbnfast._typing import PathLike
 
@@ -195,6 +196,171 @@ def _is_special(target: PathLike) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def folder_output(target: Any, mode: str = "w") -> Tree:
+    """
+    Prepare a folder to write files to.
+
+    Parameters
+    ----------
+    target : path-like
+        The folder.
+    mode : {"w", "x"}
+        Whether what an earlier call wrote there is replaced, or is an error.
+
+    Returns
+    -------
+    Tree
+        To be entered.
+
+    Raises
+    ------
+    FileExistsError, NotADirectoryError
+        As `Tree` raises them.
+    TypeError, ValueError
+        An argument is not what it should be.
+    """
+    if mode not in ("w", "x"):
+        raise ValueError(f"mode is {mode!r}, expected 'w' or 'x'")
+    if not isinstance(target, str | os.PathLike):
+        raise TypeError(f"{type(target).__name__} is no path, expected that of a folder")
+    if is_url(target):
+        raise ValueError(f"{masked(target)} is a URL, expected the path of a folder")
+    return Tree(target, mode)
+
+
+class Tree:
+    """
+    Files in the folders of a folder, which appear when all of them are whole.
+
+    As a context manager it has them appear at its end, and after an error none of them.
+
+    Parameters
+    ----------
+    folder : path
+        Where they go; made where it is not there.
+    mode : {"w", "x", "a"}
+        Whether what is in the folder is replaced, is an error, or stays, but for files of the
+        same names.
+    suffix : str
+        What the files' names end in.
+
+    Attributes
+    ----------
+    names : list of str
+        The files that were begun, by their path in the folder, with ``/``.
+
+    Raises
+    ------
+    FileExistsError
+        The folder is not empty, and `mode` is "x"; or it is "w", and in the folder is what is no
+        file of such a tree.
+    NotADirectoryError
+        It is a file.
+    """
+
+    def __init__(self, folder: PathLike, mode: str = "w", suffix: str = ".parquet") -> None:
+        self.names: list[str] = []
+        self._shown = os.fspath(folder)
+        self._folder = Path(os.path.expanduser(folder))
+        self._mode = mode
+        self._suffix = suffix
+        self._parts: list[tuple[Path, Path]] = []  # the names before, and those of whole files
+        self._made: list[Path] = []  # folders
+        self._replaced()
+
+    def _replaced(self) -> list[Path]:
+        # the files that go when the new ones come
+        if self._folder.exists() and not self._folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file, expected a folder", self._shown)
+        found: list[Path] = []
+        if self._mode == "a":
+            return found
+        for root, folders, files in os.walk(self._folder):
+            if self._mode == "x" and (folders or files):
+                raise FileExistsError(errno.EEXIST, "exists already and is not empty", self._shown)
+            place = Path(root).relative_to(self._folder)
+            for name in files:
+                own = name.endswith(self._suffix) and place.parts
+                if not (is_temporary(name) or (own and all("=" in one for one in place.parts))):
+                    raise FileExistsError(
+                        errno.EEXIST,
+                        f"exists already, and {place / name} in it is no part of a table in "
+                        "folders: it is not replaced",
+                        self._shown,
+                    )
+                found.append(Path(root, name))
+        return found
+
+    @contextlib.contextmanager
+    def file(self, name: str) -> Iterator[IO[bytes]]:
+        """
+        Write a file.
+
+        Parameters
+        ----------
+        name : str
+            Its path in the folder, with ``/``.
+
+        Yields
+        ------
+        file
+            Open for writing, binary.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
+        path = self._folder / name
+        self._make(path.parent)
+        part = temporary(path.parent)
+        self._parts.append((part, path))
+        self.names.append(name)
+        with writer(part, "x", path) as file:
+            yield file
+
+    def _make(self, folder: Path) -> None:
+        missing = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for one in reversed(missing):
+            one.mkdir(exist_ok=True)
+            self._made.append(one)
+
+    def __enter__(self) -> Self:
+        self._make(self._folder)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            for part, _ in self._parts:
+                with contextlib.suppress(OSError):
+                    part.unlink()
+            if kind is not None and self._mode != "a":  # where others may be about to write
+                for folder in reversed(self._made):
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+
+    def _commit(self) -> None:
+        new = {part for part, _ in self._parts}
+        old = [path for path in self._replaced() if path not in new] if self._mode == "w" else []
+        for path in old:
+            path.unlink()
+        for part, path in self._parts:
+            os.replace(part, path)
+        for folder in sorted({path.parent for path in old}, reverse=True):
+            while folder != self._folder:
+                try:
+                    folder.rmdir()
+                except OSError:
+                    break
+                folder = folder.parent
 
 
 def keep_mode(path: Path, part: Path, writing: bool = False) -> None:
@@ -381,6 +547,22 @@ def temporary(folder: Path) -> Path:
         A new name, short whatever the file's own.
     """
     return folder / f".dbnfast-{os.urandom(8).hex()}.part"
+
+
+def is_temporary(name: str) -> bool:
+    """
+    Tell whether a file is one that was not whole when its writer died.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    bool
+    """
+    return name.startswith(".dbnfast-") and name.endswith(".part")
 
 
 def is_same_file(source: PathLike | IO[bytes], target: PathLike) -> bool:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 
 from dbnfast._core.scan import span
-from dbnfast._util.atomic import output
+from dbnfast._util.atomic import folder_output, output
 from dbnfast._util.extras import require
 from dbnfast._util.times import as_datetime64, as_timestamp
 from dbnfast.codec.compression import Deflater, detect, zstd
@@ -38,6 +38,7 @@ from dbnfast.tables.chunks import DataFrameIterator, NDArrayIterator, check_coun
 from dbnfast.tables.options import frame_options
 from dbnfast.tables.pandas import to_frame
 from dbnfast.tables.parquet import write_parquet
+from dbnfast.tables.partitions import partition_names
 from dbnfast.tables.symbols import labels_of
 from dbnfast.text.write import write_csv, write_json
 
@@ -970,15 +971,18 @@ class Store:
         parquet_schema: Any = None,
         *,
         storage_options: Mapping[str, Any] | None = None,
+        columns: Sequence[str] | None = None,
+        partition_by: Sequence[str] | str | None = None,
         **kwargs: Any,
     ) -> None:
         """
-        Write the records of one type as a Parquet file, in bounded memory.
+        Write the records of one type as a Parquet file, or a folder of them, in bounded memory.
 
         Parameters
         ----------
         path : path-like, URL or writable
-            The target. A file appears under its name only when it is complete.
+            The target. A file appears under its name only when it is complete. With
+            `partition_by`, the path of a folder.
         price_type : {"float", "fixed"}
             Prices as float64, or as int64 in units of 1e-9.
         pretty_ts : bool
@@ -988,11 +992,19 @@ class Store:
         schema : Schema, RType or str, optional
             Which records; None for the schema of the store, or the only type in it.
         mode : {"w", "x"}
-            "w" replaces an existing file, "x" raises an error.
+            "w" replaces an existing file, "x" raises an error. Of a folder, "w" replaces the
+            files that an earlier call wrote; with "x" it has to be empty.
         parquet_schema : pyarrow.Schema, optional
             The schema that the columns are cast to.
         storage_options : mapping, optional
             What the filesystem of a URL is made with, as `read` takes it.
+        columns : sequence of str, optional
+            The columns to make and to write, in this order; None for all. The index timestamp
+            always comes first.
+        partition_by : str or sequence of str, optional
+            What the rows are distributed by, to files in a folder for each value:
+            ``"date"``, the UTC date of the index timestamp; ``"symbol"``, ``"publisher_id"``,
+            ``"instrument_id"``, ``"schema"``. With several there are folders in folders.
         **kwargs
             Passed to ``pyarrow.parquet.ParquetWriter``.
 
@@ -1001,12 +1013,28 @@ class Store:
         MissingExtraError
             pandas or pyarrow is not installed.
         FileExistsError
-            The file exists, and `mode` is "x".
+            The file exists, and `mode` is "x"; or the folder has what is not replaced.
         TypeError, ValueError
             An option has the wrong type or value.
+
+        Notes
+        -----
+        Folders have the layout of Hive: ``date=2026-01-05/symbol=ESH6/part-0000.parquet``. Values
+        are escaped as in URLs, and ``__HIVE_DEFAULT_PARTITION__`` stands for no symbol and no
+        time. The files do not have the columns that the folders stand for. Rows keep their order
+        within a folder, the files of which are in the order of their names. The files appear
+        together at the end, each of them whole.
         """
+        where = kwargs.pop("where", path)
+        options: dict[str, Any] = dict(kwargs, columns=frame_options(columns=columns).columns)
+        target: Any
+        if partition_by is None:
+            target = output(where, mode, storage_options)
+        else:
+            options["partition_by"] = partition_names(partition_by)
+            target = folder_output(where, mode)
         reading = Reading(self._blocks, schema, map_symbols)
-        with output(kwargs.pop("where", path), mode, storage_options) as out:
+        with target as out:
             write_parquet(
                 reading.blocks(),
                 out,
@@ -1016,7 +1044,7 @@ class Store:
                 resolver=reading.resolver,
                 empty=reading.empty,
                 parquet_schema=parquet_schema,
-                **kwargs,
+                **options,
             )
 
     def to_csv(

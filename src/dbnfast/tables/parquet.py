@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,16 +12,18 @@ import numpy as np
 from dbnfast._util.atomic import naming, native
 from dbnfast._util.extras import require
 from dbnfast.enums import PriceType, RType
+from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.fields import ENUM, FLAGS, INT, PRICE, TIMESTAMP
 from dbnfast.records.headers import groups
 from dbnfast.tables.arrow import ArrowOptions, Batches
 from dbnfast.tables.columns import Rows, rows_of
 from dbnfast.tables.options import FrameOptions
 from dbnfast.tables.pandas import to_frame
+from dbnfast.tables.partitions import MADE_UP, Spread
 from dbnfast.tables.symbols import SYMBOL, Labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dbnfast.enums import Schema
     from dbnfast.records.records import Records
@@ -45,17 +48,20 @@ def write_parquet(
     resolver: Resolver | None = None,
     empty: Records | None = None,
     parquet_schema: Any = None,
+    columns: Sequence[str] | None = None,
+    partition_by: Sequence[str] | None = None,
+    stem: str = "part",
     **kwargs: Any,
 ) -> int:
     """
-    Write records as a Parquet file that reads back as the frame of them.
+    Write records as a Parquet file that reads back as the frame of them, or as a folder of files.
 
     Parameters
     ----------
     batches : iterable of Records
         The blocks, in order; each becomes a row group.
-    where : path-like or writable
-        Where to.
+    where : path-like, writable or Tree
+        Where to; a `Tree` for a folder.
     schema : Schema, RType or str, optional
         Which records; None for the only type there is.
     price_type : PriceType or str
@@ -68,6 +74,12 @@ def write_parquet(
         No records of the stream, which tell the columns where there are none at all.
     parquet_schema : pyarrow.Schema, optional
         What the columns are cast to.
+    columns : sequence of str, optional
+        The columns beside the index timestamp; None for all.
+    partition_by : sequence of str, optional
+        What makes the folders of a `Tree`, as `partition_names` gives it.
+    stem : str
+        What the names of the files in a `Tree` begin with.
     **kwargs
         For ``pyarrow.parquet.ParquetWriter``.
 
@@ -88,10 +100,19 @@ def write_parquet(
         raise ValueError("price_type is 'decimal', expected 'float' or 'fixed'")
     require("pandas", "pandas")
     named = resolver is not None
-    options = ArrowOptions(kind, bool(pretty_ts), map_symbols=named, null_ints=False)
-    maker = Batches(schema, options, resolver)
+    options = ArrowOptions(
+        kind,
+        bool(pretty_ts),
+        columns=None if columns is None else tuple(columns),
+        map_symbols=named,
+        null_ints=False,
+    )
     known = resolver is None or resolver.grows or bool(resolver.symbols)
-    writer = _Writer(where, options, known, parquet_schema, kwargs)
+    form = _Form(options, known, parquet_schema, kwargs, partition_by or ())
+    writer: _Writer | Spread = _Writer(where, form)
+    if partition_by is not None:
+        writer = Spread(where, form, partition_by, stem)
+    maker = Batches(schema, form.made, resolver)
     n, waiting = 0, None
     try:
         with ThreadPoolExecutor(1) as pool:  # one block is written while the next is made
@@ -103,62 +124,127 @@ def write_parquet(
                     continue
                 # without a schema there is one type alone, or no batch could be made
                 only = RType(groups(records)[0][0]) if schema is None else schema
-                writer.open(rows_of(records[:0], only), batch)
+                form.learn(rows_of(records[:0], only), only, batch)
+                writer.open()
                 waiting = pool.submit(writer.write, batch)
-                writer.describe(records[:0], only)
+                form.describe(records[:0], only)
             if waiting is not None:
                 n += waiting.result()
             elif empty is not None:
                 batch = maker.batch(empty)
-                writer.open(rows_of(empty, schema), batch)
+                form.learn(rows_of(empty, schema), schema, batch)
+                writer.open()
+                form.describe(empty, schema)
                 writer.write(batch)
-                writer.describe(empty, schema)
+        writer.finish()
     finally:
         writer.close()
     return n
 
 
-class _Writer:
-    """A Parquet file, with the words that make pandas read it as the frame that it was."""
+class _Form:
+    """What Parquet files of a stream look like, and what makes pandas read them as frames."""
 
     def __init__(
         self,
-        where: Any,
         options: ArrowOptions,
         known: bool,
         parquet_schema: Any,
         kwargs: dict[str, Any],
+        partition_by: Sequence[str] = (),
     ) -> None:
-        self._where = where
-        self._options = options
+        self.by = tuple(partition_by)
+        self.schema_name = ""  # of what is written
         self._known = known  # whether there are symbols at all
         self._given = parquet_schema
         self._kwargs = dict(kwargs)
-        self._pyarrow = require("pyarrow", "pandas")
-        self._open_files = ExitStack()
-        self._file: Any = None
-        self._schema: Any = None  # of the tables, where none is given
+        self.pyarrow = require("pyarrow", "pandas")
+        self._schema: Any = None  # of the tables
+        self._chosen: dict[str, Any] = {}  # how the columns are encoded
         self._words: Any = None
-        self._written = False
+        # what makes the folders is made with the columns, and is not in the files
+        self.made = self._options = options
+        hidden = [name for name in self.by if name not in MADE_UP]
+        if SYMBOL in hidden and not options.map_symbols:
+            raise ValueError("partition_by has 'symbol', and there are no symbols: map_symbols")
+        if options.columns is not None:
+            own = tuple(name for name in options.columns if name not in hidden)
+            self._options = replace(options, columns=own)
+            self.made = replace(options, columns=(*own, *hidden))
+        self._hidden = frozenset(hidden)
 
-    def open(self, rows: Rows, batch: Any) -> None:
+    def learn(self, rows: Rows, schema: Schema | RType | str | None, batch: Any) -> None:
         # before the first block; `rows` tell what the columns are
-        parquet = require("pyarrow.parquet", "pandas")
-        out = self._open_files.enter_context(native(self._where, self._pyarrow))
+        if schema is not None:
+            own, rtype = as_rtype(schema)
+            self.schema_name = str(rtype if own is None else own)
         if self._given is not None:
-            self._file = parquet.ParquetWriter(out, self._given, **self._kwargs)
+            names = [name for name in self._given.names if name not in self._hidden]
+            self._schema = self.pyarrow.schema([self._given.field(name) for name in names])
             return
         # The file says nothing of dictionaries: text that is written as codes reads as text.
-        chosen = {**encodings(rows), "store_schema": False, **PAGE}
+        found = encodings(rows, [name for name in batch.schema.names if name not in self._hidden])
+        self._chosen = {**found, "store_schema": False, **PAGE}
         if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
-            del chosen["use_dictionary"], chosen["column_encoding"]
+            del self._chosen["use_dictionary"], self._chosen["column_encoding"]
         full = _full(rows, self._options)
-        made = self._table(batch).schema
-        self._schema = self._pyarrow.schema([f.with_nullable(f.name not in full) for f in made])
-        self._file = parquet.ParquetWriter(out, self._schema, **{**chosen, **self._kwargs})
+        made = self.table(batch).schema
+        self._schema = self.pyarrow.schema([f.with_nullable(f.name not in full) for f in made])
+
+    def describe(self, nothing: Records, schema: Schema | RType | str | None) -> None:
+        # may run while a block is written: what it finds is added at the end
+        options = self._options
+        columns, named = options.columns, options.map_symbols
+        if self._hidden and columns is None:
+            columns = tuple(self._schema.names)
+            named = named and SYMBOL not in self._hidden
+        frame = FrameOptions(
+            options.price_type, options.pretty_ts, columns=columns, map_symbols=named
+        )
+        typed = _typed(nothing, schema, frame, self._known)
+        self._words = self.pyarrow.Schema.from_pandas(typed).metadata
+
+    def table(self, batch: Any) -> Any:
+        table = self.pyarrow.Table.from_batches([batch])
+        if self._options.map_symbols and not self._known and SYMBOL in table.column_names:
+            nulls = self.pyarrow.nulls(table.num_rows)  # as the frame has it
+            table = table.set_column(table.column_names.index(SYMBOL), SYMBOL, nulls)
+        if self._given is not None:
+            table = table.select(self._schema.names).cast(self._schema)
+        elif self._hidden:
+            table = table.drop_columns(
+                [name for name in self._hidden if name in table.schema.names]
+            )
+        if self._given is None and self._schema is not None:
+            table = self.pyarrow.Table.from_arrays(table.columns, schema=self._schema)
+        return table
+
+    def writer(self, out: Any) -> Any:
+        parquet = require("pyarrow.parquet", "pandas")
+        return parquet.ParquetWriter(out, self._schema, **{**self._chosen, **self._kwargs})
+
+    def end(self, writer: Any) -> None:
+        if self._words is not None and self._given is None:
+            writer.add_key_value_metadata(self._words)
+        writer.close()
+
+
+class _Writer:
+    """A Parquet file."""
+
+    def __init__(self, where: Any, form: _Form) -> None:
+        self._where = where
+        self._form = form
+        self._open_files = ExitStack()
+        self._file: Any = None
+        self._written = False
+
+    def open(self) -> None:
+        out = self._open_files.enter_context(native(self._where, self._form.pyarrow))
+        self._file = self._form.writer(out)
 
     def write(self, batch: Any) -> int:
-        table = self._table(batch)
+        table = self._form.table(batch)
         n = int(table.num_rows)
         if n or not self._written:  # no row group for a block that has no such record
             with naming(self._where):
@@ -166,31 +252,13 @@ class _Writer:
             self._written = True
         return n
 
-    def _table(self, batch: Any) -> Any:
-        table = self._pyarrow.Table.from_batches([batch])
-        if self._options.map_symbols and not self._known:
-            nulls = self._pyarrow.nulls(table.num_rows)  # as the frame has it
-            table = table.set_column(table.num_columns - 1, SYMBOL, nulls)
-        if self._given is not None:
-            table = table.select(self._given.names).cast(self._given)
-        elif self._schema is not None:
-            table = self._pyarrow.Table.from_arrays(table.columns, schema=self._schema)
-        return table
-
-    def describe(self, nothing: Records, schema: Schema | RType | str | None) -> None:
-        # may run while a block is written: what it finds is added at the end
-        options = self._options
-        frame = FrameOptions(options.price_type, options.pretty_ts, map_symbols=options.map_symbols)
-        typed = _typed(nothing, schema, frame, self._known)
-        self._words = self._pyarrow.Schema.from_pandas(typed).metadata
+    def finish(self) -> None:
+        pass  # closed in any case: whoever gave the file says whether it is kept
 
     def close(self) -> None:
         with naming(self._where), self._open_files:
-            if self._file is None:
-                return
-            if self._words is not None and self._given is None:
-                self._file.add_key_value_metadata(self._words)
-            self._file.close()
+            if self._file is not None:
+                self._form.end(self._file)
 
 
 def _full(rows: Rows, options: ArrowOptions) -> set[str]:
@@ -203,7 +271,7 @@ def _full(rows: Rows, options: ArrowOptions) -> set[str]:
     return {field.name for field in rows.fields if not may_miss.get(field.kind, False)}
 
 
-def encodings(rows: Rows) -> dict[str, Any]:
+def encodings(rows: Rows, names: Sequence[str]) -> dict[str, Any]:
     """
     Choose how the columns of a Parquet file are encoded.
 
@@ -211,6 +279,8 @@ def encodings(rows: Rows) -> dict[str, Any]:
     ----------
     rows : Rows
         Records, maybe none.
+    names : sequence of str
+        The columns.
 
     Returns
     -------
@@ -221,16 +291,16 @@ def encodings(rows: Rows) -> dict[str, Any]:
         statistics.
     """
     chosen: dict[str, str] = {}
-    for f in rows.fields:
+    fields = [f for f in rows.fields if f.name in names]
+    for f in fields:
         if f.kind == TIMESTAMP or f.name in ASCENDING:
             chosen[f.name] = "DELTA_BINARY_PACKED"
         elif f.kind in (PRICE, INT, ENUM, FLAGS):
             chosen[f.name] = "BYTE_STREAM_SPLIT"
-    names = [f.name for f in rows.fields]
     return {
         "column_encoding": chosen,
-        "use_dictionary": [*(name for name in names if name not in chosen), SYMBOL],
-        "write_statistics": [*(f.name for f in rows.fields if f.level is None), SYMBOL],
+        "use_dictionary": [name for name in names if name not in chosen],
+        "write_statistics": [*(f.name for f in fields if f.level is None), SYMBOL],
     }
 
 
