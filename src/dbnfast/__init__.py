@@ -182,8 +182,8 @@ _LAZY = {
     "read_dbn": ("dbnfast.store.store", "read_dbn"),
     "scan_polars": ("dbnfast.engines", "scan_polars"),
 }
-# packages with names of their own, which need no import before they are used
-_FACES = ("dbn", "files", "gateway", "live", "reference", "text")
+# modules with names of their own, which need no import before they are used
+_FACES = ("dask", "dbn", "files", "gateway", "live", "reference", "text")
 # whether all names are resolved; on other Pythons, and without a GIL, they are one by one
 _settled = _sys.version_info >= (3, 14) or not getattr(_sys, "_is_gil_enabled", lambda: True)()
 

@@ -36,6 +36,7 @@ RUN = [
     for page in EVERY
     if page != README and {"python", "console"} & {block.language for block in blocks(page)}
 ]
+NEEDED = {"migrating": ("databento",), "clusters": ("dask",)}
 Capture = pytest.CaptureFixture[str]
 
 
@@ -53,7 +54,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_the_page_runs_and_prints_what_it_says(page: Path, here: Path, capfd: Capture) -> None:
-    for library in (*LIBRARIES, *(("databento",) if page.stem == "migrating" else ())):
+    for library in (*LIBRARIES, *NEEDED.get(page.stem, ())):
         pytest.importorskip(library)
     if sys.platform == "win32" and "serve" in page.read_text("utf-8"):
         pytest.skip("a signal is sent")

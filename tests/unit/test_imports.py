@@ -28,7 +28,7 @@ LAYERS = (
     ("tables", "text"),
     ("store", "files", "dbn"),
     ("live", "engines"),
-    ("gateway", "historical"),
+    ("gateway", "historical", "dask"),
     ("cli",),
     ("__main__",),
 )
@@ -124,7 +124,7 @@ def test_importing_the_package_imports_no_optional_library() -> None:
     assert "dbnfast" in loaded
     optional = {
         "pandas", "pyarrow", "polars", "typer", "rich", "msgspec", "databento", "databento_dbn",
-        "zstandard", "requests", "aiohttp", "fsspec", "zipfile",
+        "zstandard", "requests", "aiohttp", "fsspec", "zipfile", "dask", "distributed",
     }  # fmt: skip
     assert loaded & optional == set()
 

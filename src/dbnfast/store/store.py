@@ -982,7 +982,7 @@ class Store:
         ----------
         path : path-like, URL or writable
             The target. A file appears under its name only when it is complete. With
-            `partition_by`, the path of a folder.
+            ``partition_by``, the path of a folder.
         price_type : {"float", "fixed"}
             Prices as float64, or as int64 in units of 1e-9.
         pretty_ts : bool
@@ -1390,3 +1390,57 @@ def is_filtered(store: Store) -> bool:
     """
     blocks = store._blocks
     return bool(blocks.conditions) or not all(source.is_whole for source in blocks.sources)
+
+
+def empty_of(store: Store) -> Records:
+    """
+    Make what has no record, without reading any.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    Records
+        In the layouts of the store's outputs, with its header.
+    """
+    return store._blocks.nothing()
+
+
+def schema_of(store: Store, schema: SchemaLike | None = None) -> SchemaLike | None:
+    """
+    Tell what an output is of.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    schema : Schema, RType or str, optional
+        What the caller asked for.
+
+    Returns
+    -------
+    Schema, RType, str or None
+        The same, else the schema of the store, or the one type that its filter leaves; None where
+        only the records tell.
+    """
+    return Reading(store._blocks, schema).schema
+
+
+def symbols_of(store: Store) -> list[str] | None:
+    """
+    Give the symbols that records may have, without reading any.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    list of str or None
+        Those of the headers and those that were added; None where records bring them.
+    """
+    return None if is_live(store.metadata) else list(store._blocks.names.resolver().symbols)
