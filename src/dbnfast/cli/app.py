@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import rich  # noqa: F401  # absent, the command line says which extra brings it
 import typer
 
+from dbnfast.cli import bulk
 from dbnfast.cli.commands import (
     convert,
     demo,
@@ -424,8 +425,15 @@ def _record(
 @app.command("convert", help="Convert DBN, DBZ, CSV or JSON to DBN, CSV, JSON, Parquet or Arrow.")
 def _convert(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="IN", help="A file; - is stdin.")],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file; - is stdout.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN...", help="Files, folders or quoted patterns; - is stdin.", callback=_once
+        ),
+    ],
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="The new file, or a folder; - is stdout.")
+    ],
     source_format: Annotated[
         str | None, typer.Option("--from", help="dbn, dbz, csv or json; else the content says it.")
     ] = None,
@@ -464,6 +472,15 @@ def _convert(
     dataset: Annotated[
         str | None, typer.Option(help="For the header, where the input has none.")
     ] = None,
+    partition_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Folders of Parquet by date, symbol, publisher_id, instrument_id, schema."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=1, help="Inputs converted at a time, by processes.")
+    ] = 1,
     force: Force = False,
     fragment: Fragment = False,
     input_version: InputVersion = None,
@@ -486,9 +503,13 @@ def _convert(
         upgrade=upgrade,
         dataset=dataset,
         force=force,
+        partition_by=tuple(partition_by.split(",")) if partition_by else (),
     )
-    source = Input(file, fragment, input_version, ts_out)
-    context.obj.append(partial(convert.run, source, out, options))
+    inputs = [Input(name, fragment, input_version, ts_out) for name in files]
+    if bulk.is_bulk(files, out, options):
+        context.obj.append(partial(bulk.run, inputs, out, options, jobs))
+    else:
+        context.obj.append(partial(convert.run, inputs[0], out, options))
 
 
 def run(argv: list[str]) -> int:

@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from dbnfast._util.atomic import replacing
 from dbnfast._util.buffers import write_all
-from dbnfast.cli.terminal import explain
+from dbnfast.cli.terminal import explain, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -191,6 +191,7 @@ class Progress:
         self._total = None if None in sizes else sum(size for size in sizes if size is not None)
         shown = sys.stderr is not None and sys.stderr.isatty()
         self._shown = shown and not (to_stdout and sys.stdout.isatty())
+        self._stderr = sys.stderr  # also while somebody else takes what is said
         self._n = 0
         self._start = time.monotonic()
         self._bar: Any = None
@@ -213,6 +214,21 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=self._n)
 
+    def say(self, text: str) -> None:
+        """
+        Write lines to stderr, above the bar where there is one.
+
+        Parameters
+        ----------
+        text : str
+            The lines, each with its end.
+        """
+        for line in text.splitlines():
+            if self._bar is None:
+                talk(line.removeprefix("dbnfast: "))
+            else:
+                self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def _begin(self) -> None:
         from rich import progress
         from rich.console import Console
@@ -222,7 +238,7 @@ class Progress:
             progress.DownloadColumn(),
             progress.TransferSpeedColumn(),
             progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=self._stderr),
             transient=True,
         )
         self._task = self._bar.add_task("", total=self._total)
@@ -239,3 +255,28 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class Told:
+    """
+    What stands for a bar where another process shows it.
+
+    Parameters
+    ----------
+    told : callable
+        Called with the number of bytes of every read.
+
+    Attributes
+    ----------
+    told : callable
+        As given.
+    """
+
+    def __init__(self, told: Callable[[int], object]) -> None:
+        self.told = told
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass

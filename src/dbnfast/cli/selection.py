@@ -69,6 +69,8 @@ class Options:
         The dataset for the header of DBN that is made of text or a fragment.
     force : bool
         Whether an existing file is replaced.
+    partition_by : tuple of str
+        What makes the folders of Parquet; empty for none.
     """
 
     source_format: str | None = None
@@ -87,6 +89,7 @@ class Options:
     upgrade: bool = True
     dataset: str | None = None
     force: bool = False
+    partition_by: tuple[str, ...] = ()
 
 
 def parse_time(name: str, text: str | None) -> int | None:

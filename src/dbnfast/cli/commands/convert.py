@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain
 from pathlib import PurePath
@@ -12,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast._core.scan import span
 from dbnfast.cli.inputs import single
-from dbnfast.cli.outputs import STDOUT, Progress, blame, output, plural
+from dbnfast.cli.outputs import STDOUT, Progress, Told, blame, output, plural
 from dbnfast.cli.selection import Options, Wanted, check, parse_time
 from dbnfast.cli.terminal import talk
 from dbnfast.codec import compression
@@ -78,12 +79,56 @@ def run(source: Input, target: str, options: Options) -> int:
     ValueError
         An option cannot be.
     """
-    form, zstd = _target_format(target, options)
+    target_format(target, options)
     check(options)
     try:
         source = single(source)
+    except (DbnError, OSError) as error:
+        return blame(source.name, error)
+    progress = Progress([source], target == STDOUT)
+    return convert(source, output(target, options.force), target, options, progress)
+
+
+def convert(
+    source: Input,
+    out: AbstractContextManager[Any],
+    target: str,
+    options: Options,
+    progress: Progress | Told,
+    stem: str = "part",
+) -> int:
+    """
+    Convert an input, and say on stderr what came of it.
+
+    Parameters
+    ----------
+    source : Input
+        The input.
+    out : context manager
+        What gives a file to write to; with ``partition_by`` a `Tree`.
+    target : str
+        What it is called.
+    options : Options
+        How; they are checked.
+    progress : Progress or Told
+        Told of the bytes read.
+    stem : str
+        What the names of files in a `Tree` begin with.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    ValueError
+        An option cannot be.
+    """
+    form, zstd = target_format(target, options)
+    try:
         with (
-            Progress([source], target == STDOUT) as progress,
+            progress,
             source.raw(progress.told) as raw,
         ):
             names_symbols = form != "dbn" and options.map_symbols
@@ -95,8 +140,8 @@ def run(source: Input, target: str, options: Options) -> int:
                 header = _of_one_schema(source, metadata, options)
             keep = form == "dbn" and options.map_symbols and header is None
             wanted = Wanted(options, metadata, is_text, keep)
-            job = _Job(blocks, header or metadata, is_text, wanted, options)
-            with output(target, options.force) as file:
+            job = _Job(blocks, header or metadata, is_text, wanted, options, stem)
+            with out as file:
                 job.write(form, file, zstd)
     except (DbnError, OSError) as error:
         return blame(source.name, error)
@@ -105,7 +150,27 @@ def run(source: Input, target: str, options: Options) -> int:
     return wanted.explain(source.name)
 
 
-def _target_format(target: str, options: Options) -> tuple[str, bool]:
+def target_format(target: str, options: Options) -> tuple[str, bool]:
+    """
+    Tell what an output becomes.
+
+    Parameters
+    ----------
+    target : str
+        Its name.
+    options : Options
+        What the command line says.
+
+    Returns
+    -------
+    format, zstd
+        The format, and whether it is compressed.
+
+    Raises
+    ------
+    ValueError
+        Nothing says it, or it cannot be.
+    """
     suffixes = [suffix.lower() for suffix in PurePath(target).suffixes]
     zstd = options.zstd
     if suffixes[-1:] in ([".zst"], [".zstd"]):
@@ -297,6 +362,7 @@ class _Job:
         is_text: bool,
         wanted: Wanted,
         options: Options,
+        stem: str,
     ) -> None:
         self.n = 0
         self._n_carried = 0  # mapping records among them that nobody asked for
@@ -305,6 +371,7 @@ class _Job:
         self._is_text = is_text
         self._wanted = wanted
         self._options = options
+        self._stem = stem
 
     def write(self, form: str, out: Any, zstd: bool) -> None:
         if form == "dbn":
@@ -372,6 +439,8 @@ class _Job:
             from dbnfast.tables.parquet import write_parquet
 
             settings |= {"price_type": price_type, "pretty_ts": pretty_ts}
+            if options.partition_by:
+                settings |= {"partition_by": options.partition_by, "stem": self._stem}
             rows = write_parquet(self._counted(), out, **settings)
         else:
             from dbnfast.enums import PriceType

@@ -1,0 +1,364 @@
+"""``dbnfast convert`` of many inputs into a folder: what is done already, and what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import io
+import json
+import os
+import re
+import traceback
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+from dbnfast._util.atomic import Tree, is_same_file, is_temporary, replacing
+from dbnfast._util.locks import FileLock
+from dbnfast.cli.commands.convert import SUFFIXES, convert, target_format
+from dbnfast.cli.outputs import Progress, Told, blame, output, plural
+from dbnfast.cli.pool import results
+from dbnfast.cli.selection import check
+from dbnfast.cli.terminal import STDIN, explain, talk
+from dbnfast.store.sources import paths_of
+from dbnfast.tables.partitions import partition_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dbnfast.cli.selection import Options
+    from dbnfast.cli.terminal import Input
+
+MARKS: Final = ".dbnfast"  # the folder that tells what is done, in the output's
+COMPRESSED: Final = (".zst", ".zstd")
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    An input and what becomes of it.
+
+    Attributes
+    ----------
+    source : Input
+        The input.
+    folder : str
+        Where the result goes.
+    stem : str
+        What its file's name, or the names of its files, begin with.
+    suffix : str
+        What they end in.
+    options : Options
+        How.
+    told : dict
+        What another run compares: the source and its state, and the options.
+    """
+
+    source: Input
+    folder: str
+    stem: str
+    suffix: str
+    options: Options
+    told: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The file in the folder, where there is one."""
+        return self.stem + self.suffix
+
+    @property
+    def target(self) -> Path:
+        """The same with the folder."""
+        return Path(self.folder, self.name)
+
+    @property
+    def mark(self) -> Path:
+        """The file that tells whether it is done."""
+        return Path(self.folder, MARKS, f"{self.name}.json")
+
+    def files(self) -> Iterator[Path]:
+        """
+        Find the files of this input in the folders of a table.
+
+        Yields
+        ------
+        Path
+        """
+        own = re.compile(re.escape(self.stem) + r"-\d{4,}" + re.escape(self.suffix))
+        for path in _files_in(self.folder):
+            if own.fullmatch(path.name):
+                yield path
+
+
+def is_url(name: str) -> bool:
+    """
+    Tell whether an input is no path.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    bool
+    """
+    return "://" in name
+
+
+def is_bulk(names: Sequence[str], target: str, options: Options) -> bool:
+    """
+    Tell whether the output is a folder.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The inputs.
+    target : str
+        The output.
+    options : Options
+        How.
+
+    Returns
+    -------
+    bool
+    """
+    several = len(names) > 1 or os.path.isdir(names[0])
+    if not several and not is_url(names[0]) and not os.path.exists(names[0]):
+        several = glob.has_magic(names[0])
+    return several or bool(options.partition_by) or target.endswith("/") or os.path.isdir(target)
+
+
+def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int) -> int:
+    """
+    Convert inputs to files in a folder, each of which is done once.
+
+    Parameters
+    ----------
+    inputs : sequence of Input
+        The inputs, of which any may be a folder or a pattern.
+    target : str
+        The folder.
+    options : Options
+        How.
+    n_processes : int
+        How many inputs are converted at a time.
+
+    Returns
+    -------
+    int
+        The exit code: 1 where an input failed.
+
+    Raises
+    ------
+    ValueError
+        An option cannot be, two inputs would become the same file, or the folder has what other
+        options made of an input.
+    """
+    check(options)
+    if options.partition_by:
+        partition_names(options.partition_by)
+        options = replace(options, target_format=options.target_format or "parquet")
+        if options.target_format != "parquet":
+            raise ValueError("--partition-by is for parquet")
+    if options.target_format is None:
+        raise ValueError(f"{target!r} is a folder; --to says what its files become")
+    try:
+        jobs = _jobs(inputs, target, options)
+        os.makedirs(os.path.join(target, MARKS), exist_ok=True)
+        lock = _locked(target, options)
+    except OSError as error:
+        return blame(None, error)
+    try:
+        return _run(jobs, target, n_processes)
+    finally:
+        lock.release()
+
+
+def _locked(target: str, options: Options) -> FileLock:
+    marks = Path(target, MARKS)
+    if options.partition_by and not any(marks.iterdir()):
+        others = [entry for entry in os.listdir(target) if entry != MARKS]
+        if others:
+            marks.rmdir()
+            raise FileExistsError(
+                errno.EEXIST, "is not empty, and nothing says that this command filled it", target
+            )
+    try:
+        return FileLock(marks / "lock")
+    except BlockingIOError as error:
+        raise BlockingIOError(errno.EAGAIN, "another convert is writing to it", target) from error
+
+
+def _jobs(inputs: Sequence[Input], target: str, options: Options) -> list[Job]:
+    zstd = False if options.partition_by else target_format("x", options)[1]
+    suffix = next(end for end, form in SUFFIXES.items() if form == options.target_format)
+    suffix += ".zst" * zstd
+    jobs: dict[str, Job] = {}
+    for source in _expanded(inputs):
+        told = _told(source, options)
+        job = Job(source, target, _stem(source.name), suffix, options, told)
+        other = jobs.setdefault(job.name, job)
+        if other is not job and other.source.name != source.name:
+            raise ValueError(
+                f"{other.source.name} and {source.name} would both become {job.name}: "
+                "convert them to two folders"
+            )
+        if not options.partition_by and is_same_file(source.name, job.target):
+            raise ValueError(f"{source.name} would become itself: choose another folder")
+    return list(jobs.values())
+
+
+def _told(source: Input, options: Options) -> dict[str, Any]:
+    name, size, mtime = source.name, None, None
+    if not is_url(name):
+        name = os.path.abspath(name)
+        found = os.stat(name)
+        size, mtime = found.st_size, found.st_mtime_ns
+    given = asdict(options) | {"fragment": source.fragment, "version": source.version}
+    given["ts_out"] = source.ts_out
+    del given["force"]
+    made = {"source": name, "size": size, "mtime_ns": mtime, "options": given}
+    plain: dict[str, Any] = json.loads(json.dumps(made))
+    return plain
+
+
+def _expanded(inputs: Sequence[Input]) -> Iterator[Input]:
+    for source in inputs:
+        if source.name == STDIN:
+            raise ValueError("standard input cannot become a file of a folder")
+        if is_url(source.name):
+            yield source
+            continue
+        for path in paths_of(source.name):
+            yield replace(source, name=str(path))
+
+
+def _stem(name: str) -> str:
+    path = PurePath(name.rpartition("/")[2] if is_url(name) else name)
+    if path.suffix.lower() in COMPRESSED:
+        path = PurePath(path.stem)
+    known = path.suffix.lower() in (*SUFFIXES, ".dbz")
+    return path.stem if known else path.name
+
+
+def _files_in(folder: str) -> Iterator[Path]:
+    # of the folders of a table; in others are files of others
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if "=" in name]
+        if root != folder:
+            yield from (Path(root, name) for name in files)
+
+
+def _run(jobs: list[Job], target: str, n_processes: int) -> int:
+    failed: list[str] = []
+    todo: list[Job] = []
+    for job in jobs:
+        try:
+            found = _left(job)
+        except OSError as error:
+            failed.append(_blamed(job, error))
+            continue
+        if found is not None:
+            todo.append(found)
+    n_before = len(jobs) - len(todo) - len(failed)
+    if n_before:
+        talk(f"{target}: {plural(n_before, 'file')} of {len(jobs):,} done before")
+    if todo and todo[0].options.partition_by:  # what a run that was killed left
+        for path in _files_in(target):
+            if is_temporary(path.name):
+                path.unlink(missing_ok=True)
+    n_done = n_before
+    try:
+        with Progress([job.source for job in todo]) as progress:
+            for number, result in results(
+                _work, todo, n_processes, lambda number: _begin(todo[number]), progress.told
+            ):
+                job = todo[number]
+                if isinstance(result, Exception):
+                    result = 1, f"dbnfast: {job.source.name}: {result}\n"
+                code, text = result
+                if code:
+                    failed.append(text)
+                    continue
+                n_done += 1
+                _mark(job, is_done=True)
+                progress.say(text)
+    except KeyboardInterrupt:
+        talk(f"{target}: {n_done:,} of {len(jobs):,} done; the same command does the others")
+        raise
+    if failed:
+        talk(f"{target}: {plural(len(failed), 'input')} of {len(jobs):,} failed:")
+        for text in failed:
+            for line in text.splitlines():
+                talk(line.removeprefix("dbnfast: "))
+    return int(bool(failed))
+
+
+def _left(job: Job) -> Job | None:
+    # the job if it is still to be done, and whether over what it made before
+    told, force = job.told, job.options.force
+    try:
+        mark = json.loads(job.mark.read_text("utf-8"))
+    except (OSError, ValueError):
+        there = not job.options.partition_by and os.path.lexists(job.target)
+        if there and not force:
+            raise FileExistsError(errno.EEXIST, "exists already", str(job.target)) from None
+        return job
+    if mark["source"] != told["source"]:
+        text = f"was made of {mark['source']}: choose another folder"
+        raise FileExistsError(errno.EEXIST, text, str(job.target))
+    if mark["options"] != told["options"] and not force:
+        raise ValueError(
+            f"{job.name} was made with other options; --force makes it anew, or choose another "
+            "folder"
+        )
+    there = bool(job.options.partition_by) or job.target.exists()
+    if mark == told | {"done": True} and there and not force:
+        return None
+    return replace(job, options=replace(job.options, force=True))
+
+
+def _begin(job: Job) -> None:
+    # from here on what is there under these names is of this input
+    _mark(job, is_done=False)
+    if job.options.partition_by:
+        for path in list(job.files()):
+            path.unlink()
+
+
+def _mark(job: Job, is_done: bool) -> None:
+    with replacing(job.mark, force=True) as file:
+        file.write(json.dumps(job.told | {"done": is_done}, indent=1).encode())
+
+
+def _blamed(job: Job, error: Exception) -> str:
+    return _said(lambda: blame(job.source.name, error))[1]
+
+
+def _said(call: Callable[[], int]) -> tuple[int, str]:
+    # an exit code, and what was written to stderr
+    held = io.StringIO()
+    with contextlib.redirect_stderr(held):
+        code = call()
+    return code, held.getvalue()
+
+
+def _work(job: Job, told: Callable[[int], object]) -> tuple[int, str]:
+    # runs in a process
+    def call() -> int:
+        options, out = job.options, str(job.target)
+        try:
+            if options.partition_by:
+                tree = Tree(job.folder, "a", job.suffix)
+                out = str(Path(job.folder, f"{job.stem}-*{job.suffix}"))
+                return convert(job.source, tree, out, options, Told(told), job.stem)
+            return convert(job.source, output(out, options.force), out, options, Told(told))
+        except ValueError as error:
+            return explain(job.source.name, error)
+        except Exception:  # a mistake of this package must not stop the others
+            talk(f"{job.source.name}: {traceback.format_exc()}")
+            return 1
+
+    return _said(call)

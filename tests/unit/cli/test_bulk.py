@@ -1,0 +1,325 @@
+"""``dbnfast convert`` into a folder: each input once, whatever happens in between."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dbnfast
+from helpers.places import SAMPLE
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+
+from dbnfast.__main__ import main
+from dbnfast._util.locks import FileLock
+from dbnfast.cli.outputs import Progress
+from dbnfast.cli.pool import results
+
+Out = pytest.CaptureFixture[str]
+PATIENCE = 60  # s: so that a mistake ends a test
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    """Three copies of the sample."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.dbn.zst", "b.dbn.zst"):
+        shutil.copy(SAMPLE, folder / name)
+    dbnfast.read(SAMPLE).to_file(folder / "c.dbn", compression="none")
+    return folder
+
+
+def convert(*args: Any) -> int:
+    return main(["convert", *map(str, args)])
+
+
+def files_in(folder: Path) -> list[str]:
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if not name.startswith(".dbnfast/"))
+
+
+def states(folder: Path) -> dict[str, Any]:
+    return {name: os.stat(folder / name).st_mtime_ns for name in files_in(folder)}
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_each_input_becomes_a_file(days: Path, tmp_path: Path, capsys: Out, n: int) -> None:
+    out = tmp_path / "out"
+    args = (days, out, "--to", "csv", "--schema", "trades", "--jobs", n)
+    assert convert(*args) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert sorted(said) == [f"dbnfast: {out / name}.csv: 581 records" for name in "abc"]
+    assert files_in(out) == ["a.csv", "b.csv", "c.csv"]
+    wanted = io.BytesIO()
+    dbnfast.read(SAMPLE).to_csv(wanted, schema="trades")
+    assert {(out / name).read_bytes() for name in files_in(out)} == {wanted.getvalue()}
+
+    before = states(out)
+    assert convert(*args) == 0
+    assert capsys.readouterr().err == f"dbnfast: {out}: 3 files of 3 done before\n"
+    assert states(out) == before
+
+
+def test_several_inputs_and_patterns(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    assert convert(days / "*.zst", days / "c.dbn", days / "c.dbn", out, "--to", "json") == 0
+    assert files_in(out) == ["a.json", "b.json", "c.json"]
+    assert convert(days / "a.dbn.zst", out, "--to", "dbn", "--zstd", "--schema", "mbo") == 0
+    assert dbnfast.read(out / "a.dbn.zst").counts == {dbnfast.RType.MBO: 1500}
+    assert convert(out / "a.json", f"{tmp_path}/text/", "--to", "csv", "--schema", "trades") == 0
+    assert files_in(tmp_path / "text") == ["a.csv"]
+
+
+def test_what_changed_is_done_again(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    args = (days, out, "--to", "csv", "--schema", "trades")
+    assert convert(*args) == 0
+    before = states(out)
+    dbnfast.read(SAMPLE).filter("trades").to_file(days / "c.dbn", compression="none")
+    (out / "b.csv").unlink()
+    capsys.readouterr()
+    assert convert(*args) == 0
+    assert "1 file of 3 done before" in capsys.readouterr().err
+    after = states(out)
+    assert {name for name in before if before[name] != after[name]} == {"b.csv", "c.csv"}
+
+    assert convert(*args, "--raw-prices") == 2
+    assert "a.csv was made with other options; --force" in capsys.readouterr().err
+    assert states(out) == after
+    assert convert(*args, "--raw-prices", "--force") == 0
+    assert len({(out / name).read_bytes() for name in files_in(out)}) == 1
+    assert b"57820000000" in (out / "a.csv").read_bytes()
+
+
+def test_an_error_stops_no_other(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    (days / "b.dbn.zst").write_bytes(b"nonsense")
+    damaged = bytearray((days / "c.dbn").read_bytes())
+    damaged[-300:] = bytes(300)
+    (days / "c.dbn").write_bytes(damaged)
+    args = (days, out, "--to", "csv", "--schema", "trades")
+    assert convert(*args, "-j", 2) == 1
+    *_, heading, first, second = capsys.readouterr().err.splitlines()
+    assert heading == f"dbnfast: {out}: 2 inputs of 3 failed:"
+    assert {line.partition(": ")[2][: len(str(days)) + 2] for line in (first, second)} == {
+        str(days / "b"), str(days / "c")
+    }  # fmt: skip
+    assert files_in(out) == ["a.csv"]
+    for name in ("b.dbn.zst", "c.dbn"):
+        shutil.copy(SAMPLE, days / name)
+    assert convert(*args) == 0
+    assert files_in(out) == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_files_of_others_stay(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.csv").write_text("of somebody else")
+    args = (days, out, "--to", "csv", "--schema", "trades")
+    for _ in range(2):
+        assert convert(*args) == 1
+        assert "b.csv: exists already; --force replaces it" in capsys.readouterr().err
+        assert (out / "b.csv").read_text() == "of somebody else"
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(SAMPLE, other / "a.dbn.zst")
+    assert convert(other / "a.dbn.zst", out, "--to", "csv", "--schema", "trades") == 1
+    assert f"was made of {days / 'a.dbn.zst'}" in capsys.readouterr().err
+    assert convert(*args, "--force") == 0
+
+
+def test_folders_of_a_table(days: Path, tmp_path: Path, capsys: Out) -> None:
+    pytest.importorskip("pandas")
+    dataset = pytest.importorskip("pyarrow.dataset")
+    out = tmp_path / "out"
+    args = (days, out, "--schema", "trades", "--partition-by", "date,symbol")
+    assert convert(*args) == 0
+    assert f"{out / 'a-*.parquet'}: 581 records" in capsys.readouterr().err
+    names = files_in(out)
+    assert names == sorted(
+        f"date=2026-01-05/symbol={symbol}/{stem}-0000.parquet"
+        for symbol in ("CLG6", "ESH6", "GCG6", "NQH6") for stem in "abc"
+    )  # fmt: skip
+    found = dataset.dataset(out, partitioning="hive").to_table().to_pandas()
+    wanted = dbnfast.read(SAMPLE).to_df(schema="trades")["symbol"].value_counts() * 3
+    assert found["symbol"].astype(str).value_counts().to_dict() == wanted.to_dict()
+
+    before = states(out)
+    assert convert(*args) == 0
+    assert states(out) == before
+    # of a source that has less now, no file of the former stays
+    chosen = dbnfast.read(SAMPLE).filter("trades", symbols="ESH6")
+    chosen.to_file(days / "c.dbn", compression="none")
+    left = out / "date=2026-01-05" / "symbol=GCG6" / ".dbnfast-00.part"
+    left.write_bytes(b"of a run that was killed")
+    assert convert(*args) == 0
+    changed = {name for name in names if before[name] != states(out).get(name)}
+    assert changed == {name for name in names if name.endswith("c-0000.parquet")}
+    assert [name for name in files_in(out) if name.endswith("c-0000.parquet")] == [
+        "date=2026-01-05/symbol=ESH6/c-0000.parquet"
+    ]
+    assert not left.exists()
+
+
+def test_folders_that_others_filled(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("of somebody else")
+    assert convert(days, out, "--schema", "trades", "--partition-by", "date", "--force") == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
+def test_one_run_at_a_time(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    (out / ".dbnfast").mkdir(parents=True)
+    lock = FileLock(out / ".dbnfast" / "lock")
+    try:
+        assert convert(days, out, "--to", "json") == 1
+        assert "another convert is writing to it" in capsys.readouterr().err
+    finally:
+        lock.release()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["in", "out/"], "--to says"),
+        (["in", "-", "out", "--to", "csv"], "standard input"),
+        (["in", "out", "--to", "gold"], "--to is 'gold'"),
+        (["in", "out", "--to", "csv", "--partition-by", "date"], "is for parquet"),
+        (["in", "out", "--partition-by", "day"], "date, symbol"),
+        (["in", "out", "--partition-by", "date", "--zstd"], "zstd"),
+        (["in", "out", "--to", "csv", "--schema", "gold"], "gold"),
+        (["in/a.dbn.zst", "in/twice/a.dbn", "out", "--to", "csv"], "both become a.csv"),
+        (["in", "in", "--to", "dbn"], "become itself"),
+        (["none/", "in", "out", "--to", "csv"], "no such"),
+    ],
+)
+def test_what_is_refused(
+    args: list[str], words: str, days: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.chdir(days.parent)
+    (days / "twice").mkdir()
+    shutil.copy(SAMPLE, days / "twice" / "a.dbn")
+    assert convert(*args) in (1, 2)
+    assert words in capsys.readouterr().err
+    assert not any(path.suffix in (".csv", ".parquet") for path in days.parent.rglob("*"))
+
+
+def test_urls_are_read_as_stores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    store, real, asked = import_module("dbnfast.store.store"), dbnfast.read, []
+
+    def read(source: Any, **options: Any) -> Any:
+        asked.append(source)
+        return real(SAMPLE, **options)
+
+    monkeypatch.setattr(store, "read", read)
+    url = "s3://bucket/data/x.dbn.zst"
+    assert convert(url, f"{tmp_path}/out/", "--to", "csv", "--schema", "trades") == 0
+    assert convert(url, tmp_path / "y.csv", "--schema", "trades") == 0
+    assert asked == [url, url]
+    assert (tmp_path / "out/x.csv").read_bytes() == (tmp_path / "y.csv").read_bytes()
+    mark = json.loads((tmp_path / "out" / ".dbnfast" / "x.csv.json").read_text())
+    assert (mark["source"], mark["size"], mark["done"]) == (url, None, True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are needed")
+@pytest.mark.parametrize(("n", "number"), [(2, "SIGINT"), (1, "SIGTERM")])
+def test_a_run_that_is_ended_goes_on(days: Path, tmp_path: Path, n: int, number: str) -> None:
+    out = tmp_path / "out"
+    data = (days / "c.dbn").read_bytes()
+    (days / "b.dbn.zst").unlink()
+    (days / "c.dbn").unlink()
+    os.mkfifo(days / "c.dbn")  # an input that is slow
+    command = ["convert", str(days), str(out), "--to", "dbn", "--jobs", str(n)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dbnfast", *command], stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        with (days / "c.dbn").open("wb", buffering=0) as pipe:
+            pipe.write(data[:60_000])
+            mark = out / ".dbnfast" / "a.dbn.json"
+            wait_for(lambda: mark.exists() and '"done": true' in mark.read_text(), process)
+            wait_for(lambda: list(out.glob(".dbnfast-*.part")), process)
+            if number == "SIGINT":  # as a terminal does it
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.terminate()
+            _, said = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == (130 if number == "SIGINT" else 143)
+    assert f"{out}: 1 of 2 done; the same command does the others" in said
+    assert files_in(out) == ["a.dbn"]
+
+    before = states(out)
+    (days / "c.dbn").unlink()
+    (days / "c.dbn").write_bytes(data)
+    assert main(command) == 0
+    assert files_in(out) == ["a.dbn", "c.dbn"]
+    assert states(out)["a.dbn"] == before["a.dbn"]
+    assert dbnfast.read(out / "c.dbn").counts == dbnfast.read(SAMPLE).counts
+
+
+def test_a_process_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work_of_a_test.py").write_text(
+        "import os\n"
+        "def work(job, told):\n"
+        "    told(job)\n"
+        "    if job == 3:\n"
+        "        os._exit(7)\n"
+        "    return job * job\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    work = import_module("work_of_a_test").work
+    begun: list[int] = []
+    read: list[int] = []
+    jobs = [1, 2, 3, 4, 5]
+    found = dict(results(work, jobs, 2, begun.append, read.append))
+    assert begun == [0, 1, 2, 3, 4]
+    died = found.pop(2)
+    assert isinstance(died, RuntimeError)
+    assert "with 7" in str(died)
+    assert found == {0: 1, 1: 4, 3: 16, 4: 25}
+    assert sum(read) in (1 + 2 + 4 + 5, sum(jobs))  # of the one that died maybe
+
+
+def test_lines_above_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("dbnfast.cli.outputs.PATIENCE", -1)
+    with Progress([]) as progress:
+        progress.told(5)
+        progress.say("dbnfast: [x]: 1 record\n")
+    assert "dbnfast: [x]: 1 record\n" in terminal.getvalue()
