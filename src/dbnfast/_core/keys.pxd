@@ -40,7 +40,7 @@ cdef struct Key:
     int bits  # that the key sets
     int against  # that may not be set before
     bint solid  # a value that is null or empty sets no bits
-    uint8_t index
+    uint8_t index  # of the program's keys
     Slot slot
     const uint8_t* number  # what a number must be to be written as something else
     const uint8_t* instead

@@ -14,8 +14,8 @@ class LinePlan:
         A record in which everything that no value sets is as it should be.
     columns : sequence of tuple, bytes or None
         What is done with each value of a line. A tuple (kind, at, absent): it is read as
-        `parse.fill_column` reads texts, and written to byte `at` of the record. Bytes: it must be
-        these. None: it is passed over.
+        `parse.fill_column` reads texts, and written to byte `at` of the record; each value has
+        bytes of its own there. Bytes: it must be these. None: it is passed over.
     """
 
     def __new__(

@@ -69,24 +69,20 @@ cdef inline bint take_value(Cursor* rest, Cursor* value) noexcept nogil:
 cdef inline const uint8_t* quick_cell(
     Column* column, const uint8_t* p, uint8_t* record, State* state
 ) noexcept nogil:
-    # What: a value in its usual form, written; where it ends, or p if it is to be written anew.
-    # NULL if it is to be judged by others. Preconditions: AHEAD_OF_VALUE bytes are there; the
-    # column's field lies inside the record.
+    # What: a value in its usual form, written; where it ends, or NULL, with nothing written that
+    # an empty value would leave. Preconditions: AHEAD_OF_VALUE bytes are there; the column's field
+    # lies inside the record.
     cdef uint8_t* out = record + column.slot.at
-    cdef const uint8_t* end = NULL
     cdef uint8_t c
     if column.use <= <int>UNSIGNED:
-        end = quick_value(&column.slot, p, out, &state.clock, &state.forms, &column.usual)
-    elif column.use == EXPECT_SHORT:
+        return quick_value(&column.slot, p, out, &state.clock, &state.forms, &column.usual)
+    if column.use == EXPECT_SHORT:
         return p + column.width if ((load_u32(p) ^ column.word) & column.mask) == 0 else NULL
-    elif column.use == <int>CHAR:
-        c = load_u8(p)
-        if c != c'"' and not is_end(c):
-            out[0] = c
-            end = p + 1
-    elif column.use > <int>TEXT:
+    c = load_u8(p)
+    if column.use != <int>CHAR or c == c'"' or is_end(c):
         return NULL
-    return p if end == NULL else end
+    out[0] = c
+    return p + 1
 
 
 @cython.final
@@ -190,9 +186,19 @@ cdef class LinePlan:
         while True:
             if column != last and covers(&text, text.pos, AHEAD_OF_VALUE):
                 end = quick_cell(column, text.pos, record, state)
-                if end != NULL and load_u8(end) == c",":
-                    if not reach(&text, end + 1):
-                        return False
+                if end == NULL:
+                    # of empty values, which mostly have such neighbours, the blank record has
+                    # what they become
+                    end = text.pos
+                    while (
+                        column != last and column.use <= <int>TEXT
+                        and end != text.end and load_u8(end) == c","
+                    ):
+                        end += 1
+                        column += 1
+                    if end != text.pos and reach(&text, end):
+                        continue
+                elif load_u8(end) == c"," and reach(&text, end + 1):
                     column += 1
                     continue
             if not take_value(&text, &value):

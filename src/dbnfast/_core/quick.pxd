@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from dbnfast._core.header cimport load_u8, load_u32, load_u64, lowest_bit
-from dbnfast._core.parse cimport DECIMAL, FINE, INTEGER, PRICE, TIME, UNSIGNED, Slot, date_time
+from dbnfast._core.parse cimport DECIMAL, FINE, INTEGER, PRICE, TIME, Slot, date_time
 
 cdef extern from *:
     """
@@ -193,7 +193,7 @@ cdef inline const uint8_t* quick_time(
 cdef inline const uint8_t* quick_value(
     const Slot* slot, const uint8_t* p, uint8_t* out, Clock* clock, int* forms, uint8_t* usual
 ) noexcept nogil:
-    # What: a number or a time, as above. NULL for all other kinds.
+    # What: a number or a time, as above. Precondition: the slot is of one of these.
     if slot.kind == TIME and load_u8(p + 4) == c"-":
         return quick_time(p, out, clock)
     return quick_number(slot, p, out, forms, usual)
