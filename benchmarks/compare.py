@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import compare_codec
+import compare_dask
 import compare_engines
 import compare_live
 import compare_records
@@ -37,7 +38,7 @@ GROUPS: tuple[Callable[[Bench], None], ...] = (
     compare_codec.decompress, compare_codec.encode, compare_codec.roads,
     compare_store.frames, compare_store.arrow, compare_store.parquet, compare_store.text,
     compare_store.text_back, compare_store.time_range, compare_store.symbols,
-    compare_engines.engines,
+    compare_engines.engines, compare_dask.dask,
     compare_live.live, compare_live.latency,
     compare_codec.import_time, compare_codec.memory, compare_store.converters_memory,
     growth.growth,

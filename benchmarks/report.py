@@ -40,6 +40,7 @@ SECTIONS = {
     "parquet": ("parquet",),
     "text": ("text", "text_back"),
     "range": ("time_range",),
+    "clusters": ("dask",),
     "symbols": ("symbols",),
     "engines": ("engines",),
     "live": ("live",),
