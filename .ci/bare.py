@@ -20,7 +20,8 @@ import dbnfast
 from dbnfast.live.hours import MarketHours
 
 OPTIONAL = (
-    "pandas", "pyarrow", "polars", "msgspec", "pandas_market_calendars", "fsspec", "typer", "rich",
+    "pandas", "pyarrow", "polars", "dask", "msgspec", "pandas_market_calendars", "fsspec", "typer",
+    "rich",
 )  # fmt: skip
 
 
@@ -61,6 +62,7 @@ def main() -> None:
     missing("pandas", lambda: store.to_parquet("trades.parquet", schema="trades"))
     missing("arrow", lambda: store.to_arrow("trades"))
     missing("polars", lambda: store.to_polars("trades"))
+    missing("dask", lambda: dbnfast.dask.read(store, "trades"))
     missing("json", lambda: dbnfast.from_json(io.BytesIO(b"{}\n"), schema="trades"))
     missing("hours", lambda: MarketHours("GLBX.MDP3"))
     missing("remote", lambda: dbnfast.read("s3://bucket/trades.dbn.zst"))

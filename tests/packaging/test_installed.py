@@ -58,7 +58,7 @@ def test_the_command_runs(tmp_path: Path) -> None:
 def test_every_extra_is_there() -> None:
     extras = set(DISTRIBUTION.metadata.get_all("Provides-Extra") or ())
     assert extras == {
-        "all", "arrow", "cli", "historical", "hours", "json", "pandas", "polars", "remote",
+        "all", "arrow", "cli", "dask", "historical", "hours", "json", "pandas", "polars", "remote",
     }  # fmt: skip
 
 

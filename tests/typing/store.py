@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, assert_type
 
+import dask.dataframe as dd
 import databento
 import numpy as np
 import pandas
@@ -14,6 +15,7 @@ import polars
 import pyarrow
 
 import dbnfast
+import dbnfast.dask
 from dbnfast import Metadata, PriceType, Record, Records, RType, Schema, Store, SymbolMap
 from dbnfast.tables.chunks import DataFrameIterator, NDArrayIterator
 
@@ -77,6 +79,10 @@ def tables(store: Store) -> None:
     store.to_polars(schema=b"trades")  # type: ignore[arg-type]
     store.to_parquet("a.parquet", price_type="floats")  # type: ignore[arg-type]
     store.to_parquet("a.parquet", "fixed", schema="mbo")
+    store.to_parquet("a", partition_by=["date", "symbol"], columns=["price"])
+    store.to_parquet("a", partition_by=5)  # type: ignore[arg-type]
+    assert_type(dbnfast.dask.read(store, "trades", columns=["price"]), dd.DataFrame)
+    dbnfast.dask.read("a.dbn", price_type="floats")  # type: ignore[arg-type]
 
 
 def contents(store: Store) -> None:

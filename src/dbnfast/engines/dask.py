@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dbnfast._util.extras import require
-from dbnfast.enums import one_of
+from dbnfast.enums import PriceType
 from dbnfast.store.store import Store, empty_of, schema_of, symbols_of
 from dbnfast.store.store import read as read_store
 from dbnfast.tables.options import CATEGORIES, FrameOptions, frame_options
@@ -15,15 +15,14 @@ from dbnfast.tables.pandas import to_frame
 from dbnfast.tables.symbols import SYMBOL, Labels
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Sequence
 
     import dask.dataframe as dd
 
-    from dbnfast._typing import SchemaLike
+    from dbnfast._typing import PriceTypeLike, SchemaLike
     from dbnfast.store.parts import Part
     from dbnfast.store.store import Readable
-
-OPTIONS: Final = ("price_type", "pretty_ts", "map_symbols", "tz", "categorical")
 
 
 def read(
@@ -33,7 +32,11 @@ def read(
     columns: Sequence[str] | None = None,
     max_bytes: int = 256 << 20,
     storage_options: dict[str, Any] | None = None,
-    **options: Any,
+    price_type: PriceTypeLike = PriceType.FLOAT,
+    pretty_ts: bool = True,
+    map_symbols: bool = True,
+    tz: datetime.tzinfo | str | None = None,
+    categorical: bool = True,
 ) -> dd.DataFrame:
     """
     Read DBN data as a Dask frame.
@@ -52,9 +55,10 @@ def read(
         About the most bytes of records in a partition, as `Store.parts` takes it.
     storage_options : dict, optional
         As `dbnfast.read` takes it.
-    **options
-        ``price_type``, ``pretty_ts``, ``map_symbols``, ``tz`` and ``categorical`` of `Store.to_df`,
-        but that ``categorical`` is true unless it is given.
+    price_type, pretty_ts, map_symbols, tz
+        As `Store.to_df` takes them.
+    categorical : bool
+        Whether action, side and symbol become categories, else text.
 
     Returns
     -------
@@ -79,10 +83,7 @@ def read(
     frames = require("dask.dataframe", "dask")
     pandas = require("pandas", "dask")
     require("pyarrow", "dask")
-    for name in options:
-        if name not in OPTIONS:
-            raise TypeError(f"read() takes no argument {name!r}{one_of(name, OPTIONS)}")
-    checked = frame_options(columns=columns, **{"categorical": True, **options})
+    checked = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
     given: dict[str, Any] = {} if storage_options is None else {"storage_options": storage_options}
     if not isinstance(source, Store) or given:
         source = read_store(source, **given)
@@ -90,7 +91,7 @@ def read(
     schema = schema_of(source, schema)
     if schema is None:
         raise ValueError("the data is mixed: a schema must be named")
-    reader, empty = _reader(source, schema, checked, options, pandas)
+    reader, empty = _reader(source, schema, checked, pandas)
     # texts are those of pandas already, and decimals would become text
     with require("dask", "dask").config.set({"dataframe.convert-string": False}):
         if not parts:  # the filter leaves out all files
@@ -103,9 +104,7 @@ def read(
     return frame
 
 
-def _reader(
-    store: Store, schema: Any, checked: FrameOptions, options: dict[str, Any], pandas: Any
-) -> tuple[_Reader, Any]:
+def _reader(store: Store, schema: Any, checked: FrameOptions, pandas: Any) -> tuple[_Reader, Any]:
     # what reads a partition, and a frame of none
     symbols = symbols_of(store) if checked.names_symbols else None
     labels = Labels(np.empty(0, np.int32), sorted(symbols or ()))
@@ -122,7 +121,7 @@ def _reader(
         as_text = symbols is None or not checked.categorical
         dtypes[SYMBOL] = "str" if as_text else pandas.CategoricalDtype(labels.labels)
     empty = empty.astype(dtypes)
-    return _Reader(schema, {"categorical": True, **options}, dict(empty.dtypes)), empty
+    return _Reader(schema, checked, dict(empty.dtypes)), empty
 
 
 class _Reader:
@@ -130,14 +129,15 @@ class _Reader:
 
     __name__ = "read_dbn"
 
-    def __init__(self, schema: Any, options: dict[str, Any], dtypes: dict[str, Any]) -> None:
-        self._schema = schema
-        self._options = options
+    def __init__(self, schema: Any, options: FrameOptions, dtypes: dict[str, Any]) -> None:
+        named = ("price_type", "pretty_ts", "map_symbols", "categorical")
+        self._options = {name: getattr(options, name) for name in named}
+        self._options |= {"schema": schema, "tz": options.tz if options.pretty_ts else None}
         self._dtypes = dtypes
 
     def __call__(self, part: Part, columns: Sequence[str] | None = None) -> Any:
         names = list(self._dtypes) if columns is None else list(columns)
-        frame = part.to_df(schema=self._schema, columns=names, **self._options)
+        frame = part.to_df(columns=names, **self._options)
         frame = frame.reset_index()[names]
         for name in names:
             dtype = self._dtypes[name]
