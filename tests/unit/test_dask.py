@@ -16,7 +16,7 @@ import pytest
 
 import dbnfast
 from helpers import streams
-from helpers.places import SAMPLE
+from helpers.places import FIXTURES, SAMPLE
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -188,6 +188,30 @@ def test_mixed_and_live_data() -> None:
     frame = dbnfast.dask.read(live, "trades")
     assert frame["symbol"].dtype == "str"
     assert computed(frame)["symbol"].fillna("none").tolist() == ["LIVE", "none"]
+
+
+@pytest.mark.parametrize("version", [1, 3])
+@pytest.mark.parametrize("schema", ["definition", "status", "statistics", "imbalance", "mbp-10"])
+def test_other_schemas(schema: str, version: int) -> None:
+    path = FIXTURES / f"{schema}.v{version}.dbn"
+    frame = dbnfast.dask.read(path, max_bytes=4096)
+    wanted = expected(dbnfast.read(path))
+    found = computed(frame)
+    kinds = {name: wanted[name].dtype for name in KINDS if name in found}
+    pd.testing.assert_frame_equal(found.astype(kinds), wanted)
+
+
+def test_symbols_that_were_added(folder: Path) -> None:
+    store = dbnfast.read(folder)
+    day = {"d0": "2020-01-01", "d1": "2030-01-01", "s": "999"}
+    store.insert_symbology_json(
+        {"result": {"Z": [day]}, "symbols": ["Z"], "stype_in": "raw_symbol",
+         "stype_out": "instrument_id", "start_date": "2020-01-01", "end_date": "2030-01-01",
+         "partial": [], "not_found": [], "message": "OK", "status": 0}
+    )  # fmt: skip
+    found = computed(dbnfast.dask.read(store))
+    assert list(found["symbol"].cat.categories) == ["A", "B", "C", "D", "Z"]
+    pd.testing.assert_frame_equal(found.astype(KINDS), expected(store))
 
 
 def test_no_symbols_at_all() -> None:

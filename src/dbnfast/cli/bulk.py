@@ -162,6 +162,12 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
         options = replace(options, target_format=options.target_format or "parquet")
         if options.target_format != "parquet":
             raise ValueError("--partition-by is for parquet")
+    names_file = PurePath(target).suffix.lower() in (*SUFFIXES, *COMPRESSED)
+    if names_file and not options.partition_by and not os.path.isdir(target):
+        raise ValueError(
+            f"{target!r} is the name of a file, and several inputs become files in a folder; "
+            "merge makes one file of several"
+        )
     if options.target_format is None:
         raise ValueError(f"{target!r} is a folder; --to says what its files become")
     try:
@@ -172,6 +178,8 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
         return blame(None, error)
     try:
         return _run(jobs, target, n_processes)
+    except OSError as error:  # of the folder; those of an input are told with it
+        return blame(target, error)
     finally:
         lock.release()
 

@@ -114,7 +114,8 @@ def _reader(store: Store, schema: Any, checked: FrameOptions, pandas: Any) -> tu
     dtypes = {}
     if checked.categorical:
         for name in CATEGORIES:
-            if name in empty:  # no character at all is there too
+            if name in empty and hasattr(empty[name], "cat"):  # the action of status is a number
+                # no character at all is there too
                 known = [*empty[name].cat.categories, ""]
                 dtypes[name] = pandas.CategoricalDtype(known)
     if SYMBOL in empty:
@@ -152,8 +153,8 @@ def _as(column: Any, dtype: Any) -> Any:
         unknown = column.cat.remove_unused_categories().cat.categories.difference(dtype.categories)
         if len(unknown):
             raise ValueError(
-                f"{column.name} has {unknown[0]!r}, which the headers do not name; "
-                "categorical=False reads it as text"
+                f"{column.name} has {unknown[0]!r}, which is not among the categories that all "
+                "partitions have; categorical=False reads it as text"
             )
         return column.cat.set_categories(dtype.categories)
     return column.astype(dtype)

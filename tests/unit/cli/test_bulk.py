@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -192,6 +193,18 @@ def test_folders_that_others_filled(days: Path, tmp_path: Path, capsys: Out) -> 
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
 
 
+def test_a_mark_that_cannot_be_written(
+    days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dbnfast.cli.bulk.replacing", fail)
+    assert convert(days, tmp_path / "out", "--to", "json") == 1
+    assert os.strerror(errno.ENOSPC) in capsys.readouterr().err
+    assert files_in(tmp_path / "out") == []
+
+
 def test_one_run_at_a_time(days: Path, tmp_path: Path, capsys: Out) -> None:
     out = tmp_path / "out"
     (out / ".dbnfast").mkdir(parents=True)
@@ -207,6 +220,7 @@ def test_one_run_at_a_time(days: Path, tmp_path: Path, capsys: Out) -> None:
     ("args", "words"),
     [
         (["in", "out/"], "--to says"),
+        (["in", "out.csv.zst", "--schema", "trades"], "is the name of a file"),
         (["in", "-", "out", "--to", "csv"], "standard input"),
         (["in", "out", "--to", "gold"], "--to is 'gold'"),
         (["in", "out", "--to", "csv", "--partition-by", "date"], "is for parquet"),
