@@ -226,7 +226,7 @@ def folder_output(target: Any, mode: str = "w") -> Tree:
     if not isinstance(target, str | os.PathLike):
         raise TypeError(f"{type(target).__name__} is no path, expected that of a folder")
     if is_url(target):
-        raise ValueError(f"{masked(target)} is a URL, expected the path of a folder")
+        raise ValueError(f"{masked(os.fspath(target))} is a URL, expected the path of a folder")
     return Tree(target, mode)
 
 

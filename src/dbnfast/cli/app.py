@@ -15,7 +15,6 @@ import typer
 
 from dbnfast.cli import bulk
 from dbnfast.cli.commands import (
-    convert,
     demo,
     head,
     info,
@@ -506,10 +505,7 @@ def _convert(
         partition_by=tuple(partition_by.split(",")) if partition_by else (),
     )
     inputs = [Input(name, fragment, input_version, ts_out) for name in files]
-    if bulk.is_bulk(files, out, options):
-        context.obj.append(partial(bulk.run, inputs, out, options, jobs))
-    else:
-        context.obj.append(partial(convert.run, inputs[0], out, options))
+    context.obj.append(partial(bulk.start, inputs, out, options, jobs))
 
 
 def run(argv: list[str]) -> int:

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.atomic import Tree, is_same_file, is_temporary, replacing
 from dbnfast._util.locks import FileLock
+from dbnfast._util.ranges import Ranged, is_url, masked
 from dbnfast.cli.commands.convert import SUFFIXES, convert, target_format
+from dbnfast.cli.commands.convert import run as run_one
+from dbnfast.cli.inputs import files_of
 from dbnfast.cli.outputs import Progress, Told, blame, output, plural
 from dbnfast.cli.pool import results
 from dbnfast.cli.selection import check
 from dbnfast.cli.terminal import STDIN, explain, talk
-from dbnfast.store.sources import paths_of
+from dbnfast.errors import DbnError
+from dbnfast.store.remote import base_name
 from dbnfast.tables.partitions import partition_names
 
 if TYPE_CHECKING:
@@ -91,43 +95,38 @@ class Job:
                 yield path
 
 
-def is_url(name: str) -> bool:
+def start(inputs: Sequence[Input], target: str, options: Options, n_processes: int) -> int:
     """
-    Tell whether an input is no path.
+    Convert inputs to what the target is: a file, or files in a folder.
 
     Parameters
     ----------
-    name : str
-        Its name.
+    inputs, target, options, n_processes
+        As `run` takes them.
 
     Returns
     -------
-    bool
+    int
+        The exit code.
+
+    Raises
+    ------
+    ValueError
+        As `run` raises it, and `convert.run`.
     """
-    return "://" in name
-
-
-def is_bulk(names: Sequence[str], target: str, options: Options) -> bool:
-    """
-    Tell whether the output is a folder.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The inputs.
-    target : str
-        The output.
-    options : Options
-        How.
-
-    Returns
-    -------
-    bool
-    """
-    several = len(names) > 1 or os.path.isdir(names[0])
-    if not several and not is_url(names[0]) and not os.path.exists(names[0]):
-        several = glob.has_magic(names[0])
-    return several or bool(options.partition_by) or target.endswith("/") or os.path.isdir(target)
+    found: list[Input] = []
+    for source in inputs:
+        try:
+            found += files_of(source)
+        except (DbnError, OSError) as error:
+            return blame(masked(source.name), error)
+    several = len(found) > 1 or len(inputs) > 1
+    name = inputs[0].name
+    if not several and not is_url(name):
+        several = os.path.isdir(name) or (not os.path.exists(name) and glob.has_magic(name))
+    if several or options.partition_by or target.endswith("/") or os.path.isdir(target):
+        return run(found, target, options, n_processes)
+    return run_one(found[0], target, options)
 
 
 def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int) -> int:
@@ -137,7 +136,7 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
     Parameters
     ----------
     inputs : sequence of Input
-        The inputs, of which any may be a folder or a pattern.
+        The inputs, each of them a file.
     target : str
         The folder.
     options : Options
@@ -204,7 +203,9 @@ def _jobs(inputs: Sequence[Input], target: str, options: Options) -> list[Job]:
     suffix = next(end for end, form in SUFFIXES.items() if form == options.target_format)
     suffix += ".zst" * zstd
     jobs: dict[str, Job] = {}
-    for source in _expanded(inputs):
+    for source in inputs:
+        if source.name == STDIN:
+            raise ValueError("standard input cannot become a file of a folder")
         told = _told(source, options)
         job = Job(source, target, _stem(source.name), suffix, options, told)
         other = jobs.setdefault(job.name, job)
@@ -213,38 +214,29 @@ def _jobs(inputs: Sequence[Input], target: str, options: Options) -> list[Job]:
                 f"{other.source.name} and {source.name} would both become {job.name}: "
                 "convert them to two folders"
             )
-        if not options.partition_by and is_same_file(source.name, job.target):
+        is_here = source.place is None and not options.partition_by
+        if is_here and is_same_file(source.name, job.target):
             raise ValueError(f"{source.name} would become itself: choose another folder")
     return list(jobs.values())
 
 
 def _told(source: Input, options: Options) -> dict[str, Any]:
-    name, size, mtime = source.name, None, None
-    if not is_url(name):
+    name, size, place = source.name, source.size, source.place
+    if place is None:
         name = os.path.abspath(name)
-        found = os.stat(name)
-        size, mtime = found.st_size, found.st_mtime_ns
+        state: Any = os.stat(name).st_mtime_ns
+    else:  # of a compressed member, the checksum
+        state = place.state if isinstance(place, Ranged) else place.checksum
     given = asdict(options) | {"fragment": source.fragment, "version": source.version}
     given["ts_out"] = source.ts_out
     del given["force"]
-    made = {"source": name, "size": size, "mtime_ns": mtime, "options": given}
-    plain: dict[str, Any] = json.loads(json.dumps(made))
+    made = {"source": name, "size": size, "state": state, "options": given}
+    plain: dict[str, Any] = json.loads(json.dumps(made, default=str))
     return plain
 
 
-def _expanded(inputs: Sequence[Input]) -> Iterator[Input]:
-    for source in inputs:
-        if source.name == STDIN:
-            raise ValueError("standard input cannot become a file of a folder")
-        if is_url(source.name):
-            yield source
-            continue
-        for path in paths_of(source.name):
-            yield replace(source, name=str(path))
-
-
 def _stem(name: str) -> str:
-    path = PurePath(name.rpartition("/")[2] if is_url(name) else name)
+    path = PurePath(base_name(name.partition("::")[0]) if is_url(name) else name)
     if path.suffix.lower() in COMPRESSED:
         path = PurePath(path.stem)
     known = path.suffix.lower() in (*SUFFIXES, ".dbz")

@@ -23,6 +23,9 @@ from helpers.places import SAMPLE
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
+pytest.importorskip("fsspec")
+
+import fsspec
 
 from dbnfast.__main__ import main
 from dbnfast._util.locks import FileLock
@@ -229,7 +232,7 @@ def test_one_run_at_a_time(days: Path, tmp_path: Path, capsys: Out) -> None:
         (["in", "out", "--to", "csv", "--schema", "gold"], "gold"),
         (["in/a.dbn.zst", "in/twice/a.dbn", "out", "--to", "csv"], "both become a.csv"),
         (["in", "in", "--to", "dbn"], "become itself"),
-        (["none/", "in", "out", "--to", "csv"], "no such"),
+        (["none/", "in", "out", "--to", "csv"], "No such file"),
     ],
 )
 def test_what_is_refused(
@@ -243,23 +246,40 @@ def test_what_is_refused(
     assert not any(path.suffix in (".csv", ".parquet") for path in days.parent.rglob("*"))
 
 
-def test_urls_are_read_as_stores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
-    store, real, asked = import_module("dbnfast.store.store"), dbnfast.read, []
+def test_urls_are_converted_as_files_are(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    assert convert(days.as_uri(), out, "--to", "csv", "--schema", "trades", "--jobs", "2") == 0
+    assert convert(days, again, "--to", "csv", "--schema", "trades") == 0
+    assert texts(out) == texts(again)
+    assert len(texts(out)) == 3
+    capsys.readouterr()
+    assert convert(days.as_uri(), out, "--to", "csv", "--schema", "trades") == 0
+    assert "3 files of 3 done before" in capsys.readouterr().err
 
-    def read(source: Any, **options: Any) -> Any:
-        asked.append(source)
-        return real(SAMPLE, **options)
 
-    monkeypatch.setattr(store, "read", read)
-    url = "s3://bucket/data/x.dbn.zst"
-    assert convert(url, f"{tmp_path}/out/", "--to", "csv", "--schema", "trades") == 0
-    assert convert(url, tmp_path / "y.csv", "--schema", "trades") == 0
-    assert asked == [url, url]
-    assert (tmp_path / "out/x.csv").read_bytes() == (tmp_path / "y.csv").read_bytes()
-    mark = json.loads((tmp_path / "out" / ".dbnfast" / "x.csv.json").read_text())
-    assert (mark["source"], mark["size"], mark["done"]) == (url, None, True)
+def test_files_of_a_filesystem_that_change_are_done_again(tmp_path: Path, capsys: Out) -> None:
+    fs = fsspec.filesystem("memory")
+    try:
+        fs.pipe_file("/some/x.dbn.zst", SAMPLE.read_bytes())
+        url, out = "memory://some/x.dbn.zst", tmp_path / "out"
+        target = f"{out}/"
+        assert convert(url, target, "--to", "csv", "--schema", "trades") == 0
+        mark = json.loads((out / ".dbnfast" / "x.csv.json").read_text())
+        assert mark["source"] == "memory:///some/x.dbn.zst"
+        assert mark["size"] == SAMPLE.stat().st_size
+        store = dbnfast.read(SAMPLE)
+        two = dbnfast.encode(store.to_ndarray("trades")[:2], store.metadata)
+        fs.pipe_file("/some/x.dbn.zst", two)
+        capsys.readouterr()
+        assert convert(url, target, "--to", "csv", "--schema", "trades") == 0
+        assert "done before" not in capsys.readouterr().err
+        assert len((out / "x.csv").read_text().splitlines()) == 3
+    finally:
+        fs.store.clear()
+
+
+def texts(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are needed")

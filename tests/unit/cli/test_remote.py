@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,7 +127,17 @@ def test_commands_take_what_stands_for_several_files(
         assert (dbnfast.read(parts).to_ndarray() == expected).all()
         capsys.readouterr()
         assert main(["convert", source, str(folder.parent / "a.csv"), "--force"]) == 2
-        assert "stands for 3 files, expected one" in capsys.readouterr().err
+        assert "several inputs become files in a folder" in capsys.readouterr().err
+        made = folder.parent / "made"
+        assert main(["convert", source, str(made), "--to", "csv"]) == 0
+        capsys.readouterr()
+        texts = [
+            (made / name.removesuffix(".zst")).with_suffix(".csv").read_bytes() for name in FILES
+        ]
+        assert [len(text.splitlines()) for text in texts] == [N + 1] * 3
+        assert main(["convert", source, str(made), "--to", "csv"]) == 0
+        assert "3 files of 3 done before" in capsys.readouterr().err
+        shutil.rmtree(made)
 
 
 def test_commands_take_one_file_elsewhere(memory: Any, folder: Path, capsys: Out) -> None:
