@@ -10,6 +10,7 @@ import json
 import os
 import re
 import traceback
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
@@ -22,10 +23,11 @@ from dbnfast.cli.commands.convert import run as run_one
 from dbnfast.cli.inputs import files_of
 from dbnfast.cli.outputs import Progress, Told, blame, output, plural
 from dbnfast.cli.pool import results
-from dbnfast.cli.selection import check
+from dbnfast.cli.selection import check, parse_time
 from dbnfast.cli.terminal import STDIN, explain, talk
 from dbnfast.errors import DbnError
 from dbnfast.store.remote import base_name
+from dbnfast.store.store import read
 from dbnfast.tables.partitions import partition_names
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
     from dbnfast.cli.selection import Options
     from dbnfast.cli.terminal import Input
+    from dbnfast.store.parts import Part
 
+PART: Final = 256 << 20  # bytes of records of a long file that a process converts
 MARKS: Final = ".dbnfast"  # the folder that tells what is done, in the output's
 COMPRESSED: Final = (".zst", ".zstd")
 
@@ -57,6 +61,10 @@ class Job:
         How.
     told : dict
         What another run compares: the source and its state, and the options.
+    part : Part, optional
+        What of the source; None for all.
+    number : int
+        Which part it is.
     """
 
     source: Input
@@ -65,6 +73,8 @@ class Job:
     suffix: str
     options: Options
     told: dict[str, Any]
+    part: Part | None = None
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -89,10 +99,41 @@ class Job:
         ------
         Path
         """
-        own = re.compile(re.escape(self.stem) + r"-\d{4,}" + re.escape(self.suffix))
+        own = re.compile(re.escape(self.stem) + r"(\.\d{4,})?-\d{4,}" + re.escape(self.suffix))
         for path in _files_in(self.folder):
             if own.fullmatch(path.name):
                 yield path
+
+    def parts(self) -> list[Job]:
+        """
+        Divide it for processes, where its files are those of a table anyway.
+
+        Returns
+        -------
+        list of Job
+            Itself alone where it is short, or its records have to be read in order or all
+            together to tell what becomes of it.
+        """
+        options, source = self.options, self.source
+        plain = not (source.fragment or source.version or source.ts_out or options.source_format)
+        if not options.partition_by or options.limit is not None or not plain:
+            return [self]
+        if (source.size or 0) <= PART:
+            return [self]
+        try:
+            where: Any = source.name if source.place is None else source.place
+            store = read(where, on_truncated="raise")
+            start, end = (
+                parse_time("--start", options.start), parse_time("--end", options.end)
+            )  # fmt: skip
+            if start is not None or end is not None:
+                store = store.filter(start=start, end=end)
+            parts = [] if store.schema is None else store.parts(PART)
+        except (DbnError, OSError):  # text maybe; else it is told where all of it is read
+            return [self]
+        if len(parts) < 2:
+            return [self]
+        return [replace(self, part=part, number=number) for number, part in enumerate(parts)]
 
 
 def start(inputs: Sequence[Input], target: str, options: Options, n_processes: int) -> int:
@@ -262,7 +303,8 @@ def _run(jobs: list[Job], target: str, n_processes: int) -> int:
             continue
         if found is not None:
             todo.append(found)
-    n_before = len(jobs) - len(todo) - len(failed)
+    n_failed = len(failed)
+    n_before = len(jobs) - len(todo) - n_failed
     if n_before:
         talk(f"{target}: {plural(n_before, 'file')} of {len(jobs):,} done before")
     if todo and todo[0].options.partition_by:  # what a run that was killed left
@@ -270,26 +312,35 @@ def _run(jobs: list[Job], target: str, n_processes: int) -> int:
             if is_temporary(path.name):
                 path.unlink(missing_ok=True)
     n_done = n_before
+    units = [unit for job in todo for unit in (job.parts() if n_processes > 1 else [job])]
+    n_left = Counter(unit.name for unit in units)
+    spoiled: set[str] = set()
+
+    def begin(number: int) -> None:
+        if units[number].number == 0:  # parts begin in order
+            _begin(units[number])
+
     try:
         with Progress([job.source for job in todo]) as progress:
-            for number, result in results(
-                _work, todo, n_processes, lambda number: _begin(todo[number]), progress.told
-            ):
-                job = todo[number]
+            for number, result in results(_work, units, n_processes, begin, progress.told):
+                unit = units[number]
                 if isinstance(result, Exception):
-                    result = 1, f"dbnfast: {job.source.name}: {result}\n"
+                    result = 1, f"dbnfast: {unit.source.name}: {result}\n"
                 code, text = result
+                n_left[unit.name] -= 1
                 if code:
                     failed.append(text)
-                    continue
-                n_done += 1
-                _mark(job, is_done=True)
-                progress.say(text)
+                    spoiled.add(unit.name)
+                else:
+                    progress.say(text)
+                if not n_left[unit.name] and unit.name not in spoiled:
+                    n_done += 1
+                    _mark(unit, is_done=True)
     except KeyboardInterrupt:
         talk(f"{target}: {n_done:,} of {len(jobs):,} done; the same command does the others")
         raise
     if failed:
-        talk(f"{target}: {plural(len(failed), 'input')} of {len(jobs):,} failed:")
+        talk(f"{target}: {plural(n_failed + len(spoiled), 'input')} of {len(jobs):,} failed:")
         for text in failed:
             for line in text.splitlines():
                 talk(line.removeprefix("dbnfast: "))
@@ -352,8 +403,9 @@ def _work(job: Job, told: Callable[[int], object]) -> tuple[int, str]:
         try:
             if options.partition_by:
                 tree = Tree(job.folder, "a", job.suffix)
-                out = str(Path(job.folder, f"{job.stem}-*{job.suffix}"))
-                return convert(job.source, tree, out, options, Told(told), job.stem)
+                stem = job.stem if job.part is None else f"{job.stem}.{job.number:04}"
+                out = str(Path(job.folder, f"{stem}-*{job.suffix}"))
+                return convert(job.source, tree, out, options, Told(told), stem, job.part)
             return convert(job.source, output(out, options.force), out, options, Told(told))
         except ValueError as error:
             return explain(job.source.name, error)

@@ -187,6 +187,61 @@ def test_folders_of_a_table(days: Path, tmp_path: Path, capsys: Out) -> None:
     assert not left.exists()
 
 
+def test_a_long_file_is_divided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    pytest.importorskip("pandas")
+    dataset = pytest.importorskip("pyarrow.dataset")
+    monkeypatch.setattr("dbnfast.cli.bulk.PART", 9600)  # 200 trades
+    source, out = tmp_path / "long.dbn", tmp_path / "out"
+    trades = dbnfast.read(SAMPLE).filter("trades")
+    trades.to_file(source, compression="none")
+    args = (source, out, "--partition-by", "date", "-j", 2)
+    assert convert(*args) == 0
+    said = sorted(capsys.readouterr().err.splitlines())
+    counts = [200, 200, 181]
+    assert said == [
+        f"dbnfast: {out / f'long.000{i}-*.parquet'}: {n} records" for i, n in enumerate(counts)
+    ]
+    top = "date=2026-01-05"
+    assert files_in(out) == [f"{top}/long.000{i}-0000.parquet" for i in range(3)]
+    found = dataset.dataset(out, partitioning="hive").to_table(columns=["sequence"])
+    assert found["sequence"].to_pylist() == trades.to_ndarray("trades")["sequence"].tolist()
+    assert convert(*args) == 0
+    assert "1 file of 1 done before" in capsys.readouterr().err
+
+    def here(work: Any, jobs: Any, n: int, *others: Any) -> Any:
+        return results(work, jobs, 1, *others)
+
+    monkeypatch.setattr("dbnfast.cli.bulk.results", here)  # the rest without processes, for speed
+    times = trades.to_ndarray("trades")["ts_recv"]
+    end = tmp_path / "end"
+    assert convert(source, end, *args[2:], "--start", times[150]) == 0
+    counts = [200, 200, 31]  # the search leaves out what is before
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        f"dbnfast: {end / f'long.000{i}-*.parquet'}: {n} records" for i, n in enumerate(counts)
+    ]
+
+    # a cut at the end is said, and what is before it converted
+    whole = source.read_bytes()
+    source.write_bytes(whole[:-10])
+    assert convert(*args) == 0
+    assert "warning: " in capsys.readouterr().err
+    assert dataset.dataset(out, partitioning="hive").count_rows() == 580
+    source.write_bytes(whole)
+
+    # of its own files nothing stays, also where it is not divided the next time
+    data = bytearray(source.read_bytes())
+    damaged = data[:-4800] + bytes(4800)
+    source.write_bytes(damaged)
+    assert convert(*args) == 1
+    assert "1 input of 1 failed" in capsys.readouterr().err
+    assert files_in(out) == [f"{top}/long.000{i}-0000.parquet" for i in range(2)]
+    source.write_bytes(data)
+    assert convert(*args[:-2]) == 0
+    assert files_in(out) == [f"{top}/long-0000.parquet"]
+
+
 def test_folders_that_others_filled(days: Path, tmp_path: Path, capsys: Out) -> None:
     out = tmp_path / "out"
     out.mkdir()

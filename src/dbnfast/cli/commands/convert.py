@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import PurePath
@@ -22,7 +22,7 @@ from dbnfast.codec.encode import Encoder
 from dbnfast.codec.metadata import Metadata
 from dbnfast.codec.reader import RecordReader, iter_decode, n_given, read_span
 from dbnfast.enums import DBN_VERSION, SCHEMA_RTYPES, Compression, RType
-from dbnfast.errors import DbnError
+from dbnfast.errors import DbnError, TruncatedError
 from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.records import empty_records
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from dbnfast.cli.terminal import Counted, Input
     from dbnfast.records.records import Records
+    from dbnfast.store.parts import Part
 
 BLOCK: Final = 16 << 20
 SNIFFED: Final = 16 << 10  # more than a line of JSON has
@@ -96,6 +97,7 @@ def convert(
     options: Options,
     progress: Progress | Told,
     stem: str = "part",
+    part: Part | None = None,
 ) -> int:
     """
     Convert an input, and say on stderr what came of it.
@@ -114,6 +116,8 @@ def convert(
         Told of the bytes read.
     stem : str
         What the names of files in a `Tree` begin with.
+    part : Part, optional
+        What of the input; None for all.
 
     Returns
     -------
@@ -129,10 +133,14 @@ def convert(
     try:
         with (
             progress,
-            source.raw(progress.told) as raw,
+            source.raw(progress.told) if part is None else nullcontext() as raw,
         ):
             names_symbols = form != "dbn" and options.map_symbols
-            blocks, metadata, is_text = _opened(source, raw, options, names_symbols)
+            blocks, metadata, is_text = (
+                _opened(source, raw, options, names_symbols)
+                if part is None
+                else _of_part(source.name, part, progress)
+            )
             if form in ONE_SCHEMA:
                 blocks, options = _with_schema(blocks, metadata, options)
             header = None
@@ -241,6 +249,22 @@ def _opened(
     from dbnfast.text.json import iter_json
 
     return iter_json(readable, max_bytes=BLOCK, schema=options.schema), None, True
+
+
+def _of_part(
+    name: str, part: Part, progress: Progress | Told
+) -> tuple[Iterator[Records], Metadata | None, bool]:
+    # what `_opened` gives
+    store = part.store()
+
+    def blocks() -> Iterator[Records]:
+        try:
+            yield from store.iter_batches(BLOCK)
+        except TruncatedError as error:  # as of any other input
+            talk(f"warning: {name}: {error}")
+        progress.told(part.nbytes)
+
+    return blocks(), store.metadata, False
 
 
 def _search(source: Input, reader: RecordReader, options: Options) -> None:
