@@ -138,7 +138,7 @@ def convert(
             names_symbols = form != "dbn" and options.map_symbols
             blocks, metadata, is_text = (
                 _opened(source, raw, options, names_symbols)
-                if part is None
+                if raw is not None
                 else _of_part(source.name, part, progress)
             )
             if form in ONE_SCHEMA:
@@ -252,9 +252,10 @@ def _opened(
 
 
 def _of_part(
-    name: str, part: Part, progress: Progress | Told
+    name: str, part: Part | None, progress: Progress | Told
 ) -> tuple[Iterator[Records], Metadata | None, bool]:
     # what `_opened` gives
+    assert part is not None
     store = part.store()
 
     def blocks() -> Iterator[Records]:
