@@ -36,7 +36,7 @@ from helpers.places import ROOT, SAMPLE
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-LIBRARIES = ("pandas", "pyarrow", "polars", "duckdb", "msgspec", "typer", "rich")
+LIBRARIES = ("pandas", "pyarrow", "polars", "duckdb", "msgspec", "typer", "rich", "fsspec")
 KINDS = ("python", "output", "console", "json", "text")
 DIRECTIVES = ("{toctree}", "{include}", "{eval-rst}")
 FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>.*)")
