@@ -21,6 +21,7 @@ import compare_dask
 import compare_engines
 import compare_live
 import compare_records
+import compare_remote
 import compare_store
 import data
 import growth
@@ -37,8 +38,8 @@ GROUPS: tuple[Callable[[Bench], None], ...] = (
     compare_records.loops, compare_records.records,
     compare_codec.decompress, compare_codec.encode, compare_codec.roads,
     compare_store.frames, compare_store.arrow, compare_store.parquet, compare_store.text,
-    compare_store.text_back, compare_store.time_range, compare_store.symbols,
-    compare_engines.engines, compare_dask.dask,
+    compare_store.text_back, compare_store.time_range, compare_remote.object_storage,
+    compare_store.symbols, compare_engines.engines, compare_dask.dask,
     compare_live.live, compare_live.latency,
     compare_codec.import_time, compare_codec.memory, compare_store.converters_memory,
     growth.growth,

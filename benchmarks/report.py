@@ -41,6 +41,7 @@ SECTIONS = {
     "text": ("text", "text_back"),
     "range": ("time_range",),
     "clusters": ("dask",),
+    "remote": ("object_storage",),
     "symbols": ("symbols",),
     "engines": ("engines",),
     "live": ("live",),
