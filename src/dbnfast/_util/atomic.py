@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dbnfast._util.buffers import write_all
-from dbnfast._util.ranges import asked, filesystem_of, is_local, is_url, masked, named_on
+from dbnfast._util.urls import asked, filesystem_of, is_local, is_url, masked, named_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

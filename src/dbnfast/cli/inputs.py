@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbnfast._util.ranges import is_url, masked
+from dbnfast._util.urls import is_url, masked
 from dbnfast.cli.terminal import STDIN, Input
 from dbnfast.errors import DbnError
 from dbnfast.store.places import places_of

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dbnfast._util.ranges import Ranged, Windows, masked
+from dbnfast._util.ranges import Ranged, Windows
+from dbnfast._util.urls import masked
 from dbnfast.cli.format import printable
 from dbnfast.codec.reader import RecordReader
 from dbnfast.errors import DbnError, TruncatedError, UnknownNameError

@@ -10,7 +10,8 @@ import numpy as np
 
 from dbnfast._core.metadata import parse_header
 from dbnfast._util.buffers import sealed
-from dbnfast._util.ranges import is_url, masked, open_url
+from dbnfast._util.ranges import open_url
+from dbnfast._util.urls import is_url, masked
 from dbnfast.codec import compression, dbz
 from dbnfast.codec.damage import (
     INVALID,

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import numpy as np
 
 from dbnfast._util.atomic import check_free, keep_mode, temporary, writer
-from dbnfast._util.ranges import is_url, masked
 from dbnfast._util.times import DAY
+from dbnfast._util.urls import is_url, masked
 from dbnfast.codec.metadata import mapping_rows, texts_of
 from dbnfast.codec.reader import iter_decode
 from dbnfast.codec.seekable import SeekableDeflater

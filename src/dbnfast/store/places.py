@@ -6,10 +6,12 @@ import contextlib
 import errno
 import io
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dbnfast._util.ranges import Local, Ranged, Remote, is_local, is_url
+from dbnfast._util.ranges import Local, Ranged, Remote
+from dbnfast._util.urls import is_local, is_url
 from dbnfast.store.remote import RangeSource, at_once, base_name, files_at, is_zip
 from dbnfast.store.sources import FileSource, MemorySource, Source, paths_of
 from dbnfast.store.zipped import Deflated, DeflatedSource, members_of
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from dbnfast._typing import PathLike
     from dbnfast.codec.options import OnTruncated
 
+_SQUEEZED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:[/\\][^/\\]")  # s3:/bucket
 Place: TypeAlias = Path | Ranged | Deflated  # of a file
 
 
@@ -58,6 +61,9 @@ def places_of(
     """
     name = os.fsdecode(source)
     if filesystem is None and not is_url(name):
+        if isinstance(source, Path) and _SQUEEZED.match(name) and not source.exists():
+            text = "no such DBN file; a URL is text, a Path makes another of it"
+            raise FileNotFoundError(errno.ENOENT, text, name)
         return [one for path in paths_of(name) for one in _unpacked(path)]
     places: list[Place] = []
     found = files_at(name, storage_options, filesystem)
@@ -172,10 +178,13 @@ def _looked_up(
     storage_options: Mapping[str, Any] | None,
     filesystem: Any,
 ) -> list[Place | Source]:
-    if isinstance(source, str | os.PathLike):
-        return list(places_of(source, storage_options, filesystem))
     if isinstance(source, Ranged | Deflated):
         return [source]
+    fs = getattr(source, "fs", None)
+    if hasattr(fs, "cat_file") and not hasattr(source, "read"):  # a path that knows where it is
+        return list(places_of(str(source.path), filesystem=fs))
+    if isinstance(source, str | os.PathLike):
+        return list(places_of(source, storage_options, filesystem))
     if hasattr(type(source), "raw") and hasattr(type(source), "reader"):  # a databento.DBNStore
         path = getattr(vars(source).get("_data_source"), "path", None)
         return [MemorySource(source.raw, on_truncated) if path is None else Path(path)]

@@ -10,19 +10,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, cast
 import numpy as np
 
 from dbnfast._util.buffers import sealed
-from dbnfast._util.ranges import (
-    PIECE,
-    Header,
-    Ranged,
-    Remote,
-    Windows,
-    asked,
-    filesystem_of,
-    is_local,
-    is_url,
-    named_on,
-    protocols,
-)
+from dbnfast._util.ranges import PIECE, Header, Ranged, Remote, Windows
+from dbnfast._util.urls import asked, filesystem_of, is_local, is_url, named_on, protocols
 from dbnfast.store.seek import reading
 from dbnfast.store.sources import Source, is_dbn_name
 

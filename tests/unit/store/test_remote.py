@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import dbnfast
-from dbnfast._util import ranges
+from dbnfast._util import ranges, urls
 from helpers import streams
 from helpers.servers import Web, serving_files
 
@@ -144,6 +144,7 @@ def test_patterns_folders_and_lists(memory: Any, tmp_path: Path) -> None:
     assert len(dbnfast.read("memory://days").to_ndarray()) == 3 * N
     assert len(dbnfast.read("days/[ab].*", filesystem=memory).to_ndarray()) == 2 * N
     assert len(dbnfast.read("memory://days/a.dbn", filesystem=memory).to_ndarray()) == N
+    assert len(dbnfast.read(fsspec.open("memory://days/a.dbn")).to_ndarray()) == N  # a name only
     (tmp_path / "here.dbn").write_bytes(PLAIN)
     several = [tmp_path / "here.dbn", "memory://days/a.dbn", ["memory://days/b.dbn.zst"], PLAIN]
     assert len(dbnfast.read(several).to_ndarray()) == 4 * N
@@ -408,7 +409,7 @@ def test_a_part_reads_its_bytes(web: Web) -> None:
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_process_that_was_forked_reads_on(web: Web) -> None:
-    file = ranges.Remote(*ranges.filesystem_of(f"{web.url}/a.dbn"))
+    file = ranges.Remote(*urls.filesystem_of(f"{web.url}/a.dbn"))
     before = file.fs
     file._pid -= 1  # as if this were the child
     assert file.fetch(3, 8) == PLAIN[3:8]
@@ -516,6 +517,8 @@ def test_damage_names_the_url(memory: Any) -> None:
 
 
 def test_wrong_calls() -> None:
+    with pytest.raises(FileNotFoundError, match="a URL is text, a Path makes another of it"):
+        dbnfast.read(Path("s3://bucket/a.dbn"))
     with pytest.raises(ValueError, match="nosuch"):
         dbnfast.read("nosuch://a/b.dbn")
     with pytest.raises(TypeError, match="filesystem is str, expected one of fsspec"):
@@ -687,7 +690,7 @@ def test_what_is_secret_in_a_url_is_in_no_message(web: Web) -> None:
     ],
 )  # fmt: skip
 def test_masked(text: str, expected: str) -> None:
-    assert ranges.masked(text) == expected
+    assert urls.masked(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -706,4 +709,4 @@ def test_masked(text: str, expected: str) -> None:
     ],
 )
 def test_is_url(text: Any, expected: bool) -> None:
-    assert ranges.is_url(text) is expected
+    assert urls.is_url(text) is expected

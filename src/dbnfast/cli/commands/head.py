@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from dbnfast._util.ranges import masked
+from dbnfast._util.urls import masked
 from dbnfast.cli.format import Style, layout_of, rows
 from dbnfast.cli.inputs import each
 from dbnfast.cli.terminal import cell, explain, explain_watch, put, put_json, put_table

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from dbnfast._util.atomic import is_same_file
-from dbnfast._util.ranges import masked
+from dbnfast._util.urls import masked
 from dbnfast.cli.commands.convert import SUFFIXES
 from dbnfast.cli.inputs import files_of
 from dbnfast.cli.outputs import STDOUT, Progress, blame, output, plural
