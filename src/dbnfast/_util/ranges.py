@@ -46,7 +46,7 @@ class Ranged(ABC):
     name : str
         For messages.
     state : dict
-        What is known of the file: its ``size``, and maybe ``etag`` and ``time``.
+        What is known of the file: its ``size``, and maybe an ETag and a time of change.
 
     Attributes
     ----------
@@ -93,6 +93,11 @@ class Ranged(ABC):
 
     def _all(self) -> tuple[Any, ...]:
         return (*self._key(), self.begin, self.size, *sorted(self.state.items()))
+
+    @property
+    def version(self) -> str | float | None:
+        """What the file is told from others of its size by: an ETag, or a time of change."""
+        return next((self.state[name] for name in (*_ETAGS, *_TIMES) if name in self.state), None)
 
     def part(self, name: str, begin: int, size: int, head: bytes = b"") -> Self:
         """
@@ -219,9 +224,17 @@ class Ranged(ABC):
 
 
 def _is_other(before: State, now: State) -> bool:
-    return any(
-        before[key] != now[key] for key in ("size", "etag", "time") if key in before and key in now
-    )
+    if before["size"] != now.get("size", before["size"]):
+        return True
+    for names in (_ETAGS, _TIMES):  # a time says nothing where there is better
+        both = [
+            name
+            for name in names
+            if name in before and name in now and type(before[name]) is type(now[name])
+        ]
+        if both:
+            return any(before[name] != now[name] for name in both)
+    return False
 
 
 class Remote(Ranged):
@@ -283,13 +296,20 @@ class Remote(Ranged):
 
 def _state(info: Mapping[str, Any]) -> State:
     state: State = {"size": info.get("size")}
-    etags = [info[key] for key in _ETAGS if info.get(key)]
-    times = [info[key] for key in _TIMES if info.get(key)]
-    if etags:
-        state["etag"] = str(etags[0]).removeprefix("W/").strip('"')
-    elif times:
-        state["time"] = str(times[0])
+    for name in _ETAGS:
+        if info.get(name):
+            state[name] = str(info[name]).removeprefix("W/").strip('"')
+    for name in _TIMES:
+        if info.get(name):
+            state[name] = _plain_time(info[name])
     return state
+
+
+def _plain_time(time: Any) -> float | str:
+    # a list may have a number where a look at the file alone has a datetime
+    if hasattr(time, "timestamp"):
+        time = time.timestamp()
+    return round(float(time), 3) if isinstance(time, int | float) else str(time)
 
 
 class Local(Ranged):
@@ -316,7 +336,7 @@ class Local(Ranged):
 
     def _look(self) -> State:
         found = os.stat(self.path)
-        return {"size": found.st_size, "time": found.st_mtime_ns}
+        return {"size": found.st_size, "mtime": found.st_mtime_ns}
 
 
 class Windows:

@@ -444,6 +444,24 @@ def test_a_file_that_has_changed_is_seen(memory: Any, monkeypatch: pytest.Monkey
         store.to_ndarray()
 
 
+def test_a_file_of_a_list_has_not_changed_since(
+    memory: Any, bucket: Bucket, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges.Ranged.check, "__kwdefaults__", {"fresh": -1.0})
+    for url, options in (
+        ("memory://days", None),
+        ("memory://days/*.dbn", None),
+        ("s3://ticks/days/*", bucket.options),
+        ("s3://ticks/days", bucket.options),
+        (f"{web.url}/a.dbn", None),
+    ):
+        store = dbnfast.read(url, storage_options=options)
+        for _ in range(2):
+            assert len(store.to_ndarray()) % N == 0
+        for part in pickle.loads(pickle.dumps(store.parts())):
+            assert len(part.read()) == N
+
+
 def test_a_file_that_became_shorter_is_said_to_have_changed(memory: Any) -> None:
     store = dbnfast.read("memory://days/a.dbn")
     memory.pipe_file("/days/a.dbn", PLAIN[:-1000])
