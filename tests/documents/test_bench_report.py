@@ -150,8 +150,8 @@ def test_targets_that_are_missed_are_named(page: str) -> None:
 
 def test_groups_that_failed_or_were_not_run_are_named(page: str, bench: dict[str, Any]) -> None:
     assert "* **`encode` failed**: `OSError: no 'room'`" in page
-    for name in ("split", "feed", "live", "loops", "records", "time_range", "object_storage", "dask",
-                 "converters_memory"):  # fmt: skip
+    for name in ("split", "feed", "live", "loops", "records", "time_range", "object_storage",
+                 "dask", "converters_memory"):  # fmt: skip
         assert f"* `{name}` was not run" in page
     assert "* `decode` was not run" not in page
     assert page.count(bench["tables"].MISSING) == 14  # those, and what failed

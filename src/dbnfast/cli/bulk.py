@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._util.atomic import Tree, is_same_file, is_temporary, replacing
 from dbnfast._util.locks import FileLock
-from dbnfast._util.ranges import Ranged, is_url, masked
+from dbnfast._util.ranges import Ranged
+from dbnfast._util.urls import is_url, masked
 from dbnfast.cli.commands.convert import SUFFIXES, convert, target_format
 from dbnfast.cli.commands.convert import run as run_one
 from dbnfast.cli.inputs import files_of
@@ -266,8 +267,8 @@ def _told(source: Input, options: Options) -> dict[str, Any]:
     if place is None:
         name = os.path.abspath(name)
         state: Any = os.stat(name).st_mtime_ns
-    else:  # of a compressed member, the checksum
-        state = place.state if isinstance(place, Ranged) else place.checksum
+    else:
+        state = (place if isinstance(place, Ranged) else place.data).version
     given = asdict(options) | {"fragment": source.fragment, "version": source.version}
     given["ts_out"] = source.ts_out
     del given["force"]
