@@ -13,6 +13,7 @@ import numpy as np
 import pandas
 import polars
 import pyarrow
+import pyarrow.dataset
 
 import dbnfast
 import dbnfast.dask
@@ -73,6 +74,10 @@ def tables(store: Store) -> None:
     assert_type(store.to_polars("trades", price_type=PriceType.FLOAT), polars.DataFrame)
     assert_type(store.arrow_schema("trades", columns=["price"]), pyarrow.Schema)
     assert_type(store.arrow_batches(max_bytes=1 << 20), pyarrow.RecordBatchReader)
+    assert_type(dbnfast.scan_polars(["a.dbn", store], "trades", tz="UTC"), polars.LazyFrame)
+    dbnfast.scan_polars(5)  # type: ignore[arg-type]
+    assert_type(store.arrow_dataset("trades"), pyarrow.dataset.Dataset)
+    store.arrow_dataset(price_type="floats")  # type: ignore[arg-type]
     store.to_arrow(price_type="floats")  # type: ignore[arg-type]
     store.arrow_batches(price_type="floats")  # type: ignore[arg-type]
     store.to_polars(price_type="floats")  # type: ignore[arg-type]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from dbnfast._util.threads import MOST, cores
 
@@ -16,6 +18,7 @@ T = TypeVar("T")
 
 ROOM: Final = 12 << 20  # bytes of what was read of later streams, and waits
 OWN_ROOM: Final = 4 << 20  # and of the one whose turn it is
+PATIENCE: Final = 10.0  # seconds for a thread to end before the interpreter does
 
 
 class _Lane(Generic[T]):
@@ -81,7 +84,8 @@ class _Work(Generic[S, T]):
         self._n_bytes = 0  # in all lanes but the first
         self._has_more = True
         self._is_stopped = False
-        self._has_threads = False
+        self._threads: list[threading.Thread] = []
+        _works.add(self)
 
     def start(self, n: int) -> None:
         for _ in range(n):
@@ -90,7 +94,7 @@ class _Work(Generic[S, T]):
                 thread.start()
             except RuntimeError:  # the system has no more threads
                 return
-            self._has_threads = True
+            self._threads.append(thread)
 
     def stop(self) -> None:
         with self._changed:
@@ -100,14 +104,20 @@ class _Work(Generic[S, T]):
         # They end on their own. Whoever drops an iterator may be one of them, where the garbage
         # is collected there, or a thread of an engine that holds what they wait for.
 
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
     def items(self) -> Iterator[T]:
-        if not self._has_threads:
+        if not self._threads:
             for stream in self._streams:
                 yield from self._read(stream)
             return
         while True:
             with self._changed:
                 self._changed.wait_for(self._is_ready)
+                if self._is_stopped:
+                    raise RuntimeError("the interpreter ends, and not all was read")
                 if not self._lanes:
                     return
                 lane = self._lanes[0]
@@ -135,7 +145,7 @@ class _Work(Generic[S, T]):
 
     def _is_ready(self) -> bool:
         if not self._lanes:
-            return not self._has_more
+            return self._is_stopped or not self._has_more
         return bool(self._lanes[0].items) or self._lanes[0].is_done
 
     def _run(self) -> None:
@@ -193,3 +203,16 @@ class _Work(Generic[S, T]):
         if lane is self._lanes[0]:
             return not lane.items or lane.n_bytes + n_bytes <= OWN_ROOM
         return self._n_bytes + n_bytes <= ROOM
+
+
+_works: weakref.WeakSet[_Work[Any, Any]] = weakref.WeakSet()  # that may have threads at work
+
+
+@atexit.register
+def _end() -> None:
+    # Threads that come back out of Arrow when the interpreter is gone would end the process.
+    works = list(_works)
+    for work in works:
+        work.stop()
+    for work in works:
+        work.join()

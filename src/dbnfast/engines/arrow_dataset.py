@@ -18,7 +18,7 @@ from dbnfast.tables.options import ID, PUBLISHER
 from dbnfast.tables.symbols import SYMBOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dbnfast._typing import SchemaLike
     from dbnfast.store.store import Store
@@ -137,21 +137,63 @@ def _class() -> Any:
             cache_metadata: bool = True,
             memory_pool: Any = None,
         ) -> Any:
-            scan, condition = self._scan, self._with(filter)
-            given = scan.schema.names if columns is None else columns
-            names = _needed(scan, given, condition)
-            bounds = Bounds()
+            condition = self._with(filter)
+            given = self.schema.names if columns is None else columns
+            schema, batches = self._read(given, condition)
+            return datasets.Scanner.from_batches(
+                pyarrow.RecordBatchReader.from_batches(schema, batches), columns=given,
+                filter=condition, batch_size=batch_size, batch_readahead=batch_readahead,
+                fragment_readahead=fragment_readahead, use_threads=use_threads,
+                memory_pool=memory_pool,
+            )  # fmt: skip
+
+        def _read(self, columns: Any, condition: Any) -> tuple[Any, Iterator[Any]]:
+            # what a scanner for these columns and this condition takes
+            scan, bounds = self._scan, Bounds()
+            names = _needed(scan, columns, condition)
             if condition is not None:
                 bounds = _Asked(datasets, scan, condition).bounds()
-            reader = pyarrow.RecordBatchReader.from_batches(
-                pyarrow.schema([scan.schema.field(name) for name in names]),
-                scan.read(names, bounds),
-            )
-            return datasets.Scanner.from_batches(
-                reader, columns=given, filter=condition, batch_size=batch_size,
-                batch_readahead=batch_readahead, fragment_readahead=fragment_readahead,
-                use_threads=use_threads, memory_pool=memory_pool,
-            )  # fmt: skip
+            schema = pyarrow.schema([scan.schema.field(name) for name in names])
+            return schema, scan.read(names, bounds)
+
+        def to_batches(
+            self,
+            columns: Any = None,
+            filter: Any = None,
+            batch_size: int = BATCH_SIZE,
+            **options: Any,
+        ) -> Iterator[Any]:
+            # a scanner of Arrow's reads up to 1 GiB ahead of whoever takes its batches
+            condition = self._with(filter)
+            given = self.schema.names if columns is None else columns
+            schema, batches = self._read(given, condition)
+
+            def scanner(batches: list[Any]) -> Any:
+                return datasets.Scanner.from_batches(
+                    batches, schema=schema, columns=given, filter=condition, batch_size=batch_size
+                )
+
+            def found() -> Iterator[Any]:
+                for batch in batches:
+                    for part in scanner([batch]).to_batches():
+                        if part.num_rows:
+                            yield part
+
+            scanner([])  # says what is wrong with the columns
+            return found()
+
+        def head(
+            self, num_rows: int, columns: Any = None, filter: Any = None, **options: Any
+        ) -> Any:
+            given = self.schema.names if columns is None else columns
+            found, left = [], num_rows
+            for batch in self.to_batches(given, filter, **options) if left > 0 else ():
+                found.append(batch[:left])
+                left -= batch.num_rows
+                if left <= 0:
+                    break
+            nothing = datasets.Scanner.from_batches([], schema=self.schema, columns=given)
+            return pyarrow.Table.from_batches(found, nothing.projected_schema)
 
         def count_rows(self, filter: Any = None, **options: Any) -> int:
             n: int = self.scanner([], filter, **options).count_rows()
@@ -217,6 +259,14 @@ class _Asked:
         self._scan = scan
         self._condition = condition
         self._text = str(condition)
+        # what Arrow 18 says of a null in a dictionary is wrong, and the values are the same
+        types = self._pyarrow.types
+        self._schema = self._pyarrow.schema(
+            [
+                field.with_type(field.type.value_type) if types.is_dictionary(field.type) else field
+                for field in scan.schema
+            ]
+        )
         # no file of this format is ever opened
         self._format = datasets.IpcFileFormat()
         self._system = require("pyarrow.fs", "arrow").LocalFileSystem()
@@ -234,7 +284,11 @@ class _Asked:
         pyarrow.ArrowInvalid
             The filter is none of these columns.
         """
-        self._possible([self._datasets.scalar(True)])  # says what is wrong with it
+        self._possible([self._datasets.scalar(True)], self._scan.schema)  # says what is wrong
+        try:
+            self._possible([self._datasets.scalar(True)])
+        except self._pyarrow.ArrowException:  # it is about the dictionary itself
+            return Bounds()
         found = Bounds()
         for name, narrowed in (
             (self._scan.index, self._by_time),
@@ -250,14 +304,14 @@ class _Asked:
                     found &= narrowed()
         return found
 
-    def _possible(self, guarantees: Sequence[Any]) -> list[int]:
+    def _possible(self, guarantees: Sequence[Any], schema: Any = None) -> list[int]:
         # those of which Arrow does not say that no row can pass
         parts = [
             self._format.make_fragment(str(number), self._system, guarantee)
             for number, guarantee in enumerate(guarantees)
         ]
         all_of_them = self._datasets.FileSystemDataset(
-            parts, self._scan.schema, self._format, self._system
+            parts, self._schema if schema is None else schema, self._format, self._system
         )
         return [int(part.path) for part in all_of_them.get_fragments(self._condition)]
 

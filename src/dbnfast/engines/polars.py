@@ -38,6 +38,7 @@ CLOSED: Final = {  # the comparisons that a range stands for
     "Right": ("Gt", "LtEq"),
     "None": ("Gt", "Lt"),
 }
+WIDER: Final = ("UInt32", "Int64", "UInt64", "Int128")  # than ids, or as wide
 ANYTHING: Final = Bounds()
 
 
@@ -185,7 +186,7 @@ class _Implied:
             return self._of(left) | self._of(right)
         if op not in TURNED:
             return ANYTHING
-        if "Column" in right:
+        if self._name(right) is not None:
             left, op, right = right, TURNED[op], left
         return self._compared(left, op, right)
 
@@ -199,8 +200,7 @@ class _Implied:
         return ANYTHING
 
     def _compared(self, column: Any, op: str, other: Any) -> Bounds:
-        name = column.get("Column")
-        values = self._values(other)
+        name, values = self._name(column), self._values(other)
         if name is None or values is None or len(values) != 1 or values.dtype.is_nested():
             return ANYTHING
         if name == self._index:
@@ -208,8 +208,7 @@ class _Implied:
         return self._of_ids(name, values) if op == "Eq" else ANYTHING
 
     def _among(self, column: Any, other: Any) -> Bounds:
-        name = column.get("Column")
-        values = self._values(other)
+        name, values = self._name(column), self._values(other)
         if name is None or values is None:
             return ANYTHING
         if values.dtype.is_nested():
@@ -254,6 +253,18 @@ class _Implied:
             "Eq": Bounds(start=ns, end=ns + unit),
         }
         return bounds[op]
+
+    def _name(self, node: Any) -> str | None:
+        # the column, maybe cast to what keeps its values apart; times may be cut to a coarser unit
+        if "Cast" not in node:
+            name: str | None = node.get("Column")
+            return name
+        name, kind = node["Cast"]["expr"].get("Column"), node["Cast"]["dtype"]
+        kind = kind.get("Literal", kind) if isinstance(kind, dict) else kind
+        if name == self._index:
+            return name if isinstance(kind, dict) and list(kind) == ["Datetime"] else None
+        allowed = {ID: WIDER, PUBLISHER: WIDER, SYMBOL: ("String",)}.get(str(name), ())
+        return name if kind in allowed else None
 
     def _values(self, node: Any) -> Any:
         # what a literal stands for, maybe cast; Polars itself says it

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbnfast._typing import SchemaLike
 
 STREAM: Final = 16 << 20  # bytes of records that are read at a time on one thread
-BLOCK: Final = 1 << 20  # bytes of records in a batch: for one thread, and soon cast away
+BLOCK: Final = 2 << 20  # bytes of records in a batch: for one thread, and soon cast away
 
 _LAST: Final = 2**64  # behind the last time that there is
 

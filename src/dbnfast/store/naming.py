@@ -32,6 +32,7 @@ class Naming:
         self._metadata = metadata
         self._added = list(added)
         self._maps: list[SymbolMap] = []  # of all that, once it was needed; copies share it
+        self._resolvers: list[Resolver] = []  # of it; where the stream is not live all use one
 
     @property
     def added(self) -> list[Mapping[str, Any]]:
@@ -39,7 +40,8 @@ class Naming:
         return list(self._added)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": []}  # made again where it is needed
+        # made again where it is needed
+        return {**self.__dict__, "_maps": [], "_resolvers": []}
 
     def copy(self) -> Naming:
         """
@@ -50,7 +52,7 @@ class Naming:
         Naming
         """
         made = Naming(self._metadata, self._added)
-        made._maps = self._maps
+        made._maps, made._resolvers = self._maps, self._resolvers
         return made
 
     def add(self, json_data: JsonData, clear_existing: bool) -> None:
@@ -64,7 +66,7 @@ class Naming:
         """
         data = resolved(json_data)
         SymbolMap().insert_json(data)  # says now what is wrong
-        self._maps = []
+        self._maps, self._resolvers = [], []
         self._added = [data] if clear_existing else [*self._added, data]
 
     def known(self, mapping_records: Iterable[Records] = ()) -> SymbolMap:
@@ -130,5 +132,7 @@ class Naming:
         Resolver
         """
         if self._metadata.schema is not None:
-            return Resolver(self._known(), live=False)  # without mappings, nothing has a symbol
+            if not self._resolvers:  # without mappings, nothing has a symbol
+                self._resolvers.append(Resolver(self._known(), live=False))
+            return self._resolvers[0]
         return Resolver(self._known(), live=True, text=text)

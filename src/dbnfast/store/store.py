@@ -760,7 +760,7 @@ class Store:
             is given.
         """
         options = self._arrow_options(
-            price_type, pretty_ts, map_symbols, tz, columns, categorical, with_index=False
+            price_type, pretty_ts, map_symbols, tz, columns, categorical, alone=True
         )
         reading = Reading(self._blocks, schema)
         if reading.schema is None:
@@ -814,7 +814,7 @@ class Store:
             An option has the wrong type or value; a message about a column lists the valid ones.
         """
         options = self._arrow_options(
-            price_type, pretty_ts, map_symbols, tz, columns, categorical, with_index=False
+            price_type, pretty_ts, map_symbols, tz, columns, categorical, alone=True
         )
         return self._arrow_reader(schema, options, check_max_bytes(max_bytes), by_header=True)
 
@@ -827,10 +827,10 @@ class Store:
         columns: Sequence[str] | None,
         categorical: bool,
         *,
-        with_index: bool = True,
+        alone: bool = False,
     ) -> ArrowOptions:
         checked = frame_options(price_type, pretty_ts, map_symbols, tz, columns, categorical)
-        return ArrowOptions(**{**vars(checked), "with_index": with_index})
+        return ArrowOptions(**{**vars(checked), "alone": alone})
 
     def _arrow_reader(
         self,

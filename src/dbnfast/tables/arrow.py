@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dbnfast.symbology.resolver import Resolver
 
 PRECISION: Final = (38, 9)  # of decimal prices
+MANY: Final = 8  # rows for each label: with fewer it is worth to look for those that are used
 
 
 def zone_name(tz: datetime.tzinfo) -> str:
@@ -76,10 +77,15 @@ class ArrowOptions(FrameOptions):
     ----------
     null_ints : bool
         Whether integers at their undefined value become nulls, as prices and times do.
+    alone : bool
+        Whether batches are used one by one: they have the columns named, without the index
+        timestamp if that is not one of them, and no dictionaries of many symbols that they do not
+        have.
     """
 
     categorical: bool = True
     null_ints: bool = True
+    alone: bool = False
 
 
 class Batches:
@@ -135,7 +141,7 @@ class Batches:
         fields, order = wanted_fields(rows, options.columns, options.map_symbols)
         index = fields[0].name
         names = [index, *order]
-        if not options.with_index and options.columns is not None:
+        if options.alone and options.columns is not None:
             names = list(dict.fromkeys(options.columns))
             if names and index not in names:  # of none at all, it tells how many rows there are
                 del fields[0]
@@ -237,10 +243,23 @@ class Batches:
         codes = np.ascontiguousarray(labels.codes, np.int32)
         if not self._options.categorical:
             return self._texts(label_texts(codes, labels.labels))
+        if self._options.alone and len(labels.labels) > len(codes) // MANY:
+            labels = _of_used(labels)
+            codes = labels.codes
         known = codes >= 0
         n_null = len(codes) - int(known.sum())
         bits = np.packbits(known, bitorder="little") if n_null else None
         return self._dictionary(self._pyarrow.int32(), codes, bits, n_null, labels.labels)
+
+
+def _of_used(labels: Labels) -> Labels:
+    # only the labels that rows have, in their order
+    is_used = np.zeros(len(labels.labels) + 1, bool)
+    is_used[labels.codes] = True  # the last one, for what has none
+    places = np.flatnonzero(is_used[:-1])
+    table = np.full(len(is_used), -1, np.int32)
+    table[places] = np.arange(len(places))
+    return Labels(table[labels.codes], [labels.labels[place] for place in places.tolist()])
 
 
 def reader(

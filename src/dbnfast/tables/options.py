@@ -42,8 +42,6 @@ class FrameOptions:
         Whether action, side and symbol become categories.
     map_symbols : bool
         Whether there is a symbol column.
-    with_index : bool
-        Whether the index timestamp comes first though `columns` does not name it.
     """
 
     price_type: PriceType = PriceType.FLOAT
@@ -52,7 +50,6 @@ class FrameOptions:
     columns: tuple[str, ...] | None = None
     categorical: bool = False
     map_symbols: bool = True
-    with_index: bool = True
 
     @property
     def names_symbols(self) -> bool:

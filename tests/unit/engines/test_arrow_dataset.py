@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,28 @@ def test_a_time_of_one_day_opens_the_file_of_that_day(stores: Any, opened: list[
     assert dataset.to_table(filter=F("ts_recv") < ns(-50)).num_rows == 0
     assert dataset.to_table(filter=ds.scalar(False)).num_rows == 0
     assert opened == []
+
+
+def test_batches_are_not_read_far_ahead(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read = 0
+
+    def spied(store: Any, *args: Any, **options: Any) -> Any:
+        nonlocal n_read
+        for batch in plain(store, *args, **options):
+            n_read += 1
+            yield batch
+
+    plain = dbnfast.Store.arrow_batches
+    monkeypatch.setattr(dbnfast.Store, "arrow_batches", spied)
+    monkeypatch.setattr("dbnfast.engines.scan.BLOCK", 1020)
+    for name in ("ROOM", "OWN_ROOM"):
+        monkeypatch.setattr(f"dbnfast.engines.ahead.{name}", 100)  # a batch has 84
+    n_taken = 0
+    for _ in stores("plain").arrow_dataset().to_batches(columns=["size"]):
+        n_taken += 1
+        time.sleep(0.01)
+        assert n_read - n_taken <= 10
+    assert n_taken == n_read > 20
 
 
 # --- errors -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,12 @@ C = pl.col
 AT = queries.time_at
 
 
+# earlier versions have no such option
+NULLS: dict[str, Any] = (
+    {"nulls_equal": True} if "nulls_equal" in signature(pl.Expr.is_in).parameters else {}
+)
+
+
 def NS(number: int) -> Any:
     """A time as a literal in ns: Polars holds what is in us for all of that us."""
     return pl.lit(AT(number), dtype=pl.Datetime("ns", "UTC"))
@@ -195,6 +202,9 @@ def NS(number: int) -> Any:
         (C("ts_recv") >= AT(250), {"start": 250}),
         (C("ts_recv") >= pl.lit(AT(250)).cast(pl.Datetime("ns", "UTC")), {"start": 250}),
         (C("ts_recv") >= pl.lit(AT(250), dtype=pl.Datetime("ms", "UTC")), {"start": 250}),
+        (C("ts_recv").cast(pl.Datetime("us", "UTC")) < AT(250), {"end": 250}),
+        (C("instrument_id").cast(pl.Int64) == 3, {"instrument_ids": [3]}),
+        (C("symbol").cast(pl.String) == "S1", {"symbols": ["S1"]}),
         (C("instrument_id") == 3, {"instrument_ids": [3]}),
         (pl.lit(3) == C("instrument_id"), {"instrument_ids": [3]}),
         (C("instrument_id").is_in([5, 3]), {"instrument_ids": [3, 5]}),
@@ -238,6 +248,8 @@ def test_what_is_recognised_goes_to_the_filter(
         ~(C("instrument_id") == 3),
         C("symbol") > "S2",
         C("symbol").is_null(),
+        C("instrument_id").cast(pl.UInt8) == 3,
+        C("ts_recv").cast(pl.Date) > AT(250).date(),
         C("symbol").cast(pl.String).str.ends_with("2"),
         (C("instrument_id") == 3) | (C("publisher_id") == 1),
         (C("instrument_id") == 3) | (C("size") % 2 == 0),
@@ -245,8 +257,8 @@ def test_what_is_recognised_goes_to_the_filter(
         C("instrument_id") == C("publisher_id"),
         C("instrument_id") == C("instrument_id").max(),
         C("instrument_id").is_in([1, None]),
-        C("instrument_id").is_in([1, None], nulls_equal=True),
-        C("symbol").is_in(["S1", None], nulls_equal=True),
+        C("instrument_id").is_in([1, None], **NULLS),
+        C("symbol").is_in(["S1", None], **NULLS),
         C("symbol").eq_missing(pl.lit(None)),
         C("instrument_id") == 3.5,
         C("ts_recv").dt.hour() == 3,
@@ -390,3 +402,13 @@ def test_a_missing_library_names_the_extra(library: str, monkeypatch: pytest.Mon
     monkeypatch.setitem(__import__("sys").modules, library, None)
     with pytest.raises(dbnfast.MissingExtraError, match=r"dbnfast\[polars\]"):
         dbnfast.scan_polars(SAMPLE, "trades")
+
+
+def test_a_cut_file_is_a_warning_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "cut.dbn"
+    path.write_bytes(streams.header() + streams.trades(200)[:-7])
+    frame = dbnfast.scan_polars(path)
+    with pytest.warns(dbnfast.TruncatedWarning, match=r"cut\.dbn"):
+        assert frame.collect().height == 199
+    with pytest.warns(dbnfast.TruncatedWarning, match=r"cut\.dbn"):
+        assert dbnfast.read(path).arrow_dataset().count_rows() == 199

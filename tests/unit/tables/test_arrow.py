@@ -520,3 +520,19 @@ def test_records_whose_layout_is_not_that_of_the_header_are_an_error() -> None:
 def test_batches_of_no_size_are_refused(max_bytes: int) -> None:
     with pytest.raises(ValueError, match="max_bytes is"):
         store_of().arrow_batches(max_bytes=max_bytes)
+
+
+def test_of_many_symbols_batches_have_those_of_their_rows() -> None:
+    names = [(f"S{i:03}".encode(), [(20010101, 20300101, str(i).encode())]) for i in range(500)]
+    lists = bytes(12) + streams.mapping_list(names)
+    ids = [(37 * i) % 600 for i in range(200)]
+    store = store_of(*(trade(i, instrument_id=one) for i, one in enumerate(ids)), lists=lists)
+    reader = store.arrow_batches(columns=["symbol"], max_bytes=1020)
+    found: list[str | None] = []
+    for batch in reader:
+        column = batch["symbol"]
+        dictionary = column.dictionary.to_pylist()
+        assert dictionary == sorted({text for text in column.to_pylist() if text is not None})
+        found += column.to_pylist()
+    assert found == [f"S{one:03}" if one < 500 else None for one in ids]
+    assert found == store.to_arrow()["symbol"].to_pylist()

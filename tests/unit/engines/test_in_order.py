@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,3 +107,31 @@ def test_all_is_read_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     assert list(in_order([[1, 2], [3]], iter, lambda _: 1, 3)) == [1, 2, 3]
+
+
+LEFT = """
+import dbnfast
+from dbnfast.engines import scan
+scan.STREAM, scan.BLOCK = 1 << 20, 1020
+array = dbnfast.empty("trades", 100_000)
+metadata = dbnfast.Metadata(dataset="XNAS.ITCH", schema="trades", start=0)
+store = dbnfast.read(dbnfast.encode(array, metadata))
+kept = [store.arrow_dataset().to_batches(columns=["size"]) for _ in range(8)]
+print(sum(next(one).num_rows for one in kept))
+"""
+
+
+def test_the_interpreter_ends_while_streams_are_read() -> None:
+    pytest.importorskip("pyarrow")
+    command = [sys.executable, "-c", LEFT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{8 * 21}\n", "")
+
+
+def test_a_reader_that_is_left_at_the_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_works", weakref.WeakSet())
+    items = in_order(range(3), lambda stream: iter([stream] * 5), lambda _: 2**20, 2)
+    assert next(items) == 0
+    ahead._end()
+    with pytest.raises(RuntimeError, match="not all was read"):
+        list(items)
