@@ -34,6 +34,10 @@ def sources(path: str, data: bytes, binary: IO[bytes], text: IO[str]) -> None:
     dbnfast.read(dbnfast.read(path))
     dbnfast.read(databento.DBNStore.from_bytes(data))
     dbnfast.read_dbn(path=path)
+    dbnfast.read("s3://bucket/*.dbn", storage_options={"anon": True}).to_file(
+        "s3://bucket/all.dbn", storage_options={"key": path}
+    )
+    dbnfast.read(path, filesystem=binary, storage_options=5)  # type: ignore[arg-type]
     dbnfast.read(5)  # type: ignore[arg-type]
     dbnfast.read(None)  # type: ignore[arg-type]
     dbnfast.read([5])  # type: ignore[list-item]
