@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from dbnfast._util.arguments import as_int, check_version
+from dbnfast._util.ranges import open_url
+from dbnfast._util.urls import is_url
 from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
 from dbnfast.records.headers import groups
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbnfast._typing import PathLike
     from dbnfast.codec.metadata import Metadata
     from dbnfast.records.records import Records
@@ -38,24 +42,31 @@ class Span(NamedTuple):
     first: int
 
 
-def open_raw(path: PathLike) -> io.FileIO:
+def open_raw(path: PathLike, storage_options: Mapping[str, Any] | None = None) -> IO[bytes]:
     """
     Open a file for reading, unbuffered.
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         Where it is; ``~`` at its beginning is the home folder.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with.
 
     Returns
     -------
-    FileIO
+    file
+        Raw: it may give less than is asked for.
 
     Raises
     ------
     OSError
         It cannot be opened.
+    MissingExtraError
+        It is at a URL, and fsspec is not installed.
     """
+    if is_url(path):
+        return cast("IO[bytes]", open_url(str(path), storage_options))
     # a member of an enumeration is text and a number at once: FileIO would take that for a
     # descriptor, and close it
     return io.FileIO(os.path.expanduser(str(os.fsdecode(path))))

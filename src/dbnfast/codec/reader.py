@@ -10,7 +10,6 @@ import numpy as np
 
 from dbnfast._core.metadata import parse_header
 from dbnfast._util.buffers import sealed
-from dbnfast._util.ranges import open_url
 from dbnfast._util.urls import is_url, masked
 from dbnfast.codec import compression, dbz
 from dbnfast.codec.damage import (
@@ -134,11 +133,10 @@ class RecordReader:
         self._filter: Filter | None = None
         self._block = np.empty(0, np.uint8)  # of a filtered stream, filled again and again
         self._path = source if isinstance(source, str | os.PathLike) else None
-        if is_url(source):
-            self._path = masked(str(source))
-            self._file: Any = open_url(str(source), storage_options)
-        elif self._path is not None:
-            self._file = open_raw(self._path)
+        if self._path is not None:
+            self._file: Any = open_raw(self._path, storage_options)
+            if is_url(self._path):
+                self._path = masked(str(self._path))  # which only messages show from here on
         elif hasattr(source, "readinto") or hasattr(source, "read"):
             self._file = source
         else:

@@ -70,9 +70,9 @@ def repair(
 
     Parameters
     ----------
-    source : path or readable
+    source : path, URL or readable
         As `iter_decode` takes it.
-    target : path or writable
+    target : path, URL or writable
         The new file, compressed as the source is. A DBZ file becomes DBN of version 1. An object
         with ``write`` is left open.
     force : bool

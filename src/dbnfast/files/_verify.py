@@ -129,7 +129,7 @@ def verify(
 
     Parameters
     ----------
-    source : path or readable
+    source : path, URL or readable
         As `iter_decode` takes it.
     check_symbols : bool
         Whether to look every instrument id up in the header's mappings, at its record's date.

@@ -267,7 +267,7 @@ def iter_csv(
 
     Parameters
     ----------
-    source : path, bytes-like or readable
+    source : path, URL, bytes-like or readable
         As `from_csv` takes it.
     max_bytes : int
         About how many bytes of text become the records of one step.
@@ -304,7 +304,7 @@ def from_csv(
 
     Parameters
     ----------
-    source : path, bytes-like or readable
+    source : path, URL, bytes-like or readable
         CSV with a header row, plain or zstd-compressed. A readable may be open as text.
     schema : Schema, RType or str, optional
         The type of records that have no rtype.

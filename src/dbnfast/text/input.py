@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast._util.arguments import as_int
 from dbnfast._util.buffers import as_bytes
+from dbnfast._util.urls import is_url, masked
 from dbnfast.codec import compression
 from dbnfast.codec.damage import interrupted, name_file
 from dbnfast.codec.options import open_raw
@@ -77,7 +78,8 @@ class TextSource:
         self.path: PathLike | None = None
         self._file: Any = source
         if isinstance(source, str | os.PathLike):
-            self.path, self._file = source, open_raw(source)
+            self._file = open_raw(source)
+            self.path = masked(str(source)) if is_url(source) else source
         elif not hasattr(source, "read"):
             try:
                 self._file = _Memory(as_bytes(source))

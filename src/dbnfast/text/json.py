@@ -92,7 +92,7 @@ def iter_json(
 
     Parameters
     ----------
-    source : path, bytes-like or readable
+    source : path, URL, bytes-like or readable
         As `from_json` takes it.
     max_bytes : int
         About how many bytes of text become the records of one step.
@@ -129,7 +129,7 @@ def from_json(
 
     Parameters
     ----------
-    source : path, bytes-like or readable
+    source : path, URL, bytes-like or readable
         One JSON object a line, plain or zstd-compressed. A readable may be open as text.
     metadata : Metadata, optional
         The header. It gives the version, ts_out and schema, and is attached to the records.

@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -662,6 +663,53 @@ def test_targets_that_cannot_be(memory: Any) -> None:
         store.to_file("nosuch://half/a.dbn")
     with pytest.raises(ValueError, match="mode is 'a'"):
         store.to_file("memory://half/a.dbn", mode="a")
+
+
+# --- whole files --------------------------------------------------------------------------------
+
+
+def test_files_elsewhere_are_verified_repaired_and_split(memory: Any, tmp_path: Path) -> None:
+    from dbnfast import files
+
+    assert files.verify("memory://days/c.dbn.zst").ok
+    memory.pipe_file("/bad/b.dbn", PLAIN[:-5])
+    report = files.verify("memory://bad/b.dbn")
+    assert report.findings[0].kind == "cut"
+    assert files.repair("memory://bad/b.dbn", "memory://bad/good.dbn").n_records == N - 1
+    assert (dbnfast.read("memory://bad/good.dbn").to_ndarray() == ARRAY[:-1]).all()
+    (part,) = files.split("memory://days/a.dbn", tmp_path)
+    assert (dbnfast.read(part).to_ndarray() == ARRAY).all()
+    with pytest.raises(ValueError, match="the parts need a folder here"):
+        files.split("memory://days/a.dbn", "memory://parts")
+
+
+def test_text_elsewhere_is_read(memory: Any) -> None:
+    store = dbnfast.read(dbnfast.encode(SMALL, header()))
+    for name in ("csv", "json"):
+        getattr(store, f"to_{name}")(f"memory://text/a.{name}")
+        read = getattr(dbnfast, f"from_{name}")
+        assert (read(f"memory://text/a.{name}", schema="trades").array() == SMALL).all()
+    memory.pipe_file("/text/bad.csv?sig=x", b"ts_event,rtype\n1,nothing\n")
+    with pytest.raises(dbnfast.DbnError, match=r"memory://text/bad\.csv\?sig=\*\*\*: "):
+        dbnfast.from_csv("memory://text/bad.csv?sig=x", schema="trades")
+
+
+def test_ranges_come_in_order_whichever_is_there_first() -> None:
+    data = bytes(range(256)) * (20 << 12)
+    third = threading.Event()
+
+    class Late(Held):
+        def _get(self, start: int, stop: int) -> bytes:
+            n = (start - ranges.HEAD) // ranges.FIRST_PIECE
+            if n == 2:
+                third.set()
+            assert n or third.wait(60), "the third range was not asked for"
+            return super()._get(start, stop)
+
+    late = Late(data)
+    late._head = data[: ranges.HEAD]
+    with late.open() as file:
+        assert file.read() == data
 
 
 # --- what is secret -----------------------------------------------------------------------------
