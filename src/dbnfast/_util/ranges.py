@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HEAD: Final = 128 << 10  # bytes that are read at first, and kept: the first block of zstd, too
 PIECE: Final = 8 << 20  # bytes of a range of what is read from one end to the other
 FIRST_PIECE: Final = 1 << 20  # of the first ranges, where nobody said how much will be wanted
-AHEAD: Final = 4  # ranges that are on their way at a time
+AHEAD: Final = 4  # ranges that are on their way behind the one that is wanted
 WINDOW: Final = 64 << 10  # bytes that a look somewhere in a file reads at least
 WINDOWS: Final = 8  # looks that are kept
 FRESH: Final = 2.0  # seconds in which a file is not looked at again
@@ -412,8 +412,8 @@ class Ranges(io.RawIOBase):
 
     Notes
     -----
-    Of all ranges at most `AHEAD` and the one in use are in memory. Reading at another place is
-    right, and begins anew.
+    Of all ranges at most `AHEAD` and the one in use are in memory, or on their way. Reading at
+    another place is right, and begins anew.
     """
 
     def __init__(
@@ -503,11 +503,10 @@ class Ranges(io.RawIOBase):
             self._coming.popleft()[2].cancel()
         if not self._coming:
             self._todo = self._pieces(at)
-        self._fill()
+            self._fill()
         begin, _, job = self._coming.popleft()
-        data = job.result()
-        self._begin, self._now = begin, data
         self._fill()
+        self._begin, self._now = begin, job.result()
 
     def _pieces(self, at: int) -> Iterator[tuple[int, int]]:
         number = bisect_right(self._runs, at, key=lambda run: run[0]) - 1
@@ -531,7 +530,7 @@ class Ranges(io.RawIOBase):
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(AHEAD, "dbnfast-ranges")
+            self._pool = ThreadPoolExecutor(AHEAD + 1, "dbnfast-ranges")
         return self._pool.submit(self._file.fetch, start, stop)
 
     def close(self) -> None:

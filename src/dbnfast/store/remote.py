@@ -82,9 +82,8 @@ class RangeSource(Source):
         file
         """
         self.file.check()
-        runs = None
-        if span is not None:
-            runs = [(span.begin, self.nbytes if span.end is None else span.end)]
+        begin, end = (0, None) if span is None else (span.begin, span.end)
+        runs = [(begin, self.nbytes if end is None else end)]
         piece = min(PIECE, max(max_bytes // 2, LEAST_PIECE))
         return cast("IO[bytes]", self.file.open(runs, piece=piece))
 
