@@ -322,6 +322,10 @@ def test_files_of_a_filesystem_that_change_are_done_again(tmp_path: Path, capsys
         mark = json.loads((out / ".dbnfast" / "x.csv.json").read_text())
         assert mark["source"] == "memory:///some/x.dbn.zst"
         assert mark["size"] == SAMPLE.stat().st_size
+        capsys.readouterr()
+        for again in (url, "memory://some", "memory://some/*"):  # whoever says when it was made
+            assert convert(again, target, "--to", "csv", "--schema", "trades") == 0
+            assert "1 file of 1 done before" in capsys.readouterr().err
         store = dbnfast.read(SAMPLE)
         two = dbnfast.encode(store.to_ndarray("trades")[:2], store.metadata)
         fs.pipe_file("/some/x.dbn.zst", two)
