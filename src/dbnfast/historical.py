@@ -122,13 +122,23 @@ def _ours(request: Callable[..., Any], key: ApiKey) -> Callable[..., Any]:
 
     @functools.wraps(request)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with _errors(key):
+        try:
             return _as_store(request(*args, **kwargs))
+        except Exception as error:
+            found = _translated(error, key)
+            if found is None:
+                raise
+        raise found  # here, so that it has no context: what the libraries say may show the key
 
     @functools.wraps(request)
     async def call_async(*args: Any, **kwargs: Any) -> Any:
-        with _errors(key):
+        try:
             return _as_store(await request(*args, **kwargs))
+        except Exception as error:
+            found = _translated(error, key)
+            if found is None:
+                raise
+        raise found
 
     return call_async if inspect.iscoroutinefunction(request) else call
 
@@ -209,17 +219,6 @@ def _received(path: Path | None, out: Any) -> Store:
 
 
 # errors
-
-
-@contextlib.contextmanager
-def _errors(key: ApiKey) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        translated = _translated(error, key)
-        if translated is None:
-            raise
-        raise translated from None  # what the libraries say may show the key
 
 
 def _translated(error: Exception, key: ApiKey) -> BentoError | None:

@@ -176,6 +176,7 @@ def test_a_wrong_key_is_an_error_of_this_package(server: Vendor, kind: str, tmp_
         assert mine.value.json_body == theirs.value.json_body
         copy = pickle.loads(pickle.dumps(mine.value))
         assert str(copy) == str(mine.value)
+        assert (mine.value.__context__, mine.value.__cause__) == (None, None)  # some pickle these
 
 
 @both_kinds
