@@ -188,6 +188,8 @@ debug: $(VENV)/.test
 # what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
 # code that the other tests do not, and takes long under the sanitizers
 PLAIN_ONLY = tests/net tests/soak tests/switching tests/documents tests/packaging tests/unit/cli \
+	tests/unit/engines tests/unit/test_dask.py tests/unit/test_imports.py tests/unit/test_enums.py \
+	tests/unit/store/test_remote.py tests/unit/store/test_zipped.py tests/unit/test_reference.py \
 	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py \
 	tests/property/test_live_property.py tests/sansio/test_gateway.py
 
