@@ -237,7 +237,7 @@ def test_a_character_that_is_none() -> None:
         ({"columns": ["prise"]}, ValueError, "price"),
         ({"columns": "price"}, TypeError, "list of names"),
         ({"count": 5}, TypeError, "'count'"),
-        ({"columns": ["price"]}, TypeError, "'colums'"),
+        ({"kolumns": ["price"]}, TypeError, "'kolumns'"),
         ({"price_type": "gold"}, ValueError, "gold"),
         ({"schema": "nonsense"}, ValueError, "nonsense"),
         ({"max_bytes": 10}, ValueError, "4096"),
