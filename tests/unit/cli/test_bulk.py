@@ -355,7 +355,8 @@ def test_a_run_that_is_ended_goes_on(days: Path, tmp_path: Path, n: int, number:
         start_new_session=True,
     )  # fmt: skip
     try:
-        with (days / "c.dbn").open("wb", buffering=0) as pipe:
+        # for both, so that it opens also where the command ends before it reads
+        with os.fdopen(os.open(days / "c.dbn", os.O_RDWR), "wb", buffering=0) as pipe:
             pipe.write(data[:60_000])
             mark = out / ".dbnfast" / "a.dbn.json"
             wait_for(lambda: mark.exists() and '"done": true' in mark.read_text(), process)
