@@ -191,7 +191,8 @@ PLAIN_ONLY = tests/net tests/soak tests/switching tests/documents tests/packagin
 	tests/unit/engines tests/unit/test_dask.py tests/unit/test_imports.py tests/unit/test_enums.py \
 	tests/unit/store/test_remote.py tests/unit/store/test_zipped.py tests/unit/test_reference.py \
 	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py \
-	tests/property/test_live_property.py tests/sansio/test_gateway.py
+	tests/property/test_live_property.py tests/sansio/test_gateway.py \
+	tests/sansio/test_key_hidden.py tests/golden/test_official_frames.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
 
