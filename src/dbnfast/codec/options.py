@@ -8,7 +8,6 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from dbnfast._util.arguments import as_int, check_version
-from dbnfast._util.ranges import open_url
 from dbnfast._util.urls import is_url
 from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
 from dbnfast.records.headers import groups
@@ -66,6 +65,8 @@ def open_raw(path: PathLike, storage_options: Mapping[str, Any] | None = None) -
         It is at a URL, and fsspec is not installed.
     """
     if is_url(path):
+        from dbnfast._util.ranges import open_url
+
         return cast("IO[bytes]", open_url(str(path), storage_options))
     # a member of an enumeration is text and a number at once: FileIO would take that for a
     # descriptor, and close it
