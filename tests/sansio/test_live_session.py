@@ -635,6 +635,22 @@ def test_a_refused_replay_leaves_a_gap_that_late_records_are_in() -> None:
     assert reported(run) == [("trades", -1.0, 9.0, False)]
 
 
+def test_a_gap_whose_end_this_sides_clock_tells_reaches_as_far_as_that_may_be_behind() -> None:
+    run = timed()
+    run.session.subscribe(subscription(1, "definition", "A"))
+    run.connect()
+    run.session.start(run.now)
+    run.begin(trade(T0 + SECOND))
+    run.lost()
+    run.connect()
+    run.begin(peers.error("too old", 8))
+    asked = run.connect()  # trades by a replay, so that the header does not tell the time
+    assert ["start" in one for one in asked] == [True, False, False]
+    run.begin(trade(T0 + SECOND), start=T0 - SECOND)
+    here = round(run.now - 100, 1)
+    assert ("definition", -2.0, here + 0.1, False) in reported(run)
+
+
 def test_a_gap_begins_where_the_first_connection_did() -> None:
     # it brought the header alone, the second one was refused
     run = Run(wall=lambda: T0 + round((run.now - 100) * SECOND))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from itertools import chain
 from pathlib import PurePath
@@ -131,16 +131,14 @@ def convert(
     """
     form, zstd = target_format(target, options)
     try:
-        with (
-            progress,
-            source.raw(progress.told) if part is None else nullcontext() as raw,
-        ):
-            names_symbols = form != "dbn" and options.map_symbols
-            blocks, metadata, is_text = (
-                _opened(source, raw, options, names_symbols)
-                if raw is not None
-                else _of_part(source.name, part, progress)
-            )
+        with ExitStack() as stack:
+            stack.enter_context(progress)
+            if part is None:
+                raw = stack.enter_context(source.raw(progress.told))
+                names_symbols = form != "dbn" and options.map_symbols
+                blocks, metadata, is_text = _opened(source, raw, options, names_symbols)
+            else:
+                blocks, metadata, is_text = _of_part(source.name, part, progress)
             if form in ONE_SCHEMA:
                 blocks, options = _with_schema(blocks, metadata, options)
             header = None
@@ -252,10 +250,9 @@ def _opened(
 
 
 def _of_part(
-    name: str, part: Part | None, progress: Progress | Told
+    name: str, part: Part, progress: Progress | Told
 ) -> tuple[Iterator[Records], Metadata | None, bool]:
     # what `_opened` gives
-    assert part is not None
     store = part.store()
 
     def blocks() -> Iterator[Records]:
