@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     State = dict[str, Any]
 
 HEAD: Final = 128 << 10  # bytes that are read at first, and kept: the first block of zstd, too
-PIECE: Final = 8 << 20  # bytes of a range of what is read from one end to the other
-FIRST_PIECE: Final = 1 << 20  # of the first ranges, where nobody said how much will be wanted
-AHEAD: Final = 4  # ranges that are on their way behind the one that is wanted
+PIECE: Final = 4 << 20  # bytes of a range of what is read from one end to the other
+SHORT: Final = 4  # ranges at first that are shorter, so that there is something to do early
+AHEAD: Final = 8  # ranges that are on their way behind the one that is wanted
+FIRST_AHEAD: Final = 2  # the same at first, where nobody said how much will be wanted
 WINDOW: Final = 64 << 10  # bytes that a look somewhere in a file reads at least
 WINDOWS: Final = 8  # looks that are kept
 FRESH: Final = 2.0  # seconds in which a file is not looked at again
@@ -412,8 +413,9 @@ class Ranges(io.RawIOBase):
 
     Notes
     -----
-    Of all ranges at most `AHEAD` and the one in use are in memory, or on their way. Reading at
-    another place is right, and begins anew.
+    Of all ranges at most `AHEAD` and the one in use are in memory, or on their way; where nobody
+    said how much will be wanted, one more with each that is used. Reading at another place is
+    right, and begins anew.
     """
 
     def __init__(
@@ -426,8 +428,8 @@ class Ranges(io.RawIOBase):
     ) -> None:
         self._file = file
         self._runs = [(0, file.size)] if runs is None else list(runs)
-        self._ramp = AHEAD if runs is None else 0  # short ranges that are left
-        self._piece = piece
+        self._ahead = FIRST_AHEAD if runs is None else AHEAD
+        self._piece, self._short = piece, SHORT
         self._at = 0
         self._windows = None if ahead else Windows(file)
         self._now, self._begin = b"", 0  # the range in use, and where it is
@@ -505,6 +507,7 @@ class Ranges(io.RawIOBase):
             self._todo = self._pieces(at)
             self._fill()
         begin, _, job = self._coming.popleft()
+        self._ahead = min(self._ahead + 1, AHEAD)
         self._fill()
         self._begin, self._now = begin, job.result()
 
@@ -517,13 +520,13 @@ class Ranges(io.RawIOBase):
         for start, stop in runs:
             begin = max(start, at)
             while begin < stop:
-                size = min(self._piece, FIRST_PIECE) if self._ramp else self._piece
-                self._ramp = max(self._ramp - 1, 0)
+                size = self._piece >> (self._short + 1) // 2  # two of a quarter, two of a half
+                self._short = max(self._short - 1, 0)
                 yield begin, min(begin + size, stop)
                 begin += size
 
     def _fill(self) -> None:
-        while len(self._coming) < AHEAD and (piece := next(self._todo, None)):
+        while len(self._coming) < self._ahead and (piece := next(self._todo, None)):
             self._coming.append((*piece, self._started(*piece)))
 
     def _started(self, start: int, stop: int) -> Future[bytes]:

@@ -84,16 +84,17 @@ class RangeSource(Source):
         self.file.check()
         begin, end = (0, None) if span is None else (span.begin, span.end)
         runs = [(begin, self.nbytes if end is None else end)]
-        piece = min(PIECE, max(max_bytes // 2, LEAST_PIECE))
+        piece = min(PIECE, max(max_bytes // 4, LEAST_PIECE))
         return cast("IO[bytes]", self.file.open(runs, piece=piece))
 
     def buffer(self) -> Any:
         """Read the whole file."""
         block = np.empty(self.nbytes, np.uint8)
         view, n = memoryview(block), 0
-        with self.open() as file:
+        self.file.check()
+        with self.file.open([(0, len(view))]) as file:
             while n < len(view):
-                n += file.readinto(view[n:])  # type: ignore[attr-defined]  # of a raw file
+                n += file.readinto(view[n:])
         return sealed(block)
 
     @contextlib.contextmanager
