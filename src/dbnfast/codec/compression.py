@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-PIECE: Final = 256 << 10  # output made at a time: stays in the cache until it is copied on
-INPUT_PIECE: Final = 128 << 10
+# Output and input that is handled at a time. Both stay in the cache, and are less than what C
+# allocators give back to the system at once, so that no piece costs new pages.
+PIECE: Final = 32 << 10
+INPUT_PIECE: Final = 64 << 10
 BLOCK_MAX: Final = 128 << 10  # the most that one zstd block can hold
 TRUSTED_RATIO: Final = 256  # reserve no more than this times the input on a frame's word
 
