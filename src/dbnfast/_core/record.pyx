@@ -69,6 +69,8 @@ cdef extern from *:
     void make_plain "dbnfast_plain"(PyTypeObject* cls, void* dealloc)
     object steal "DBNFAST_STEAL"(PyObject* struct)  # the caller's reference becomes Cython's
     PyTypeObject* class_of "Py_TYPE"(PyObject* struct)
+    Py_ssize_t refcount "Py_REFCNT"(PyObject* some)
+    PyObject* list_get "PyList_GET_ITEM"(object made, Py_ssize_t i)  # borrowed
     void list_set "PyList_SET_ITEM"(object made, Py_ssize_t i, PyObject* item)  # it takes it
     void called_with "DBNFAST_CALLED_WITH"(object cls, void* f)
     bint has_gc "DBNFAST_HAS_GC"(PyTypeObject* cls)
@@ -207,6 +209,10 @@ cdef PyObject* new_struct(
     return struct
 
 
+cdef enum:
+    SPARE = 2  # lists of parts: the one that a loop holds, and the one that it gets
+
+
 cdef enum Code:
     U8 = 0
     U16 = 1
@@ -295,11 +301,19 @@ cdef class Attribute:
     cdef object make
     cdef bytes allowed  # by value, whether it may be given; None: all that fits
     cdef Py_ssize_t place  # among what the constructor takes
+    cdef PyObject* spare[SPARE]  # lists of parts
+    cdef int next_spare
     cdef readonly str name
     cdef readonly str __doc__
 
     def __cinit__(self):
         self.end = PY_SSIZE_T_MAX  # what was never made lies outside of everything
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(SPARE):
+            if self.spare[i] != NULL:
+                Py_DECREF(<object>self.spare[i])
 
     def __init__(
         self, str name, int code, Py_ssize_t offset, Py_ssize_t width, Members members=None,
@@ -392,12 +406,45 @@ cdef class Attribute:
             return self.stamp(struct)
 
     cdef object parts(self, const uint8_t* p):
-        cdef list made = PyList_New(self.count)
-        cdef Py_ssize_t i
+        # The last lists are kept, and filled anew once nobody else has them: code that reads
+        # `levels` of one record after the other, or again and again, makes no objects.
         cdef PyTypeObject* cls = <PyTypeObject*>self.make
+        cdef list made
+        cdef PyObject* part
+        cdef Py_ssize_t i
+        for i in range(SPARE):
+            if self.spare[i] != NULL and refcount(self.spare[i]) == 1 and KEEPS:
+                made = <list>self.spare[i]
+                if PyList_GET_SIZE(made) == self.count:
+                    self.fill(made, p)
+                    return made
+        made = PyList_New(self.count)
         for i in range(self.count):
             list_set(made, i, new_struct(cls, p + i * self.width, self.width, False))
+        if KEEPS:
+            self.next_spare = (self.next_spare + 1) % SPARE
+            part = self.spare[self.next_spare]
+            Py_INCREF(made)
+            self.spare[self.next_spare] = <PyObject*>made
+            if part != NULL:
+                Py_DECREF(<object>part)
         return made
+
+    cdef int fill(self, list made, const uint8_t* p) except -1:
+        # What somebody put into the list, or took out of it to keep, is replaced. That may run
+        # code of theirs, which finds the list by the garbage collector alone.
+        cdef PyTypeObject* cls = <PyTypeObject*>self.make
+        cdef PyObject* part
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if i >= PyList_GET_SIZE(made):
+                raise RuntimeError("a new list was changed by what had been in an old one")
+            part = list_get(made, i)
+            if class_of(part) == cls and refcount(part) == 1 and (<Struct>part).n == self.width:
+                memcpy(<uint8_t*>(<Struct>part).pos, p + i * self.width, self.width)
+            else:
+                made[i] = steal(new_struct(cls, p + i * self.width, self.width, False))
+        return 0
 
     cdef object time(self, uint64_t ts):
         return None if ts == UNDEF_TIMESTAMP else self.make(ts)

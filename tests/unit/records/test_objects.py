@@ -178,6 +178,68 @@ def test_levels_are_a_list_of_pairs(cls: type[Record]) -> None:
 
 
 @by_book
+def test_levels_that_somebody_has_are_never_filled_again(cls: type[Record]) -> None:
+    rng = random.Random(cls.__name__)
+    records = [wild(cls, rng) for _ in range(4)]
+    names = type(records[0].levels[0])._ordered_fields
+    wanted = [
+        [[getattr(record, f"{name}_{i:02}") for name in names] for i in range(len(record.levels))]
+        for record in records
+    ]
+    held: list[Any] = []  # lists and pairs that are kept, and what they have to have
+
+    def values(levels: Any) -> list[list[Any]]:
+        return [[getattr(level, name) for name in names] for level in levels]
+
+    def step() -> None:
+        at = rng.randrange(len(records))
+        levels = records[at].levels
+        assert values(levels) == wanted[at]
+        choice = rng.randrange(7)
+        if choice == 0:
+            held.append((levels, wanted[at]))
+        elif choice == 1:
+            i = rng.randrange(len(levels))
+            held.append(([levels[i]], [wanted[at][i]]))
+        elif choice == 2:
+            levels.clear()
+        elif choice == 3:
+            levels.append(levels[0])
+        elif choice == 4:
+            levels[:] = [levels[-1]] * len(levels)
+        elif choice == 5:
+            levels[rng.randrange(len(levels))] = rng.choice([None, 5, "text", records[0]])
+        elif held:
+            held.pop(rng.randrange(len(held)))
+
+    for _ in range(1000):
+        step()
+        for levels, values_of in held[-5:]:
+            assert values(levels) == values_of
+    for levels, values_of in held:
+        assert values(levels) == values_of
+
+
+def test_what_goes_when_levels_are_filled_may_read_levels() -> None:
+    one, other = (
+        dbnfast.MBP10Msg(levels=[BidAskPair(bid_px=price)] * 10) for price in (10**9, 2 * 10**9)
+    )
+    seen = []
+
+    class Reads:
+        def __del__(self) -> None:
+            seen.append([level.bid_px for level in other.levels])
+
+    for at in range(10):
+        for _ in range(3):  # all the lists that are kept
+            levels: Any = one.levels
+            levels[at] = Reads()
+            del levels
+        assert [level.bid_px for level in one.levels] == [10**9] * 10
+    assert seen == [[2 * 10**9] * 10] * 30
+
+
+@by_book
 def test_a_level_is_a_value_of_its_own(cls: type[Record]) -> None:
     record = wild(cls, random.Random(cls.__name__))
     raw, names = bytes(record), type(record.levels[0])._ordered_fields
