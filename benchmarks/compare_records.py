@@ -264,7 +264,7 @@ def measured(
     for turn in range(1 if smoke else ROUNDS + AGAIN):
         if turn >= ROUNDS and least[0] <= least[-1]:
             break
-        for side, (run, own) in enumerate(sides):
+        for side, (run, own) in list(enumerate(sides))[:: 1 if turn % 2 else -1]:
             least[side] = min(least[side], ns(run, own, counts[side]))
     return least[0], least[1] if work.ratio else None
 

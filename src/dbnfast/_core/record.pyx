@@ -210,6 +210,7 @@ cdef PyObject* new_struct(
 
 
 cdef enum:
+    PAIR = 32  # bytes of a level: where the compiler knows them, copying takes two moves
     SPARE = 2  # lists of parts: the one that a loop holds, and the one that it gets
 
 
@@ -415,7 +416,7 @@ cdef class Attribute:
         for i in range(SPARE):
             if self.spare[i] != NULL and refcount(self.spare[i]) == 1 and KEEPS:
                 made = <list>self.spare[i]
-                if PyList_GET_SIZE(made) == self.count:
+                if PyList_GET_SIZE(made) == self.count and self.width == PAIR:
                     self.fill(made, p)
                     return made
         made = PyList_New(self.count)
@@ -440,8 +441,8 @@ cdef class Attribute:
             if i >= PyList_GET_SIZE(made):
                 raise RuntimeError("a new list was changed by what had been in an old one")
             part = list_get(made, i)
-            if class_of(part) == cls and refcount(part) == 1 and (<Struct>part).n == self.width:
-                memcpy(<uint8_t*>(<Struct>part).pos, p + i * self.width, self.width)
+            if class_of(part) == cls and refcount(part) == 1 and (<Struct>part).n == PAIR:
+                memcpy(<uint8_t*>(<Struct>part).pos, p + i * PAIR, PAIR)
             else:
                 made[i] = steal(new_struct(cls, p + i * self.width, self.width, False))
         return 0
