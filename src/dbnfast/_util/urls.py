@@ -40,6 +40,32 @@ def is_url(source: object) -> bool:
     return found is not None and "://" in source
 
 
+def joined(url: str, name: str) -> str:
+    """
+    Give the URL of a file in a folder.
+
+    Parameters
+    ----------
+    url : str
+        That of the folder.
+    name : str
+        The file's name.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> joined("simplecache::s3://bucket/folder/", "a.dbn")
+    'simplecache::s3://bucket/folder/a.dbn'
+    """
+    links = url.split("::")
+    place = next(number for number, link in enumerate(links) if "://" in link)
+    links[place] = f"{links[place].rstrip('/')}/{name}"
+    return "::".join(links)
+
+
 def masked(text: str) -> str:
     """
     Hide what is secret in URLs: who reads, with which password, and what signs a query.

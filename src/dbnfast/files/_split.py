@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from dbnfast._util.atomic import check_free, keep_mode, temporary, writer
+from dbnfast._util.atomic import Elsewhere, check_free, folder_at, keep_mode, temporary, writer
 from dbnfast._util.times import DAY
-from dbnfast._util.urls import is_url, masked
+from dbnfast._util.urls import is_url, joined
 from dbnfast.codec.metadata import mapping_rows, texts_of
 from dbnfast.codec.reader import iter_decode
 from dbnfast.codec.seekable import SeekableDeflater
@@ -55,7 +55,8 @@ def split(
     compression: Compression | str | None = None,
     force: bool = False,
     on_truncated: OnTruncated = "warn",
-) -> list[Path]:
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[Path | Any]:
     """
     Split a DBN file into several.
 
@@ -63,7 +64,7 @@ def split(
     ----------
     source : path, URL or readable
         As `iter_decode` takes it; a fragment cannot be split.
-    directory : path
+    directory : path or URL
         The folder for the parts; created if it does not exist.
     by : {"day", "symbol", "schema"}
         The UTC day of the index timestamp; the symbol that the header's mappings or the
@@ -74,12 +75,15 @@ def split(
         Whether existing files are replaced.
     on_truncated : {"warn", "raise", "ignore"}
         As `scan` takes it.
+    storage_options : mapping, optional
+        What the filesystems of URLs are made with, that of the source as that of the folder.
 
     Returns
     -------
     list of Path
         The parts, in the order in which their first records come: whole DBN files of the
-        source's version, with the metadata narrowed to what is in them.
+        source's version, with the metadata narrowed to what is in them. Of a folder at a
+        URL, their URLs, as str.
 
     Raises
     ------
@@ -88,8 +92,12 @@ def split(
         folder that was created for them.
     FileExistsError
         A part is there, and `force` is not given.
+    MissingExtraError
+        There is a URL, and fsspec is not installed.
     NotADirectoryError
         `directory` is a file.
+    OSError
+        A part cannot be written, or not be sent to its URL.
     ValueError
         An argument has the wrong type or value.
 
@@ -103,8 +111,15 @@ def split(
     headers of all parts, by whole days; of a readable, what the first 16 MiB of records
     say. A compressed part is seekable, as `Encoder` writes it; its frames are small where there
     are many parts.
+
+    Parts at URLs are temporary files of the system until all are complete, and are then sent,
+    several small ones at the same time. If one cannot be sent, those that were sent are removed
+    again, but for those that have replaced a file, by `force`.
     """
-    with iter_decode(source, max_bytes=BLOCK, on_truncated=on_truncated) as reader:
+    options: dict[str, Any] = {}
+    if isinstance(source, str | os.PathLike) and is_url(source):
+        options["storage_options"] = storage_options
+    with iter_decode(source, max_bytes=BLOCK, on_truncated=on_truncated, **options) as reader:
         if compression is None:
             compression = reader.compression
         return split_records(
@@ -114,11 +129,14 @@ def split(
             by=by,
             compression=compression,
             force=force,
-            mappings=mapping_records(source),
+            mappings=mapping_records(source, **options),
+            storage_options=storage_options,
         )
 
 
-def mapping_records(source: Source) -> Iterator[Records]:
+def mapping_records(
+    source: Source, storage_options: Mapping[str, Any] | None = None
+) -> Iterator[Records]:
     """
     Read the mapping records of a live stream, before it is read for everything else.
 
@@ -126,6 +144,8 @@ def mapping_records(source: Source) -> Iterator[Records]:
     ----------
     source : path or readable
         Of a readable, or a pipe, nothing can be read before.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with.
 
     Yields
     ------
@@ -135,10 +155,12 @@ def mapping_records(source: Source) -> Iterator[Records]:
     if not isinstance(source, str | os.PathLike):
         return
     if is_url(source) or os.path.isfile(os.path.expanduser(source)):
-        yield from live_mappings(source)
+        yield from live_mappings(source, storage_options)
 
 
-def live_mappings(source: Source) -> Iterator[Records]:
+def live_mappings(
+    source: Source, storage_options: Mapping[str, Any] | None = None
+) -> Iterator[Records]:
     """
     Read the mapping records of a live stream, and nothing else.
 
@@ -146,6 +168,8 @@ def live_mappings(source: Source) -> Iterator[Records]:
     ----------
     source : path or readable
         What can be read once more.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with.
 
     Yields
     ------
@@ -154,7 +178,12 @@ def live_mappings(source: Source) -> Iterator[Records]:
     """
     with (
         contextlib.suppress(DecodeError),
-        iter_decode(source, schema=RType.SYMBOL_MAPPING, on_truncated="ignore") as reader,
+        iter_decode(
+            source,
+            schema=RType.SYMBOL_MAPPING,
+            on_truncated="ignore",
+            storage_options=storage_options,
+        ) as reader,
     ):
         if reader.metadata is not None and is_live(reader.metadata):
             yield from reader
@@ -169,7 +198,8 @@ def split_records(
     compression: Compression | str = "none",
     force: bool = False,
     mappings: Iterable[Records] = (),
-) -> list[Path]:
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[Path | Any]:
     """
     Write records to several files.
 
@@ -183,10 +213,12 @@ def split_records(
         As `split` takes them.
     mappings : iterable of Records
         The mapping records of a live stream. Those of the first block count in any case.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with.
 
     Returns
     -------
-    list of Path
+    list of Path or str
         As `split` gives them.
 
     Raises
@@ -195,6 +227,8 @@ def split_records(
         A part is there, and `force` is not given.
     NotADirectoryError
         `directory` is a file.
+    OSError
+        A part cannot be written, or not be sent to its URL.
     ValueError
         An argument has the wrong type or value.
     """
@@ -207,24 +241,30 @@ def split_records(
     if is_live(metadata):
         metadata = with_mappings(metadata, chain(mappings, first))
     splitter: _ByDay | _BySymbol | _BySchema = _SPLITTERS[by](metadata)
-    if is_url(directory):
-        raise ValueError(f"{masked(str(directory))!r} is a URL; the parts need a folder here")
-    folder = Path(os.path.expanduser(directory))
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "is no directory", os.fspath(directory))
+    folder = folder_at(directory, storage_options)
     suffix = ".dbn.zst" if Compression(compression) == Compression.ZSTD else ".dbn"
-    parts = _Parts(folder, suffix, Compression(compression), force)
-    with _there(folder):
+    with contextlib.ExitStack() as stack:
+        there = None
+        if isinstance(folder, Elsewhere):
+            import tempfile  # what it brings along nothing else needs
+
+            there = folder
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dbnfast-")))
+        elif folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is no directory", os.fspath(directory))
+        parts = _Parts(folder, suffix, Compression(compression), force, there)
+        stack.enter_context(_there(folder))
         try:
             for records in chain(first, blocks):
                 for key, part in splitter.parts(records):
                     if key not in parts:
                         parts.begin(key, splitter.name(key), splitter.metadata(key))
                     parts.add(key, part.data)
-            return parts.finish()
+            paths = parts.finish()
         except BaseException:
             parts.discard()
             raise
+    return paths if there is None else [joined(str(directory), path.name) for path in paths]
 
 
 @contextlib.contextmanager
@@ -279,8 +319,17 @@ class _Part:
 class _Parts:
     """Any number of parts with few open files: bytes wait, the most of a part go first."""
 
-    def __init__(self, folder: Path, suffix: str, compression: Compression, force: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        suffix: str,
+        compression: Compression,
+        force: bool,
+        there: Elsewhere | None = None,
+    ) -> None:
         self._folder = folder
+        self._elsewhere = there
+        self._taken = self._names_there()
         self._suffix = suffix
         self._compression = compression
         self._force = force
@@ -300,10 +349,20 @@ class _Parts:
             unique = f"{name}~{n}"
         self._names.add(unique.casefold())
         target = self._folder / f"{unique}{self._suffix}"
-        check_free(target, self._force)
+        self._check_free(target)
         part = _Part(target, temporary(self._folder), metadata, self._compression)
         self._parts[key] = part
         self._n_waiting += part.n_waiting
+
+    def _names_there(self) -> set[str]:
+        return set() if self._elsewhere is None else set(self._elsewhere.names(depth=1))
+
+    def _check_free(self, target: Path) -> None:
+        if self._elsewhere is None:
+            check_free(target, self._force)
+        elif not self._force and target.name in self._taken:
+            url = self._elsewhere.url(target.name)
+            raise FileExistsError(errno.EEXIST, "exists already", url)
 
     def add(self, key: Any, data: memoryview) -> None:
         self._parts[key].waiting += data
@@ -330,12 +389,16 @@ class _Parts:
             assert part.file is not None
             part.file.write(part.deflater.finish())
             self._open.pop(key).close()
+        self._taken = self._names_there()
         for part in self._parts.values():
-            check_free(part.target, self._force)
+            self._check_free(part.target)
         for part in self._parts.values():
             keep_mode(part.target, part.temporary)
             os.replace(part.temporary, part.target)
-        return [part.target for part in self._parts.values()]
+        paths = [part.target for part in self._parts.values()]
+        if self._elsewhere is not None:
+            self._elsewhere.send({path.name: path for path in paths}, self._taken)
+        return paths
 
     def discard(self) -> None:
         for part in self._parts.values():

@@ -982,7 +982,7 @@ class Store:
         ----------
         path : path-like, URL or writable
             The target. A file appears under its name only when it is complete. With
-            ``partition_by``, the path of a folder.
+            ``partition_by``, the path or URL of a folder.
         price_type : {"float", "fixed"}
             Prices as float64, or as int64 in units of 1e-9.
         pretty_ts : bool
@@ -1024,6 +1024,12 @@ class Store:
         time. The files do not have the columns that the folders stand for. Rows keep their order
         within a folder, the files of which are in the order of their names. The files appear
         together at the end, each of them whole.
+
+        At a URL, they are temporary files of the system until all are complete, and are then sent,
+        several small ones at the same time; files of an earlier call that they do not replace are
+        removed after that. If one cannot be sent, those that were sent are removed again, but for
+        those that have replaced a file of the same name: the folder then has files of both calls,
+        each whole, until it is written once more.
         """
         where = kwargs.pop("where", path)
         options: dict[str, Any] = dict(kwargs, columns=frame_options(columns=columns).columns)
@@ -1032,7 +1038,7 @@ class Store:
             target = output(where, mode, storage_options)
         else:
             options["partition_by"] = partition_names(partition_by)
-            target = folder_output(where, mode)
+            target = folder_output(where, mode, storage_options)
         reading = Reading(self._blocks, schema, map_symbols)
         with target as out:
             write_parquet(

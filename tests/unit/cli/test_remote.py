@@ -230,8 +230,8 @@ def test_what_goes_wrong(memory: Any, folder: Path, capsys: Out) -> None:
     assert main(["verify", "memory://bad/a.dbn"]) == 1
     assert main(["info", "nosuch://a/b.dbn"]) == 2
     assert main(["merge", "memory://none/*.dbn", "-o", str(folder / "x.dbn")]) == 1
-    assert main(["split", "memory://days/1.dbn", "memory://parts"]) == 2
-    assert "is a URL; the parts need a folder here" in capsys.readouterr().err
+    assert main(["split", "memory://days/1.dbn", "memory://days/2.dbn.zst"]) == 1
+    assert "memory:///days/2.dbn.zst: is a file, expected a folder" in capsys.readouterr().err
     empty = folder / "empty"
     empty.mkdir()
     for command in (["info"], ["head"], ["stats"], ["verify"]):
@@ -259,6 +259,13 @@ def test_commands_write_elsewhere(memory: Any, folder: Path, capsys: Out) -> Non
     assert main(["convert", "memory://days/1.dbn", "memory://out/a.csv.zst"]) == 0
     assert main(["convert", here, str(folder / "a.csv.zst")]) == 0
     assert memory.cat_file("/out/a.csv.zst") == (folder / "a.csv.zst").read_bytes()
+    assert main(["split", str(folder), "memory://parts", "--no-zstd"]) == 0
+    days = [f"xnas-itch-2026010{number}.trades.dbn" for number in (5, 6, 7)]
+    assert capsys.readouterr().out.split() == [f"memory://parts/{name}" for name in days]
+    for number, name in enumerate(days):
+        assert (dbnfast.read(f"memory://parts/{name}").to_ndarray() == day(number)).all()
+    assert main(["split", here, "memory://parts"]) == 1
+    assert "exists already; --force replaces it" in capsys.readouterr().err
     # of what a pattern stands for the result of an earlier run is none
     assert main(["merge", "memory://out/*.dbn", "-o", "memory:///out/merge.dbn", "--force"]) == 2
     assert "is one of the files that" in capsys.readouterr().err

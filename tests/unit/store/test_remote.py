@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import dbnfast
-from dbnfast._util import ranges, urls
+from dbnfast._util import atomic, ranges, urls
 from helpers import streams
 from helpers.servers import Web, serving_files
 
@@ -673,6 +673,238 @@ def test_targets_that_cannot_be(memory: Any) -> None:
         store.to_file("memory://half/a.dbn", mode="a")
 
 
+# --- folders ------------------------------------------------------------------------------------
+
+
+class Far:
+    """A folder of a filesystem, and what it is called."""
+
+    def __init__(self, fs: Any, path: str, url: str, options: dict[str, Any] | None) -> None:
+        self.fs, self.path, self.url, self.options = fs, path, url, options
+
+    def files(self) -> dict[str, bytes]:
+        self.fs.invalidate_cache()
+        at = len(self.path) + 1
+        return {path[at:]: self.fs.cat_file(path) for path in self.fs.find(self.path)}
+
+    def put(self, name: str, data: bytes) -> None:
+        self.fs.pipe_file(f"{self.path}/{name}", data)
+
+
+@pytest.fixture(params=["s3", "memory"])
+def far(request: Any, bucket: Bucket, memory: Any, tmp_path: Path) -> Iterator[Far]:
+    """An empty folder; what waits to be sent there leaves nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        waiting = tmp_path / "waiting"
+        waiting.mkdir()
+        patch.setattr("tempfile.tempdir", str(waiting))
+        if request.param == "s3":
+            yield Far(bucket.fs, "ticks/far/x", "s3://ticks/far/x", bucket.options)
+            if bucket.fs.exists("ticks/far"):
+                bucket.fs.rm("ticks/far", recursive=True)
+        else:
+            yield Far(memory, "/far/x", "memory://far/x", None)
+        assert list(waiting.iterdir()) == []
+
+
+def here(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def tabled(store: Any, folder: Any, by: Any = ("date", "instrument_id"), **more: Any) -> None:
+    store.to_parquet(folder, partition_by=by, map_symbols=False, **more)
+
+
+FAILED = "the server is gone"
+
+
+def failing(far: Far, patch: pytest.MonkeyPatch, n: int) -> list[str]:
+    """Have all but the first files refused; give those that were not."""
+    real, taken = type(far.fs).put_file, []
+    lock = threading.Lock()
+
+    def put(part: str, path: str, **more: Any) -> None:
+        with lock:
+            if len(taken) == n:
+                raise ConnectionError(FAILED)
+            taken.append(path)
+        real(far.fs, part, path, **more)
+
+    patch.setattr(far.fs, "put_file", put)
+    return taken
+
+
+def test_a_table_elsewhere_is_that_of_here(far: Far, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    dataset = pytest.importorskip("pyarrow.dataset")
+    store = dbnfast.read(dbnfast.encode(SMALL, header()))
+    options: dict[str, Any] = {"storage_options": far.options}
+    tabled(store, tmp_path / "here")
+    tabled(store, far.url, mode="x", **options)
+    expected = here(tmp_path / "here")
+    assert far.files() == expected
+    assert len(expected) == 5
+    table = dataset.dataset(far.path, filesystem=far.fs, partitioning="hive").to_table()
+    assert table["size"].to_pylist() == [2**32 - 1] * 2000
+    assert sorted(set(table["instrument_id"].to_pylist())) == [0, 1, 2, 3, 4]
+    with pytest.raises(FileExistsError, match="is not empty") as error:
+        tabled(store, far.url, mode="x", **options)
+    assert str(error.value.filename).endswith("far/x")
+    tabled(store, far.url + "/", **options)  # over itself
+    assert far.files() == expected
+    tabled(store, far.url, "date", **options)
+    assert list(far.files()) == ["date=2026-01-05/part-0000.parquet"]
+    far.put("other.parquet", b"")
+    with pytest.raises(FileExistsError, match=r"other\.parquet in it is no part"):
+        tabled(store, far.url, **options)
+    assert len(far.files()) == 2
+    with pytest.raises(NotADirectoryError) as error:
+        tabled(store, f"{far.url}/other.parquet", **options)
+    assert str(error.value.filename).endswith("far/x/other.parquet")
+
+
+def test_a_table_at_the_url_of_a_folder_here(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    store = dbnfast.read(dbnfast.encode(SMALL, header()))
+    tabled(store, (tmp_path / "a").as_uri())
+    tabled(store, tmp_path / "b")
+    assert here(tmp_path / "a") == here(tmp_path / "b")
+
+
+def test_a_table_elsewhere_is_all_there_or_not_at_all(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("dbnfast.store.blocks.BLOCK", 48 * 500)
+    options: dict[str, Any] = {"storage_options": far.options}
+    damaged = bytearray(dbnfast.encode(SMALL, header()))
+    damaged[-48 * 10] = 1  # a length that cannot be
+    good, bad = dbnfast.read(dbnfast.encode(SMALL, header())), dbnfast.read(bytes(damaged))
+    for old in ({}, {"publisher_id=9/part-0000.parquet": b"old"}):
+        for name, data in old.items():
+            far.put(name, data)
+        with pytest.raises(dbnfast.InvalidRecordError):
+            tabled(bad, far.url, **options)
+        assert far.files() == old
+        for n in (0, 2, 4):
+            with monkeypatch.context() as patch:
+                taken = failing(far, patch, n)
+                with pytest.raises(OSError, match=FAILED) as error:
+                    tabled(good, far.url, **options)
+            assert str(error.value.filename).startswith(f"{far.url.partition(':')[0]}://")
+            assert str(error.value.filename).endswith(".parquet")
+            assert len(taken) == n
+            assert far.files() == old
+    tabled(good, far.url, **options)
+    assert len(far.files()) == 5
+
+
+def test_what_has_replaced_a_file_of_a_table_stays(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    options: dict[str, Any] = {"storage_options": far.options}
+    for name in ("instrument_id=0", "instrument_id=9"):
+        far.put(f"{name}/part-0000.parquet", b"old")
+    monkeypatch.setattr(atomic, "SMALL", 0)  # one after the other
+    failing(far, monkeypatch, 3)
+    with pytest.raises(OSError, match=FAILED):
+        tabled(dbnfast.read(dbnfast.encode(SMALL, header())), far.url, "instrument_id", **options)
+    found = far.files()
+    assert list(found) == ["instrument_id=0/part-0000.parquet", "instrument_id=9/part-0000.parquet"]
+    new, old = found.values()
+    assert (new[:4], old) == (b"PAR1", b"old")
+
+
+def test_few_files_are_sent_at_a_time(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(atomic, "AT_A_TIME", 2)
+    real, lock = bucket.fs.put_file, threading.Lock()
+    both = threading.Barrier(2)
+    now = [0, 0]
+    n_sent = 0
+
+    def put(*args: Any, **more: Any) -> None:
+        nonlocal n_sent
+        with lock:
+            n_sent += 1
+            first = n_sent <= 2
+            now[0] += 1
+            now[1] = max(now)
+        if first:
+            both.wait(60)
+        real(*args, **more)
+        with lock:
+            now[0] -= 1
+
+    monkeypatch.setattr(bucket.fs, "put_file", put)
+    store = dbnfast.read(dbnfast.encode(SMALL, header()))
+    tabled(store, "s3://ticks/few", storage_options=bucket.options)
+    assert (n_sent, now) == (5, [0, 2])
+    bucket.fs.rm("ticks/few", recursive=True)
+
+
+def test_parts_elsewhere_are_those_of_here(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dbnfast import files
+
+    options: dict[str, Any] = {"by": "symbol", "storage_options": far.options}
+    far.put("source/a.dbn", dbnfast.encode(SMALL, header()))
+    source = f"{far.url}/source/a.dbn"
+    (tmp_path / "a.dbn").write_bytes(dbnfast.encode(SMALL, header()))
+    paths = files.split(tmp_path / "a.dbn", tmp_path / "here", by="symbol")
+    expected = here(tmp_path / "here")
+    parts = Far(far.fs, f"{far.path}/parts", f"{far.url}/parts", None)
+    found = files.split(source, parts.url, **options)
+    assert parts.files() == expected
+    assert found == [f"{parts.url}/{path.name}" for path in paths]
+    one = dbnfast.read(found[0], storage_options=far.options)
+    assert (one.to_ndarray() == SMALL[::5]).all()
+
+    with pytest.raises(FileExistsError, match="exists already") as error:
+        files.split(source, parts.url, **options)
+    assert str(error.value.filename).endswith(f"far/x/parts/{paths[0].name}")
+    for path in paths[1:]:
+        parts.fs.rm_file(f"{parts.path}/{path.name}")
+    parts.put(paths[0].name, b"old")
+    monkeypatch.setattr(atomic, "SMALL", 0)
+    with monkeypatch.context() as patch:
+        assert failing(far, patch, 0) == []
+        with pytest.raises(OSError, match=FAILED):
+            files.split(source, parts.url, force=True, **options)
+    assert parts.files() == {paths[0].name: b"old"}
+    with monkeypatch.context() as patch:
+        failing(far, patch, 3)
+        with pytest.raises(OSError, match=FAILED):
+            files.split(source, parts.url, force=True, **options)
+    assert parts.files() == {paths[0].name: expected[paths[0].name]}
+    files.split(source, parts.url, force=True, **options)
+    assert parts.files() == expected
+    with pytest.raises(NotADirectoryError):
+        files.split(source, source, **options)
+
+
+def test_a_part_that_somebody_else_writes_meanwhile(far: Far, tmp_path: Path) -> None:
+    from dbnfast.files import split_records
+
+    def blocks() -> Iterator[Any]:
+        yield from dbnfast.read(dbnfast.encode(SMALL, header())).iter_batches()
+        far.put("xnas-itch-20260105.trades.dbn", b"theirs")
+
+    with pytest.raises(FileExistsError, match="exists already"):
+        split_records(blocks(), header(), far.url, storage_options=far.options)
+    assert far.files() == {"xnas-itch-20260105.trades.dbn": b"theirs"}
+
+
 # --- whole files --------------------------------------------------------------------------------
 
 
@@ -687,8 +919,6 @@ def test_files_elsewhere_are_verified_repaired_and_split(memory: Any, tmp_path: 
     assert (dbnfast.read("memory://bad/good.dbn").to_ndarray() == ARRAY[:-1]).all()
     (part,) = files.split("memory://days/a.dbn", tmp_path)
     assert (dbnfast.read(part).to_ndarray() == ARRAY).all()
-    with pytest.raises(ValueError, match="the parts need a folder here"):
-        files.split("memory://days/a.dbn", "memory://parts")
 
 
 def test_text_elsewhere_is_read(memory: Any) -> None:

@@ -234,11 +234,6 @@ def test_a_file_object_is_no_folder(tmp_path: Path) -> None:
         dbnfast.read(DATA).to_parquet(tmp_path / "x", partition_by="date")
 
 
-def test_a_url_is_no_folder() -> None:
-    with pytest.raises(ValueError, match="is a URL"):
-        dbnfast.read(DATA).to_parquet("s3://bucket/table", partition_by="date")
-
-
 def left_in(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dbnfast._util.urls import is_url, masked
 from dbnfast.cli.inputs import files_of
 from dbnfast.cli.outputs import STDOUT, Progress, blame, plural
 from dbnfast.cli.terminal import put, talk
@@ -32,7 +33,7 @@ def run(source: Input, folder: str, *, by: By, zstd: bool | None, force: bool) -
     source : Input
         The input; several files become one before, in the order of time.
     folder : str
-        Where the parts go.
+        Where the parts go; it may be a URL.
     by : {"day", "symbol", "schema"}
         What makes a part.
     zstd : bool or None
@@ -62,12 +63,12 @@ def run(source: Input, folder: str, *, by: By, zstd: bool | None, force: bool) -
     except (DbnError, OSError) as error:
         return blame(source.name, error)
     for part in parts:
-        put(str(part))
+        put(masked(str(part)) if is_url(part) else str(part))
     talk(f"{source.name}: {plural(len(parts), 'part')} in {folder}")
     return 0
 
 
-def _one(source: Input, zstd: bool | None, folder: str, **options: Any) -> list[Path]:
+def _one(source: Input, zstd: bool | None, folder: str, **options: Any) -> list[Path | Any]:
     with (
         Progress([source]) as progress,
         source.open(BLOCK, progress.told) as opened,
@@ -89,7 +90,9 @@ def _one(source: Input, zstd: bool | None, folder: str, **options: Any) -> list[
         )
 
 
-def _several(inputs: list[Input], zstd: bool | None, folder: str, **options: Any) -> list[Path]:
+def _several(
+    inputs: list[Input], zstd: bool | None, folder: str, **options: Any
+) -> list[Path | Any]:
     # merged where their ranges of time overlap, as a store has them
     places = [one.place or Path(one.name) for one in inputs]
     blocks = blocks_of(sources_of(places, "warn"))
