@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,8 +120,8 @@ def _live(told: Truth) -> bytes:
     )
 
 
-def store_of(kind: str, folder: Path) -> dbnfast.Store:
-    """A store of the trades."""
+def store_of(kind: str, folder: Path | str) -> dbnfast.Store:
+    """A store of the trades, in a folder here or at a URL."""
     told = told_of(kind)
     array = _array(told)
     whole = dbnfast.encode(array, _header("trades"))
@@ -151,6 +152,13 @@ def store_of(kind: str, folder: Path) -> dbnfast.Store:
         files["a.dbn"] = _live(told)
     if kind == "memory":
         return dbnfast.read(whole)
+    if isinstance(folder, str):
+        import fsspec
+
+        fs, path = fsspec.url_to_fs(folder)
+        for name, data in files.items():
+            fs.pipe_file(f"{path}/{name}", data)
+        return dbnfast.read([f"{folder}/{name}" for name in files])
     for name, data in files.items():
         (folder / name).write_bytes(data)
     return dbnfast.read([folder / name for name in files])
@@ -220,33 +228,41 @@ def predicates() -> st.SearchStrategy[Tree]:
 
 def hits(tree: Tree, told: Truth) -> Mask:
     """Which rows pass: where the predicate is true, neither false nor null."""
-    return _outcomes(tree, told)[0]
+
+    def column(name: str) -> tuple[Any, Mask]:
+        values = told.columns[name]
+        return values.astype("M8[ns]") if name == "ts_recv" else values, told.known[name]
+
+    found: Mask = _outcomes(tree, column)[0]
+    return found
 
 
-def _outcomes(tree: Tree, told: Truth) -> tuple[Mask, Mask]:
+def as_dask(tree: Tree, frame: Any) -> Any:
+    """Which rows of a Dask frame pass, where null has to be asked for."""
+    return _outcomes(tree, lambda name: (frame[name], frame[name].notnull()))[0]
+
+
+def _outcomes(tree: Tree, column: Callable[[str], tuple[Any, Any]]) -> tuple[Any, Any]:
     # where it is true, and where it is false
     kind = tree[0]
     if kind in ("and", "or"):
-        (a, not_a), (b, not_b) = (_outcomes(one, told) for one in tree[1:])
+        (a, not_a), (b, not_b) = (_outcomes(one, column) for one in tree[1:])
         return (a & b, not_a | not_b) if kind == "and" else (a | b, not_a & not_b)
     if kind == "not":
-        true, false = _outcomes(tree[1], told)
+        true, false = _outcomes(tree[1], column)
         return false, true
-    name = tree[1]
-    values, known = told.columns[name], told.known[name]
+    values, known = column(tree[1])
     if kind == "null":
         return ~known, known
-    if name == "ts_recv":
-        past = values.astype("M8[ns]")
+    if isinstance(values, np.ndarray):
         tree = (*tree[:2], *(_as_numpy(one) for one in tree[2:]))
-        values = past
     if kind == "cmp":
         found = COMPARE[tree[2]](values, tree[3]).astype(bool)
     elif kind == "between":
         above, below = (COMPARE[op] for op in CLOSED[tree[2]])
         found = above(values, tree[3]) & below(values, tree[4])
     elif kind == "in":
-        found = np.array([one in tree[2] for one in values])
+        found = values.isin(tree[2]) if hasattr(values, "isin") else np.isin(values, tree[2])
     else:
         found = values % 2 == 1
     return found & known, ~found & known
