@@ -233,8 +233,40 @@ def folder_output(
         raise ValueError(f"mode is {mode!r}, expected 'w' or 'x'")
     if not isinstance(target, str | os.PathLike):
         raise TypeError(f"{type(target).__name__} is no path, expected that of a folder")
+    return tree_at(target, mode, storage_options=storage_options)
+
+
+def tree_at(
+    target: PathLike,
+    mode: str = "w",
+    suffix: str = ".parquet",
+    storage_options: Mapping[str, Any] | None = None,
+) -> Tree:
+    """
+    Make a tree, wherever it is.
+
+    Parameters
+    ----------
+    target : path or URL
+        The folder.
+    mode, suffix
+        As `Tree` takes them.
+    storage_options : mapping, optional
+        What the filesystem of a URL is made with.
+
+    Returns
+    -------
+    Tree
+
+    Raises
+    ------
+    ImportError, OSError, TypeError, ValueError
+        As `Tree` and `filesystem_of` raise them.
+    """
     folder = folder_at(target, storage_options)
-    return Tree(folder, mode) if isinstance(folder, Path) else _SentTree(folder, mode)
+    if isinstance(folder, Path):
+        return Tree(folder, mode, suffix)
+    return _SentTree(folder, mode, suffix)
 
 
 def folder_at(
@@ -555,12 +587,13 @@ class Tree:
 class _SentTree(Tree):
     """A tree elsewhere: temporary files of the system, which are sent when all are whole."""
 
-    def __init__(self, elsewhere: Elsewhere, mode: str) -> None:
+    def __init__(self, elsewhere: Elsewhere, mode: str, suffix: str) -> None:
         self._elsewhere = elsewhere
-        super().__init__(elsewhere.url(), mode)
+        super().__init__(elsewhere.url(), mode, suffix)
 
     def _there(self) -> Iterator[str]:
-        yield from self._elsewhere.names()
+        if self._mode != "a":  # which replaces nothing but files of the same names
+            yield from self._elsewhere.names()
 
     def __enter__(self) -> Self:
         import tempfile  # as in _uploaded

@@ -62,7 +62,9 @@ def joined(url: str, name: str) -> str:
     """
     links = url.split("::")
     place = next(number for number, link in enumerate(links) if "://" in link)
-    links[place] = f"{links[place].rstrip('/')}/{name}"
+    scheme, slashes, folder = links[place].partition("://")
+    folder = folder.rstrip("/")
+    links[place] = f"{scheme}{slashes}{folder}{'/' if folder else ''}{name}"
     return "::".join(links)
 
 

@@ -15,10 +15,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from dbnfast._util.atomic import Tree, is_same_file, is_temporary, replacing
+from dbnfast._util.atomic import (
+    Elsewhere,
+    folder_at,
+    is_same_file,
+    is_temporary,
+    replacing,
+    tree_at,
+)
 from dbnfast._util.locks import FileLock
 from dbnfast._util.ranges import Ranged
-from dbnfast._util.urls import is_url, masked
+from dbnfast._util.urls import is_url, joined, masked
 from dbnfast.cli.commands.convert import SUFFIXES, convert, target_format
 from dbnfast.cli.commands.convert import run as run_one
 from dbnfast.cli.inputs import files_of
@@ -26,13 +33,14 @@ from dbnfast.cli.outputs import Progress, Told, blame, output, plural
 from dbnfast.cli.pool import results
 from dbnfast.cli.selection import check, parse_time
 from dbnfast.cli.terminal import STDIN, explain, talk
+from dbnfast.codec.options import open_raw
 from dbnfast.errors import DbnError
 from dbnfast.store.remote import base_name
 from dbnfast.store.store import read
 from dbnfast.tables.partitions import partition_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from dbnfast.cli.selection import Options
     from dbnfast.cli.terminal import Input
@@ -53,7 +61,7 @@ class Job:
     source : Input
         The input.
     folder : str
-        Where the result goes.
+        Where the result goes: a path or URL.
     stem : str
         What its file's name, or the names of its files, begin with.
     suffix : str
@@ -83,27 +91,14 @@ class Job:
         return self.stem + self.suffix
 
     @property
-    def target(self) -> Path:
+    def target(self) -> str:
         """The same with the folder."""
-        return Path(self.folder, self.name)
+        return _inside(self.folder, self.name)
 
     @property
-    def mark(self) -> Path:
-        """The file that tells whether it is done."""
-        return Path(self.folder, MARKS, f"{self.name}.json")
-
-    def files(self) -> Iterator[Path]:
-        """
-        Find the files of this input in the folders of a table.
-
-        Yields
-        ------
-        Path
-        """
-        own = re.compile(re.escape(self.stem) + r"(\.\d{4,})?-\d{4,}" + re.escape(self.suffix))
-        for path in _files_in(self.folder):
-            if own.fullmatch(path.name):
-                yield path
+    def mark(self) -> str:
+        """The file in the folder that tells whether it is done."""
+        return f"{MARKS}/{self.name}.json"
 
     def parts(self) -> list[Job]:
         """
@@ -135,6 +130,136 @@ class Job:
         if len(parts) < 2:
             return [self]
         return [replace(self, part=part, number=number) for number, part in enumerate(parts)]
+
+
+def _inside(folder: str, name: str) -> str:
+    return joined(folder, name) if is_url(folder) else os.fspath(Path(folder, name))
+
+
+class Folder:
+    """
+    What is in the output's folder.
+
+    Parameters
+    ----------
+    name : str
+        Its path or URL. What is at a URL is found once.
+
+    Raises
+    ------
+    OSError
+        The filesystem does not say what is there.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._elsewhere: Elsewhere | None = None
+        self._found: list[str] = []
+        if is_url(name) and isinstance(found := folder_at(name), Elsewhere):
+            self._elsewhere = found
+            self._found = found.names()
+
+    def has(self, name: str) -> bool:
+        """
+        Tell whether a file is there.
+
+        Parameters
+        ----------
+        name : str
+            Its path in the folder.
+
+        Returns
+        -------
+        bool
+        """
+        if self._elsewhere is None:
+            return os.path.exists(_inside(self.name, name))
+        return name in self._found
+
+    def of_tables(self) -> list[str]:
+        """
+        Find the files in the folders of a table; in others are files of others.
+
+        Returns
+        -------
+        list of str
+        """
+        if self._elsewhere is None:
+            found = []
+            for root, folders, files in os.walk(self.name):
+                folders[:] = [name for name in folders if "=" in name]
+                place = Path(root).relative_to(self.name)
+                found += [(place / name).as_posix() for name in files]
+        else:
+            found = self._found
+        return [
+            name
+            for name in found
+            if "/" in name and all("=" in one for one in name.split("/")[:-1])
+        ]
+
+    def remove(self, names: Iterable[str]) -> None:
+        """
+        Remove files.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Their paths in the folder.
+
+        Raises
+        ------
+        OSError
+            One cannot be removed.
+        """
+        if self._elsewhere is not None:
+            self._elsewhere.remove(names)
+            return
+        for name in names:
+            Path(self.name, name).unlink(missing_ok=True)
+
+    def take(self, options: Options) -> Callable[[], None]:
+        """
+        Make it where it is not there, and have no other run write to it.
+
+        Parameters
+        ----------
+        options : Options
+            Of a table, the folder has to be empty or one that this command filled.
+
+        Returns
+        -------
+        callable
+            Lets others have it. A folder at a URL has no locks.
+
+        Raises
+        ------
+        OSError
+            It is somebody else's.
+        """
+        marks = Path(self.name, MARKS)
+        if self._elsewhere is None:
+            os.makedirs(marks, exist_ok=True)
+            is_marked = any(marks.iterdir())
+            others = [entry for entry in os.listdir(self.name) if entry != MARKS]
+        else:
+            others = [name for name in self._found if not name.startswith(f"{MARKS}/")]
+            is_marked = len(others) < len(self._found)
+        if options.partition_by and others and not is_marked:
+            if self._elsewhere is None:
+                marks.rmdir()
+            raise FileExistsError(
+                errno.EEXIST,
+                "is not empty, and nothing says that this command filled it",
+                self.name,
+            )
+        if self._elsewhere is not None:
+            return lambda: None
+        try:
+            return FileLock(marks / "lock").release
+        except BlockingIOError as error:
+            text = "another convert is writing to it"
+            raise BlockingIOError(errno.EAGAIN, text, self.name) from error
 
 
 def start(inputs: Sequence[Input], target: str, options: Options, n_processes: int) -> int:
@@ -180,7 +305,7 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
     inputs : sequence of Input
         The inputs, each of them a file.
     target : str
-        The folder.
+        The folder: a path or URL.
     options : Options
         How.
     n_processes : int
@@ -211,33 +336,20 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
         )
     if options.target_format is None:
         raise ValueError(f"{target!r} is a folder; --to says what its files become")
+    if is_url(target) and isinstance(here := folder_at(target), Path):
+        target = os.fspath(here)
     try:
         jobs = _jobs(inputs, target, options)
-        os.makedirs(os.path.join(target, MARKS), exist_ok=True)
-        lock = _locked(target, options)
+        folder = Folder(target)
+        release = folder.take(options)
     except OSError as error:
         return blame(None, error)
     try:
-        return _run(jobs, target, n_processes)
+        return _run(jobs, folder, n_processes)
     except OSError as error:  # of the folder; those of an input are told with it
         return blame(target, error)
     finally:
-        lock.release()
-
-
-def _locked(target: str, options: Options) -> FileLock:
-    marks = Path(target, MARKS)
-    if options.partition_by and not any(marks.iterdir()):
-        others = [entry for entry in os.listdir(target) if entry != MARKS]
-        if others:
-            marks.rmdir()
-            raise FileExistsError(
-                errno.EEXIST, "is not empty, and nothing says that this command filled it", target
-            )
-    try:
-        return FileLock(marks / "lock")
-    except BlockingIOError as error:
-        raise BlockingIOError(errno.EAGAIN, "another convert is writing to it", target) from error
+        release()
 
 
 def _jobs(inputs: Sequence[Input], target: str, options: Options) -> list[Job]:
@@ -285,20 +397,13 @@ def _stem(name: str) -> str:
     return path.stem if known else path.name
 
 
-def _files_in(folder: str) -> Iterator[Path]:
-    # of the folders of a table; in others are files of others
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if "=" in name]
-        if root != folder:
-            yield from (Path(root, name) for name in files)
-
-
-def _run(jobs: list[Job], target: str, n_processes: int) -> int:
+def _run(jobs: list[Job], folder: Folder, n_processes: int) -> int:
+    target = folder.name
     failed: list[str] = []
     todo: list[Job] = []
     for job in jobs:
         try:
-            found = _left(job)
+            found = _left(job, folder)
         except OSError as error:
             failed.append(_blamed(job, error))
             continue
@@ -309,9 +414,7 @@ def _run(jobs: list[Job], target: str, n_processes: int) -> int:
     if n_before:
         talk(f"{target}: {plural(n_before, 'file')} of {len(jobs):,} done before")
     if todo and todo[0].options.partition_by:  # what a run that was killed left
-        for path in _files_in(target):
-            if is_temporary(path.name):
-                path.unlink(missing_ok=True)
+        folder.remove(name for name in folder.of_tables() if is_temporary(name.split("/")[-1]))
     n_done = n_before
     units = [unit for job in todo for unit in (job.parts() if n_processes > 1 else [job])]
     n_left = Counter(unit.name for unit in units)
@@ -319,7 +422,7 @@ def _run(jobs: list[Job], target: str, n_processes: int) -> int:
 
     def begin(number: int) -> None:
         if units[number].number == 0:  # parts begin in order
-            _begin(units[number])
+            _begin(units[number], folder)
 
     try:
         with Progress([job.source for job in todo]) as progress:
@@ -348,40 +451,44 @@ def _run(jobs: list[Job], target: str, n_processes: int) -> int:
     return int(bool(failed))
 
 
-def _left(job: Job) -> Job | None:
+def _left(job: Job, folder: Folder) -> Job | None:
     # the job if it is still to be done, and whether over what it made before
     told, force = job.told, job.options.force
-    try:
-        mark = json.loads(job.mark.read_text("utf-8"))
-    except (OSError, ValueError):
-        there = not job.options.partition_by and os.path.lexists(job.target)
+    mark = None
+    if folder.has(job.mark):
+        with contextlib.suppress(ValueError), open_raw(_inside(job.folder, job.mark)) as file:
+            mark = json.loads(file.read())
+    if mark is None:
+        there = not job.options.partition_by and folder.has(job.name)
         if there and not force:
-            raise FileExistsError(errno.EEXIST, "exists already", str(job.target)) from None
+            raise FileExistsError(errno.EEXIST, "exists already", job.target)
         return job
     if mark["source"] != told["source"]:
         text = f"was made of {mark['source']}: choose another folder"
-        raise FileExistsError(errno.EEXIST, text, str(job.target))
+        raise FileExistsError(errno.EEXIST, text, job.target)
     if mark["options"] != told["options"] and not force:
         raise ValueError(
             f"{job.name} was made with other options; --force makes it anew, or choose another "
             "folder"
         )
-    there = bool(job.options.partition_by) or job.target.exists()
+    there = bool(job.options.partition_by) or folder.has(job.name)
     if mark == told | {"done": True} and there and not force:
         return None
     return replace(job, options=replace(job.options, force=True))
 
 
-def _begin(job: Job) -> None:
+def _begin(job: Job, folder: Folder) -> None:
     # from here on what is there under these names is of this input
     _mark(job, is_done=False)
     if job.options.partition_by:
-        for path in list(job.files()):
-            path.unlink()
+        own = re.compile(re.escape(job.stem) + r"(\.\d{4,})?-\d{4,}" + re.escape(job.suffix))
+        folder.remove(
+            [name for name in folder.of_tables() if own.fullmatch(name.rpartition("/")[2])]
+        )
 
 
 def _mark(job: Job, is_done: bool) -> None:
-    with replacing(job.mark, force=True) as file:
+    with replacing(_inside(job.folder, job.mark), force=True) as file:
         file.write(json.dumps(job.told | {"done": is_done}, indent=1).encode())
 
 
@@ -400,12 +507,12 @@ def _said(call: Callable[[], int]) -> tuple[int, str]:
 def _work(job: Job, told: Callable[[int], object]) -> tuple[int, str]:
     # runs in a process
     def call() -> int:
-        options, out = job.options, str(job.target)
+        options, out = job.options, job.target
         try:
             if options.partition_by:
-                tree = Tree(job.folder, "a", job.suffix)
+                tree = tree_at(job.folder, "a", job.suffix)
                 stem = job.stem if job.part is None else f"{job.stem}.{job.number:04}"
-                out = str(Path(job.folder, f"{stem}-*{job.suffix}"))
+                out = _inside(job.folder, f"{stem}-*{job.suffix}")
                 return convert(job.source, tree, out, options, Told(told), stem, job.part)
             return convert(job.source, output(out, options.force), out, options, Told(told))
         except ValueError as error:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -310,6 +310,97 @@ def test_urls_are_converted_as_files_are(days: Path, tmp_path: Path, capsys: Out
     capsys.readouterr()
     assert convert(days.as_uri(), out, "--to", "csv", "--schema", "trades") == 0
     assert "3 files of 3 done before" in capsys.readouterr().err
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A filesystem that the results go to; none is written to a folder that is called so."""
+    fs = fsspec.filesystem("memory")
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    yield fs
+    assert list(place.iterdir()) == []
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+def found_in(fs: Any, folder: str) -> dict[str, bytes]:
+    found = {path[len(folder) + 1 :]: fs.cat_file(path) for path in sorted(fs.find(folder))}
+    return {name: data for name, data in found.items() if not name.startswith(".dbnfast/")}
+
+
+def test_results_go_to_urls(days: Path, tmp_path: Path, out: Any, capsys: Out) -> None:
+    args = ("--to", "csv", "--schema", "trades")
+    assert convert(days, tmp_path / "here", *args) == 0
+    expected = {
+        name: (tmp_path / "here" / name).read_bytes() for name in files_in(tmp_path / "here")
+    }
+    for url in ("memory://there", "memory://there/"):
+        assert convert(days, url, *args) == 0
+        assert found_in(out, "/there") == expected
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "dbnfast: memory://there/: 3 files of 3 done before"
+    dbnfast.read(SAMPLE).to_file(days / "d.dbn", compression="none")
+    out.pipe_file("/there/d.csv", b"theirs")
+    out.rm_file("/there/a.csv")
+    assert convert(days, "memory://there", *args) == 1
+    said = capsys.readouterr().err
+    assert "memory://there/a.csv: 581 records" in said
+    assert "2 files of 4 done before" in said
+    assert "memory://there/d.csv: exists already; --force replaces it" in said
+    assert found_in(out, "/there") == expected | {"d.csv": b"theirs"}
+    assert convert(days, "memory://there", *args, "--force") == 0
+    assert found_in(out, "/there") == expected | {"d.csv": expected["c.csv"]}
+    out.pipe_file("/file", b"")
+    assert convert(days, "memory://file", *args) == 1
+    assert "memory:///file: is a file, expected a folder" in capsys.readouterr().err
+
+
+def test_a_table_goes_to_urls(
+    days: Path, tmp_path: Path, out: Any, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    args = ("--schema", "trades", "--partition-by", "date,symbol")
+    here, there = tmp_path / "here", "memory://there"
+    assert convert(days, here, *args) == 0
+    expected = {name: (here / name).read_bytes() for name in files_in(here)}
+    real, sent = type(out).put_file, []
+
+    def put(self: Any, part: str, path: str, **more: Any) -> None:
+        sent.append(path)
+        if len(sent) == 9:  # of 4 files and two marks for each input
+            raise ConnectionError("the server is gone")
+        real(self, part, path, **more)
+
+    monkeypatch.setattr(type(out), "put_file", put)
+    assert convert(days, there, *args) == 1
+    assert "the server is gone" in capsys.readouterr().err
+    assert found_in(out, "/there") == {
+        name: data for name, data in expected.items() if not name.split("/")[-1].startswith("b-")
+    }
+    assert convert(days, there, *args) == 0
+    said = capsys.readouterr().err
+    assert "memory://there: 2 files of 3 done before" in said
+    assert "memory://there/b-*.parquet: 581 records" in said
+    assert found_in(out, "/there") == expected
+    first = dbnfast.read(SAMPLE).filter("trades", symbols="ESH6")
+    first.to_file(days / "c.dbn", compression="none")  # of fewer symbols than before
+    assert convert(days, there, *args) == 0
+    left = {name for name in expected if "/c-" not in name or "=ESH6/" in name}
+    assert set(found_in(out, "/there")) == left
+    assert convert(days, there, *args[:3], "date") == 2
+    assert "made with other options" in capsys.readouterr().err
+    out.pipe_file("/others/a.txt", b"")
+    assert convert(days / "c.dbn", "memory://others", *args) == 1
+    assert "memory://others: is not empty, and nothing says" in capsys.readouterr().err
+
+
+def test_a_url_of_a_folder_here_is_that_folder(days: Path, tmp_path: Path, out: Any) -> None:
+    here = tmp_path / "here"
+    assert convert(days, here.as_uri(), "--to", "csv", "--schema", "trades") == 0
+    assert files_in(here) == ["a.csv", "b.csv", "c.csv"]
 
 
 def test_files_of_a_filesystem_that_change_are_done_again(tmp_path: Path, capsys: Out) -> None:

@@ -998,6 +998,22 @@ def test_masked(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("s3://bucket/a", "s3://bucket/a/b.dbn"),
+        ("s3://bucket/a//", "s3://bucket/a/b.dbn"),
+        ("s3://bucket", "s3://bucket/b.dbn"),
+        ("memory://", "memory://b.dbn"),
+        ("memory:///", "memory://b.dbn"),
+        ("simplecache::s3://bucket/a", "simplecache::s3://bucket/a/b.dbn"),
+        ("dir://a::s3://bucket", "dir://a/b.dbn::s3://bucket"),
+    ],
+)
+def test_joined(folder: str, expected: str) -> None:
+    assert urls.joined(folder, "b.dbn") == expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("s3://bucket/a.dbn", True),
