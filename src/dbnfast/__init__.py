@@ -23,7 +23,6 @@ from dbnfast.codec.encode import Encoder, encode
 from dbnfast.codec.metadata import Metadata
 from dbnfast.codec.reader import RecordReader, iter_decode
 from dbnfast.codec.scan import decode, scan, split, upgrade
-from dbnfast.datasets import Dataset, Venue
 from dbnfast.enums import (
     API_VERSION,
     DBN_VERSION,
@@ -105,7 +104,6 @@ from dbnfast.errors import (
     UnsupportedVersionError,
 )
 from dbnfast.layouts.dtypes import dtype, empty
-from dbnfast.publishers import PUBLISHERS, Publisher
 from dbnfast.records.messages import (
     BBO1MMsg,
     BBO1SMsg,
@@ -144,12 +142,14 @@ from dbnfast.version import __version__
 DBNRecord = Record  # its name in annotations of programs for databento, which has a union
 
 if _TYPE_CHECKING:
+    from dbnfast.datasets import Dataset, Venue
     from dbnfast.engines import scan_polars
     from dbnfast.historical import Historical
     from dbnfast.live.asyncio.client import AsyncLive
     from dbnfast.live.events import Disconnected, ErrorEvent, Gap, MarketState, Reconnected, Skipped
     from dbnfast.live.log import enable_logging
     from dbnfast.live.sync.client import Live
+    from dbnfast.publishers import PUBLISHERS, Publisher
     from dbnfast.store.parts import Part
     from dbnfast.store.store import Store, read, read_dbn
     from dbnfast.store.store import Store as DBNStore
@@ -161,6 +161,7 @@ if _TYPE_CHECKING:
 _LAZY = {
     "AsyncLive": ("dbnfast.live.asyncio.client", "AsyncLive"),
     "DBNStore": ("dbnfast.store.store", "Store"),
+    "Dataset": ("dbnfast.datasets", "Dataset"),
     "Disconnected": ("dbnfast.live.events", "Disconnected"),
     "ErrorEvent": ("dbnfast.live.events", "ErrorEvent"),
     "Gap": ("dbnfast.live.events", "Gap"),
@@ -168,11 +169,14 @@ _LAZY = {
     "InstrumentMap": ("dbnfast.symbology.instruments", "InstrumentMap"),
     "Live": ("dbnfast.live.sync.client", "Live"),
     "MarketState": ("dbnfast.live.events", "MarketState"),
+    "PUBLISHERS": ("dbnfast.publishers", "PUBLISHERS"),
     "Part": ("dbnfast.store.parts", "Part"),
+    "Publisher": ("dbnfast.publishers", "Publisher"),
     "Reconnected": ("dbnfast.live.events", "Reconnected"),
     "Skipped": ("dbnfast.live.events", "Skipped"),
     "Store": ("dbnfast.store.store", "Store"),
     "SymbolMap": ("dbnfast.symbology.map", "SymbolMap"),
+    "Venue": ("dbnfast.datasets", "Venue"),
     "enable_logging": ("dbnfast.live.log", "enable_logging"),
     "from_csv": ("dbnfast.text", "from_csv"),
     "from_json": ("dbnfast.text", "from_json"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -269,8 +268,7 @@ class Frame(NamedTuple):
     contents: Contents
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(NamedTuple):
     """
     The frames of a seekable file.
 

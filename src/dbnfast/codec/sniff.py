@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from typing import TYPE_CHECKING, Final
 
 from dbnfast.errors import MetadataError
@@ -16,7 +15,7 @@ _PACKED: Final = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"P
 _COLUMNS: Final = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"FEA1": "Feather", b"\xff" * 4: "Arrow"}
 BEGINNINGS: Final = (*_PACKED, *_COLUMNS)  # by which data of another format is told
 _FIRST_COLUMNS: Final = (b"ts_event", b"ts_recv,", b"rtype,")
-_PRINTABLE: Final = string.printable.encode()
+_PRINTABLE: Final = bytes((*range(0x20, 0x7F), *b"\t\n\r\v\f"))
 
 
 def binary(head: bytes) -> str | None:
