@@ -190,7 +190,7 @@ class Ahead(Generic[T, R]):
         """As many parts as keep all threads busy while the caller does something else."""
         return 2 * min(cores(), MOST)
 
-    def put(self, part: T) -> None:
+    def put(self, part: T, *, now: bool = True) -> None:
         """
         Have a part worked on.
 
@@ -198,12 +198,15 @@ class Ahead(Generic[T, R]):
         ----------
         part : object
             What the work takes.
+        now : bool
+            Whether a thread is started for it where one is free; else the caller does it in `get`,
+            for what is wanted at once.
         """
         job: _Job[T, R] = _Job(part)
         self._jobs.append(job)
         self._todo.append(job)
         self._ends = [end for end in self._ends if end.locked()]
-        if len(self._ends) < min(cores(), MOST) - 1:
+        if now and len(self._ends) < min(cores(), MOST) - 1:
             _start(self._run, 1, self._ends)
 
     def ready(self) -> bool:

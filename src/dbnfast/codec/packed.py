@@ -250,7 +250,7 @@ class Packed:
                 return
             self._batches.append(batch)
             self._n_waiting += batch.weight
-            self._jobs.put(batch)
+            self._jobs.put(batch, now=self._is_hurried)
 
     def _next_batch(self) -> _Batch | None:
         # the next frames, small ones together; None where there are none, or not now
