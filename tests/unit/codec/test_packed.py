@@ -194,8 +194,8 @@ def test_no_more_is_in_work_than_was_said(n_cores: int, monkeypatch: pytest.Monk
     most: list[int] = []
     put = threads.Ahead.put
 
-    def watched(self: Any, batch: Any) -> None:
-        put(self, batch)
+    def watched(self: Any, batch: Any, **options: Any) -> None:
+        put(self, batch, **options)
         most.append(sum(part.weight for part in stream._batches))
 
     monkeypatch.setattr(threads.Ahead, "put", watched)
@@ -204,6 +204,16 @@ def test_no_more_is_in_work_than_was_said(n_cores: int, monkeypatch: pytest.Monk
     stream.hurry(1_000_000)
     assert drained(stream, 10_000)[0] == streams.trades(3000) * 40
     assert 500_000 < max(most) <= 1_000_000
+
+
+def test_a_header_needs_no_thread() -> None:
+    frames = [streams.frame(HEAD), *(streams.zstd.compress(streams.trades(3000)) for _ in range(9))]
+    reader = iter_decode(io.BytesIO(b"".join(frames)))
+    stream: Any = reader._stream
+    assert reader.metadata is not None
+    assert stream._jobs._ends == []
+    assert len(next(reader)) == 27_000
+    assert bool(stream._jobs._ends) == (threads.cores() > 1)
 
 
 def test_close_ends_the_work_and_leaves_the_file_open() -> None:
