@@ -179,17 +179,30 @@ def _put(fs: Any, part: Path, path: str) -> None:
     if fs.async_impl:
         fs.put_file(os.fspath(part), path)
         return
+    if fs.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", path)
     folder, slash, _ = path.rpartition("/")
     beside = f"{folder}{slash}{temporary(Path()).name}"
     if folder:
         fs.makedirs(folder, exist_ok=True)
     try:
         fs.put_file(os.fspath(part), beside)
-        fs.mv(beside, path)
+        _move(fs, beside, path)
     except BaseException:
         with contextlib.suppress(Exception):
             fs.rm_file(beside)
         raise
+
+
+def _move(fs: Any, before: str, path: str) -> None:
+    from fsspec import AbstractFileSystem
+
+    if type(fs).mv is not AbstractFileSystem.mv:
+        fs.mv(before, path)
+        return
+    # that of all others takes names with *, ? or [ for patterns, and finds other files by them
+    fs.cp_file(before, path)
+    fs.rm_file(before)
 
 
 def _is_special(target: PathLike) -> bool:
@@ -264,9 +277,9 @@ def tree_at(
         As `Tree` and `filesystem_of` raise them.
     """
     folder = folder_at(target, storage_options)
-    if isinstance(folder, Path):
-        return Tree(folder, mode, suffix)
-    return _SentTree(folder, mode, suffix)
+    if isinstance(folder, Elsewhere):
+        return _SentTree(folder, mode, suffix)
+    return Tree(folder if is_url(target) else target, mode, suffix)  # errors name it as given
 
 
 def folder_at(

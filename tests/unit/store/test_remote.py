@@ -893,6 +893,34 @@ def test_parts_elsewhere_are_those_of_here(
         files.split(source, source, **options)
 
 
+@pytest.mark.parametrize("name", ["a[1]", "a*", "a?b=c", "a #%41", "\u00e4=b"])
+def test_names_with_anything_in_them(memory: Any, name: str) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    from dbnfast import files
+
+    folder = f"/odd/{name}"
+    store = dbnfast.read(dbnfast.encode(SMALL, header()))
+    for _ in range(2):
+        tabled(store, f"memory:/{folder}", "instrument_id")
+        assert memory.find(folder) == [
+            f"{folder}/instrument_id={number}/part-0000.parquet" for number in range(5)
+        ]
+    (part,) = files.split("memory://days/a.dbn", f"memory:/{folder}/parts")
+    assert memory.find(f"{folder}/parts") == [part.removeprefix("memory:/")]
+    store.to_file(f"memory:/{folder}/one.dbn")
+    assert memory.cat_file(f"{folder}/one.dbn")[:3] == b"DBN"
+
+
+def test_a_folder_is_not_replaced_by_a_file(memory: Any) -> None:
+    store = dbnfast.read(dbnfast.encode(SMALL, header()))
+    before = memory.find("/")
+    with pytest.raises(OSError, match="is a folder") as error:
+        store.to_file("memory://days")
+    assert error.value.filename == "memory:///days"
+    assert memory.find("/") == before
+
+
 def test_a_part_that_somebody_else_writes_meanwhile(far: Far, tmp_path: Path) -> None:
     from dbnfast.files import split_records
 

@@ -323,3 +323,13 @@ def test_columns_without_symbols(tmp_path: Path) -> None:
         store.to_parquet(tmp_path / "x.parquet", columns=columns)
         back = pd.read_parquet(tmp_path / "x.parquet")
         pd.testing.assert_frame_equal(back, store.to_df(columns=columns))
+
+
+def test_errors_name_the_folder_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as error:
+        dbnfast.read(DATA).to_parquet("~/file", partition_by="symbol")
+    assert error.value.filename == "~/file"
