@@ -154,10 +154,10 @@ class Folder:
     def __init__(self, name: str) -> None:
         self.name = name
         self._elsewhere: Elsewhere | None = None
-        self._found: list[str] = []
+        self._found: set[str] = set()
         if is_url(name) and isinstance(found := folder_at(name), Elsewhere):
             self._elsewhere = found
-            self._found = found.names()
+            self._found = set(found.names())
 
     def has(self, name: str) -> bool:
         """
@@ -191,7 +191,7 @@ class Folder:
                 place = Path(root).relative_to(self.name)
                 found += [(place / name).as_posix() for name in files]
         else:
-            found = self._found
+            found = sorted(self._found)
         return [
             name
             for name in found
@@ -291,7 +291,8 @@ def start(inputs: Sequence[Input], target: str, options: Options, n_processes: i
     name = inputs[0].name
     if not several and not is_url(name):
         several = os.path.isdir(name) or (not os.path.exists(name) and glob.has_magic(name))
-    if several or options.partition_by or target.endswith("/") or os.path.isdir(target):
+    is_folder = target.endswith("/") or os.path.isdir(os.path.expanduser(target))
+    if several or options.partition_by or is_folder:
         return run(found, target, options, n_processes)
     return run_one(found[0], target, options)
 
@@ -328,6 +329,8 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
         options = replace(options, target_format=options.target_format or "parquet")
         if options.target_format != "parquet":
             raise ValueError("--partition-by is for parquet")
+    if not is_url(target):
+        target = os.path.expanduser(target)
     names_file = PurePath(target).suffix.lower() in (*SUFFIXES, *COMPRESSED)
     if names_file and not options.partition_by and not os.path.isdir(target):
         raise ValueError(
@@ -336,9 +339,9 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
         )
     if options.target_format is None:
         raise ValueError(f"{target!r} is a folder; --to says what its files become")
-    if is_url(target) and isinstance(here := folder_at(target), Path):
-        target = os.fspath(here)
     try:
+        if is_url(target) and isinstance(here := folder_at(target), Path):
+            target = os.fspath(here)
         jobs = _jobs(inputs, target, options)
         folder = Folder(target)
         release = folder.take(options)
@@ -459,7 +462,10 @@ def _left(job: Job, folder: Folder) -> Job | None:
         with contextlib.suppress(ValueError), open_raw(_inside(job.folder, job.mark)) as file:
             mark = json.loads(file.read())
     if mark is None:
-        there = not job.options.partition_by and folder.has(job.name)
+        # a link to nothing is there, too: it would be followed
+        there = not job.options.partition_by and (
+            folder.has(job.name) or os.path.islink(job.target)
+        )
         if there and not force:
             raise FileExistsError(errno.EEXIST, "exists already", job.target)
         return job

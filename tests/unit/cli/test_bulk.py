@@ -397,6 +397,33 @@ def test_a_table_goes_to_urls(
     assert "memory://others: is not empty, and nothing says" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [("--to", "csv"), ("--partition-by", "symbol")])
+def test_the_home_folder(
+    days: Path, tmp_path: Path, out: Any, capsys: Out, monkeypatch: pytest.MonkeyPatch, more: Any
+) -> None:
+    if "csv" not in more:
+        pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    args = ("--schema", "trades", *more)
+    assert convert(days, "~/results", *args) == 0
+    assert convert(days, tmp_path / "here", *args) == 0
+    assert files_in(tmp_path / "results") == files_in(tmp_path / "here") != []
+    assert convert(days, "~/results", *args) == 0
+    assert "3 files of 3 done before" in capsys.readouterr().err
+    assert convert(days / "a.dbn.zst", "~/results", *args) == 0
+    assert "1 file of 1 done before" in capsys.readouterr().err
+
+
+def test_links_to_nothing_are_not_followed(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.csv").symlink_to("nowhere")
+    assert convert(days, out, "--to", "csv", "--schema", "trades") == 1
+    assert f"{out / 'a.csv'}: exists already; --force replaces it" in capsys.readouterr().err
+    assert files_in(out) == ["b.csv", "c.csv"]
+
+
 def test_a_url_of_a_folder_here_is_that_folder(days: Path, tmp_path: Path, out: Any) -> None:
     here = tmp_path / "here"
     assert convert(days, here.as_uri(), "--to", "csv", "--schema", "trades") == 0
