@@ -365,6 +365,8 @@ def _jobs(inputs: Sequence[Input], target: str, options: Options) -> list[Job]:
             raise ValueError("standard input cannot become a file of a folder")
         told = _told(source, options)
         job = Job(source, target, _stem(source.name), suffix, options, told)
+        if is_url(target) and "::" in job.name:  # which begins another URL in one
+            raise ValueError(f"{source.name} would become {job.name}, which no URL can name")
         other = jobs.setdefault(job.name, job)
         if other is not job and other.source.name != source.name:
             raise ValueError(

@@ -397,6 +397,16 @@ def test_a_table_goes_to_urls(
     assert "memory://others: is not empty, and nothing says" in capsys.readouterr().err
 
 
+def test_names_that_no_url_has(days: Path, tmp_path: Path, out: Any, capsys: Out) -> None:
+    (days / "c.dbn").rename(days / "c::d.dbn")
+    args = ("--to", "csv", "--schema", "trades")
+    assert convert(days, "memory://there", *args) == 2
+    assert "would become c::d.csv, which no URL can name" in capsys.readouterr().err
+    assert not out.store
+    assert convert(days, tmp_path / "here", *args) == 0
+    assert "c::d.csv" in files_in(tmp_path / "here")
+
+
 @pytest.mark.parametrize("more", [("--to", "csv"), ("--partition-by", "symbol")])
 def test_the_home_folder(
     days: Path, tmp_path: Path, out: Any, capsys: Out, monkeypatch: pytest.MonkeyPatch, more: Any
