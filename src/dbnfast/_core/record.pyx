@@ -303,7 +303,7 @@ cdef class Attribute:
     cdef bytes allowed  # by value, whether it may be given; None: all that fits
     cdef Py_ssize_t place  # among what the constructor takes
     cdef PyObject* spare[SPARE]  # lists of parts
-    cdef int next_spare
+    cdef int next_spare  # where the next one goes
     cdef readonly str name
     cdef readonly str __doc__
 
@@ -416,36 +416,41 @@ cdef class Attribute:
         for i in range(SPARE):
             if self.spare[i] != NULL and refcount(self.spare[i]) == 1 and KEEPS:
                 made = <list>self.spare[i]
-                if PyList_GET_SIZE(made) == self.count and self.width == PAIR:
-                    self.fill(made, p)
+                if self.fill(made, p):
                     return made
+                self.spare[i] = NULL
+                self.next_spare = i
+                Py_DECREF(made)
+                made = None  # runs code of whoever put something into it
         made = PyList_New(self.count)
         for i in range(self.count):
             list_set(made, i, new_struct(cls, p + i * self.width, self.width, False))
-        if KEEPS:
-            self.next_spare = (self.next_spare + 1) % SPARE
+        if KEEPS and self.width == PAIR:
             part = self.spare[self.next_spare]
             Py_INCREF(made)
             self.spare[self.next_spare] = <PyObject*>made
+            self.next_spare = (self.next_spare + 1) % SPARE
             if part != NULL:
                 Py_DECREF(<object>part)
         return made
 
-    cdef int fill(self, list made, const uint8_t* p) except -1:
-        # What somebody put into the list, or took out of it to keep, is replaced. That may run
-        # code of theirs, which finds the list by the garbage collector alone.
+    cdef bint fill(self, list made, const uint8_t* p) except -1:
+        # Whether it could be: not where somebody put something else into the list. Pairs that
+        # somebody has are replaced. No code of others runs, so that nobody sees half of it.
         cdef PyTypeObject* cls = <PyTypeObject*>self.make
         cdef PyObject* part
         cdef Py_ssize_t i
+        if PyList_GET_SIZE(made) != self.count:
+            return False
         for i in range(self.count):
-            if i >= PyList_GET_SIZE(made):
-                raise RuntimeError("a new list was changed by what had been in an old one")
             part = list_get(made, i)
-            if class_of(part) == cls and refcount(part) == 1 and (<Struct>part).n == PAIR:
+            if class_of(part) != cls:
+                return False
+            if refcount(part) == 1 and (<Struct>part).n == PAIR:
                 memcpy(<uint8_t*>(<Struct>part).pos, p + i * PAIR, PAIR)
             else:
-                made[i] = steal(new_struct(cls, p + i * self.width, self.width, False))
-        return 0
+                made[i] = steal(new_struct(cls, p + i * PAIR, PAIR, False))
+        return True
 
     cdef object time(self, uint64_t ts):
         return None if ts == UNDEF_TIMESTAMP else self.make(ts)

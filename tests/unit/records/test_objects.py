@@ -239,6 +239,32 @@ def test_what_goes_when_levels_are_filled_may_read_levels() -> None:
     assert seen == [[2 * 10**9] * 10] * 30
 
 
+def test_no_list_is_half_filled_when_code_of_others_runs() -> None:
+    record = dbnfast.MBP10Msg(levels=[BidAskPair(bid_px=10**9)] * 10)
+    n_found = []
+
+    class Clears:
+        def __del__(self) -> None:
+            found = [
+                one
+                for one in gc.get_objects()
+                if type(one) is list and len(one) == 10 and type(one[0]) is BidAskPair
+            ]
+            n_found.append(len(found))
+            for one in found:
+                one.clear()
+
+    for at in range(10):
+        for _ in range(3):
+            levels: Any = record.levels
+            levels[at] = Clears()
+            del levels
+        one, other = record.levels, record.levels
+        assert [level.bid_px for level in one + other] == [10**9] * 20
+        del one, other
+    assert len(n_found) == 30
+
+
 @by_book
 def test_a_level_is_a_value_of_its_own(cls: type[Record]) -> None:
     record = wild(cls, random.Random(cls.__name__))
