@@ -62,5 +62,4 @@ def object_storage(bench: Bench) -> None:
         assert (ours(), theirs()) == (n, len(packed))
         place = f"{LATENCY * 1000:g} ms and {RATE / 1e6:g} MB/s a connection"
         bench.pair(f"zstd of {len(packed) / MIB:.0f} MiB at {place}, decoded",
-                   "the file object of fsspec alone", 2.5, ours, theirs,
-                   runs=min(bench.runs, 3))  # fmt: skip
+                   "the file object of fsspec alone", 2.5, ours, theirs)  # fmt: skip

@@ -250,9 +250,14 @@ class Remote(Ranged):
         What it calls the file.
     info : dict, optional
         What it says of the file, where that is known.
+    head : bytes
+        What it gave for the first `HEAD` bytes, if it was asked: of a server that knows no ranges
+        that is the file.
     """
 
-    def __init__(self, fs: Any, path: str, info: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, fs: Any, path: str, info: Mapping[str, Any] | None = None, head: bytes = b""
+    ) -> None:
         self._fs, self._pid = fs, os.getpid()
         self.path = path
         self._whole: bytes | None = None  # of a server that knows no ranges
@@ -264,6 +269,10 @@ class Remote(Ranged):
             self._whole = asked(name, lambda: bytes(fs.cat_file(path)))
             state["size"] = len(self._whole)
         super().__init__(name, state)
+        if len(head) == self.size > HEAD:
+            self._whole = head
+        elif len(head) == min(HEAD, self.size):
+            self._head = head
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_whole": None}

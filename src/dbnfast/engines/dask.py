@@ -138,13 +138,14 @@ class _Reader:
 
     def __call__(self, part: Part, columns: Sequence[str] | None = None) -> Any:
         names = list(self._dtypes) if columns is None else list(columns)
+        pandas = require("pandas", "dask")
         frame = part.to_df(columns=names, **self._options)
-        frame = frame.reset_index()[names]
+        made = {}
         for name in names:
+            column = frame[name] if name in frame else frame.index
             dtype = self._dtypes[name]
-            if frame[name].dtype != dtype:
-                frame[name] = _as(frame[name], dtype)
-        return frame
+            made[name] = (column if column.dtype == dtype else _as(column, dtype)).array
+        return pandas.DataFrame(made, copy=False)
 
 
 def _as(column: Any, dtype: Any) -> Any:

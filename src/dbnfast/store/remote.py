@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, cast
 import numpy as np
 
 from dbnfast._util.buffers import sealed
-from dbnfast._util.ranges import PIECE, Header, Ranged, Remote, Windows
+from dbnfast._util.ranges import HEAD, PIECE, Header, Ranged, Remote, Windows
 from dbnfast._util.urls import asked, filesystem_of, is_local, is_url, named_on, protocols
 from dbnfast.store.seek import reading
 from dbnfast.store.sources import Source, is_dbn_name
@@ -218,7 +218,7 @@ def is_zip(place: Path | Remote) -> TypeGuard[Remote]:
     return isinstance(place, Remote) and "zip" in protocols(place.fs) and hasattr(place.fs, "fo")
 
 
-def _found(fs: Any, path: str, shown: str) -> list[tuple[str, Any]]:
+def _found(fs: Any, path: str, shown: str) -> list[tuple[Any, ...]]:
     # the files, and what is known of each
     is_web = "http" in protocols(fs)  # where ? begins a query
     if any(sign in path for sign in ("*[" if is_web else "*?[")):
@@ -226,12 +226,13 @@ def _found(fs: Any, path: str, shown: str) -> list[tuple[str, Any]]:
         files = sorted((name, info) for name, info in found.items() if info["type"] == "file")
         if files:
             return [_known(name, info) for name, info in files]
+    head = b""
     if is_web and path.endswith("/"):
         info = {"type": "directory"}
     else:
-        info = asked(shown, lambda: fs.info(path))
+        info, head = _looked_at(fs, path, shown)
     if info["type"] != "directory":
-        return [_known(path, info)]
+        return [(*_known(path, info), head)]
     entries = asked(shown, lambda: fs.ls(path, detail=True))
     files = sorted((one["name"], one) for one in entries if one["type"] == "file")
     files = [(name, one) for name, one in files if is_dbn_name(base_name(name))]
@@ -239,6 +240,23 @@ def _found(fs: Any, path: str, shown: str) -> list[tuple[str, Any]]:
         text = "no DBN files (.dbn, .dbn.zst, .dbz) in this folder"
         raise FileNotFoundError(errno.ENOENT, text, shown)
     return [_known(name, one) for name, one in files]
+
+
+def _looked_at(fs: Any, path: str, shown: str) -> tuple[Any, bytes]:
+    # what the filesystem says of a file; and at the same time its beginning, which is wanted next
+    def info() -> Any:
+        return asked(shown, lambda: fs.info(path))
+
+    def head() -> Any:
+        try:
+            return bytes(fs.cat_file(path, start=0, end=HEAD))
+        except Exception:  # told where the beginning is needed
+            return b""
+
+    if not (fs.async_impl and is_dbn_name(base_name(path))):
+        return info(), b""
+    said, beginning = at_once(lambda look: look(), (info, head))
+    return said, beginning
 
 
 def _known(path: str, info: Any) -> tuple[str, Any]:
