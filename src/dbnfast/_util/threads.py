@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import allocate_lock, start_new_thread
+from _thread import _local, allocate_lock, start_new_thread
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from _thread import LockType
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,15 +19,30 @@ R = TypeVar("R")
 MOST: Final = 16  # threads that read or write memory: fewer keep it busy
 
 
+_here = _local()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Have this thread do all its work itself: others like it keep the processors busy."""
+    before, _here.is_alone = getattr(_here, "is_alone", False), True
+    try:
+        yield
+    finally:
+        _here.is_alone = before
+
+
 def cores() -> int:
     """
-    Count the processors that this process may run on.
+    Count the processors that this thread may use.
 
     Returns
     -------
     int
         At least 1.
     """
+    if getattr(_here, "is_alone", False):
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbnfast._util.extras import require
+from dbnfast._util.threads import alone
 from dbnfast.enums import PriceType
 from dbnfast.store.store import Store, empty_of, schema_of, symbols_of
 from dbnfast.store.store import read as read_store
@@ -139,7 +140,8 @@ class _Reader:
     def __call__(self, part: Part, columns: Sequence[str] | None = None) -> Any:
         names = list(self._dtypes) if columns is None else list(columns)
         pandas = require("pandas", "dask")
-        frame = part.to_df(columns=names, **self._options)
+        with alone():  # the other parts keep the other processors busy
+            frame = part.to_df(columns=names, **self._options)
         made = {}
         for name in names:
             column = frame[name] if name in frame else frame.index

@@ -101,6 +101,22 @@ def test_cores_are_those_that_the_process_may_use() -> None:
     assert threads.cores() == len(before)
 
 
+def test_alone_a_thread_starts_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
+    ahead: threads.Ahead[int, int] = threads.Ahead(lambda _: threading.get_ident())
+    with threads.alone():
+        with threads.alone():
+            pass
+        assert (threads.cores(), threads.shares(10**6, 1)) == (1, 1)
+        ahead.put(1)
+        assert ahead.get() == threading.get_ident()
+        elsewhere = threading.Thread(target=lambda: seen.append(threads.cores()))
+        seen: list[int] = []
+        elsewhere.start()
+        elsewhere.join()
+    assert (seen, threads.cores()) == ([4], 4)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 100])
 @pytest.mark.parametrize("cores", [1, 2, 7])
 def test_each_part_is_done_once_and_comes_in_order(
