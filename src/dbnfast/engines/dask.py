@@ -144,7 +144,7 @@ class _Reader:
             frame = part.to_df(columns=names, **self._options)
         made = {}
         for name in names:
-            column = frame[name] if name in frame else frame.index
+            column = frame.get(name, frame.index)
             dtype = self._dtypes[name]
             made[name] = (column if column.dtype == dtype else _as(column, dtype)).array
         return pandas.DataFrame(made, copy=False)
