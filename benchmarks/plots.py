@@ -23,6 +23,7 @@ GRID = "#7b7f8640"
 # blue, vermilion, green, purple, ochre: told apart by all eyes, on both pages
 BLUE, RED, GREEN, PURPLE, OCHRE = "#2a86c8", "#d55e00", "#0c9c76", "#b8659a", "#b58900"
 WIDE = 5.8  # inches: small, so that a phone shows the letters large enough
+LONGEST = 42  # characters of the name of a work, so that there is room for what is drawn
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dbnfast",
@@ -156,9 +157,14 @@ def short(work: str) -> str:
         (" records/s", "/s"), ("a mixed stream", "mixed"),
         ("mixed file -> trades array", "mixed file to trades"),
         ("Record made, three fields read", "three fields"), (" the size", ""),
+        (" at 25 ms and 80 MB/s a connection, decoded in blocks of 16 MiB", " in an object store"),
+        ("16 days of 500,000 trades as .dbn.zst, by symbol and hour: dask.read, 2 workers",
+         "dask.read, 16 days by symbol and hour"),
+        ("16 days of trades", "16 days"), (", seekable zstd file", ", seekable"),
+        ("four values of levels[0]", "levels[0]"),
     ):  # fmt: skip
         work = work.replace(long, brief)
-    return work
+    return work if len(work) <= LONGEST else f"{work[: LONGEST - 1]}…"
 
 
 def growth(found: dict[str, Any]) -> tuple[Figure, str] | None:
