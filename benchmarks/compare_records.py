@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import json
+import os
 import pickle
 import statistics
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +34,7 @@ REPEATED = 8  # how often an expression stands in the loop, so that the loop its
 LONG = 100e-6  # s that a run takes
 ROUNDS = 15  # runs of each side; the least of them counts, for they are short
 AGAIN = 150  # rounds of what is not faster at first
+PROCESSES = 3  # that measure all of it
 LONGEST = 60  # characters of an expression that are kept
 # what the official constructors take of these, for they do not take what their attributes give
 TRI_STATE = "db.TriState.YES if r.{0} else db.TriState.NO"
@@ -318,21 +323,48 @@ def digits(value: float) -> float:
 
 
 def records(bench: Bench) -> None:
-    """Everything that can be done with a record or an enumeration, beside the official one."""
+    """
+    Everything that can be done with a record or an enumeration, beside the official one.
+
+    Where objects lie in memory is told by nanoseconds: several processes measure, and of each side
+    the least time counts.
+    """
+    best: dict[str, list[Found]] = {}
+    for seed in range(1 if bench.smoke else PROCESSES):
+        command = [sys.executable, __file__, *(["--smoke"] if bench.smoke else [])]
+        environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+        for name, rows in json.loads(done.stdout).items():
+            found = [Found(Work(*work), *times) for work, *times in rows]
+            best[name] = list(map(least, best.get(name, found), found))
+    for name, found in best.items():
+        keep(bench, name, found)
+
+
+def least(one: Found, other: Found) -> Found:
+    """Take the least time of each side."""
+    assert one.work == other.work, (one.work, other.work)
+    theirs = None if one.theirs is None or other.theirs is None else min(one.theirs, other.theirs)
+    return Found(one.work, min(one.ours, other.ours), theirs)
+
+
+def found_here(smoke: bool) -> Iterator[tuple[str, list[Found]]]:
+    """Measure everything in this process."""
     _ = dbnfast.Store  # as programs do: all names are resolved then
     for layout in LAYOUTS:
         mine, his = both(layout)
         names = scope(dbnfast, mine, his[0], layout), scope(databento_dbn, his, his[0], layout)
-        found = [
-            Found(work, *measured(work, (mine, his), names, bench.smoke))
-            for work in works(layout, his[0])
-        ]
-        keep(bench, layout.name, found)
+        yield (
+            layout.name,
+            [
+                Found(work, *measured(work, (mine, his), names, smoke))
+                for work in works(layout, his[0])
+            ],
+        )
     for name, todo in enum_works():
         sides = enum_scope(dbnfast, name), enum_scope(databento_dbn, name)
         items = [0] * RECORDS
-        found = [Found(work, *measured(work, (items, items), sides, bench.smoke)) for work in todo]
-        keep(bench, name, found)
+        yield name, [Found(work, *measured(work, (items, items), sides, smoke)) for work in todo]
 
 
 def scope(package: Any, items: list[Any], official: Any, layout: Layout) -> dict[str, Any]:
@@ -480,3 +512,7 @@ def looped(source: str, package: Any) -> Callable[[Any], Any]:
     exec(f"def run(records):\n{body}\n    return total\n", scope_)
     found: Callable[[Any], Any] = scope_["run"]
     return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(dict(found_here("--smoke" in sys.argv))))
