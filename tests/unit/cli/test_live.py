@@ -95,9 +95,18 @@ def by_kind(records: Sequence[bytes]) -> dict[tuple[int, bytes], list[bytes]]:
     return found
 
 
+class Command(subprocess.Popen[str]):
+    """A process that ends where a test fails: waiting for it would hide what is wrong."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
+
+
 def spawn(*args: str, **kwargs: Any) -> subprocess.Popen[str]:
     """Run a command as a process of its own."""
-    return subprocess.Popen(
+    return Command(
         [sys.executable, "-m", "dbnfast", *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -796,7 +805,8 @@ def test_a_recording_that_was_killed(more: list[str], tmp_path: Path) -> None:
 def size_of(folder: Path) -> int:
     if not folder.is_dir():
         return 0
-    return sum(path.stat().st_size for path in folder.glob("*.dbn*"))
+    # hidden ones come and go
+    return sum(path.stat().st_size for path in folder.glob("[!.]*.dbn*"))
 
 
 def len_of(folder: Path) -> int:
@@ -804,7 +814,7 @@ def len_of(folder: Path) -> int:
         return 0
     return sum(
         len(dbnfast.scan(path.read_bytes(), on_truncated="ignore"))
-        for path in folder.glob("*.dbn*")
+        for path in folder.glob("[!.]*.dbn*")
     )
 
 
