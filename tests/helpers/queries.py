@@ -73,7 +73,9 @@ def _array(told: Truth) -> np.ndarray[Any, Any]:
     array = dbnfast.empty("trades", N).copy()
     for name in ("instrument_id", "publisher_id", "size", "sequence"):
         array[name] = told.columns[name]
-    array["ts_recv"] = np.where(told.known["ts_recv"], told.columns["ts_recv"], UNDEFINED)
+    array["ts_recv"] = UNDEFINED
+    known = told.known["ts_recv"]
+    array["ts_recv"][known] = told.columns["ts_recv"][known]
     array["ts_event"] = told.columns["ts_recv"] - 1000
     array["price"] = (told.columns["price"] * 1e9).astype(np.int64)
     array["action"] = b"T"

@@ -154,7 +154,7 @@ def test_a_day_may_be_given_in_every_form(official: Any) -> None:
         pandas.Timestamp("2020-02-01 10:00"),
         datetime.date(2020, 2, 2),
         pandas.Timestamp("2020-02-02"),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "ns"),
         datetime.date(1960, 1, 1),
     ):
         assert mine.resolve(1, date) == theirs.resolve(1, date)
