@@ -6,6 +6,7 @@ import copy
 import inspect
 import itertools
 import json
+import math
 import os
 import pickle
 import statistics
@@ -20,11 +21,10 @@ import numpy as np
 
 import data
 import dbnfast
-import tables
 from dbnfast.layouts.table import LAYOUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dbnfast.layouts.fields import Field, Layout
     from measure import Bench
@@ -33,8 +33,12 @@ RECORDS = 16  # of a class, so that neither side reads the same bytes all the ti
 REPEATED = 8  # how often an expression stands in the loop, so that the loop itself does not count
 LONG = 100e-6  # s that a run takes
 ROUNDS = 15  # runs of each side; the least of them counts, for they are short
-AGAIN = 150  # rounds of what is not faster at first
 PROCESSES = 3  # that measure all of it
+CLOSE = 1.03  # a ratio below is measured in more rounds and processes
+CLOSE_ROUNDS = 64
+CLOSE_PROCESSES = 8
+FRESH = 8  # rounds of a compiled function
+LOWEST = 8  # kinds of work that are shown
 LONGEST = 60  # characters of an expression that are kept
 # what the official constructors take of these, for they do not take what their attributes give
 TRI_STATE = "db.TriState.YES if r.{0} else db.TriState.NO"
@@ -53,6 +57,7 @@ class Work(NamedTuple):
     what: str
     theirs: str = ""  # where the official package has no such thing: what is nearest to it
     ratio: bool = True
+    kind: str = ""  # what is the same work with other classes, where the names differ
 
 
 # --- records to work on -------------------------------------------------------------------
@@ -122,7 +127,7 @@ def works(layout: Layout, his: Any) -> Iterator[Work]:
         if callable(getattr(his, name)):
             yield Work("method", f"r.{name}()")
         elif name.startswith("_") or name == "size_hint":
-            yield Work("of the class", f"r.{name}")
+            yield Work("of the class", f"r.{name}", kind="r.size_hint, r._dtypes, ...")
         elif name.startswith("pretty_"):
             yield Work("time" if name.startswith("pretty_ts") else "price", f"r.{name}")
         else:
@@ -184,10 +189,9 @@ def whole(layout: Layout, official: Any) -> Iterator[Work]:
     yield Work("whole", "r == r2")
     yield Work("whole", "r != r2")
     yield Work("whole", "hash(r)", "hash(bytes(r))")
-    yield Work("class", f"db.{layout.name}")
-    yield Work("class", f"isinstance(r, db.{layout.name})")
-    yield Work("class", f"isinstance(r, (db.SystemMsg, db.{layout.name}))")
-    yield Work("class", f"type(r) is db.{layout.name}")
+    for kind in ("db.Own", "isinstance(r, db.Own)", "isinstance(r, (db.SystemMsg, db.Own))",
+                 "type(r) is db.Own"):  # fmt: skip
+        yield Work("class", kind.replace("Own", layout.name), kind=kind)
     yield Work("row", "r.to_dict()", row)
     yield Work("row", f"[getattr(r, name) for name in {names!r}]")
     again = f"cls({', '.join(given(name, layout) for name in names_of(official))})"
@@ -209,13 +213,13 @@ def enum_works() -> Iterator[tuple[str, list[Work]]]:
         value = getattr(his, first).value
         one, other = f"db.{name}.{first}", f"db.{name}.{second}"
         yield name, [
-            Work("class", f"db.{name}"),
-            Work("member", one),
-            *(Work("member", f"e.{n}") for n in (first, second)),
+            Work("class", f"db.{name}", kind="db.Enum"),
+            Work("member", one, kind="db.Enum.MEMBER"),
+            *(Work("member", f"e.{n}", kind="e.MEMBER") for n in (first, second)),
             Work("comparison", "m == m2"),
             Work("comparison", "m != m2"),
-            Work("comparison", f"m == {value!r}"),
-            Work("comparison", f"m in ({one}, {other})"),
+            Work("comparison", f"m == {value!r}", kind="m == 'value'"),
+            Work("comparison", f"m in ({one}, {other})", kind="m in (db.Enum.MEMBER, ...)"),
             Work("member", "m.name"),
             Work("member", "m.value"),
             Work("member", "int(m)") if hasattr(his, "__int__") else Work("member", "m"),
@@ -254,24 +258,33 @@ def ns(run: Callable[[Any, int], None], items: Sequence[Any], n: int) -> float:
 
 
 def measured(
-    work: Work, items: tuple[Any, Any], names: tuple[dict[str, Any], dict[str, Any]], smoke: bool
-) -> tuple[float, float | None]:
-    """Measure an expression on both sides in turn: the least time of each, in ns."""
-    sides = [(compiled(work.what, names[0]), items[0])]
-    if work.ratio:
-        sides.append((compiled(work.theirs or work.what, names[1]), items[1]))
-    counts, least = [], []
-    for run, own in sides:
-        run(own, 2)
-        once = max(ns(run, own, 1), 1.0) * len(own) * REPEATED / 1e9
-        counts.append(1 if smoke else max(1, round(LONG / once)))
-        least.append(float("inf"))
-    for turn in range(1 if smoke else ROUNDS + AGAIN):
-        if turn >= ROUNDS and least[0] <= least[-1]:
-            break
-        for side, (run, own) in list(enumerate(sides))[:: 1 if turn % 2 else -1]:
-            least[side] = min(least[side], ns(run, own, counts[side]))
-    return least[0], least[1] if work.ratio else None
+    work: Work,
+    items: tuple[Any, Any],
+    names: tuple[dict[str, Any], dict[str, Any]],
+    rounds: int,
+) -> list[float]:
+    """
+    Measure an expression on both sides in turn: the least time of each, in ns.
+
+    The functions are compiled again and again, so that they lie elsewhere.
+    """
+    what = [(work.what, names[0], items[0]), (work.theirs or work.what, names[1], items[1])]
+    what = what[: 1 + work.ratio]
+    kept, times = [], [float("inf")] * len(what)
+    for turn in range(rounds):
+        if turn % FRESH == 0:
+            sides = [ready(compiled(text, scope), own, rounds) for text, scope, own in what]
+            kept.append(sides)  # their memory is not used again
+        for side, (run, own, n) in list(enumerate(sides))[:: 1 if turn % 2 else -1]:
+            times[side] = min(times[side], ns(run, own, n))
+    return times
+
+
+def ready(run: Callable[[Any, int], None], own: Any, rounds: int) -> tuple[Any, Any, int]:
+    """Run a function until the interpreter knows it; say how often it is to run in a round."""
+    run(own, 2)
+    once = max(ns(run, own, 1), 1.0) * len(own) * REPEATED / 1e9
+    return run, own, 1 if rounds == 1 else max(1, round(LONG / once))
 
 
 class Found(NamedTuple):
@@ -279,7 +292,7 @@ class Found(NamedTuple):
 
     work: Work
     ours: float
-    theirs: float | None
+    theirs: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -300,8 +313,6 @@ def keep(bench: Bench, of: str, found: list[Found]) -> None:
                 theirs=digits(statistics.median(row.theirs or 0 for row in beside)),
                 median=digits(statistics.median(row.ratio for row in beside)),
                 least=digits(least.ratio), what=least.work.what[:LONGEST],
-                below=[[row.work.what[:LONGEST], digits(row.ours), digits(row.theirs or 0)]
-                       for row in beside if row.ratio < tables.EVEN],
             )  # fmt: skip
         for row in rows:
             if row.theirs is None:
@@ -329,16 +340,45 @@ def records(bench: Bench) -> None:
     Where objects lie in memory is told by nanoseconds: several processes measure, and of each side
     the least time counts.
     """
+    several, few = (1, 1) if bench.smoke else (CLOSE_PROCESSES, PROCESSES)
+    many, first = (1, 1) if bench.smoke else (CLOSE_ROUNDS, ROUNDS)
+    best = measured_by(few, first)
+    close = {of: [row.work.what for row in rows if row.ratio < CLOSE] for of, rows in best.items()}
+    again = measured_by(several, many, close)
+    kinds: dict[str, list[Found]] = {}
+    for of, rows in best.items():
+        more = {row.work: row for row in again.get(of, ())}
+        found = [least(row, more.get(row.work, row)) for row in rows]
+        keep(bench, of, found)
+        for row in found:
+            if row.theirs is not None:
+                kinds.setdefault(row.work.kind or row.work.what, []).append(row)
+    ratios = {kind: pooled(row.ratio for row in rows) for kind, rows in kinds.items()}
+    lowest = sorted(ratios, key=ratios.__getitem__)[:LOWEST]
+    bench.keep(
+        "kinds", n=len(kinds), works=sum(map(len, kinds.values())),
+        lowest=[[kind[:LONGEST], len(kinds[kind]), digits(ratios[kind])] for kind in lowest],
+    )  # fmt: skip
+
+
+def pooled(ratios: Iterable[float]) -> float:
+    """Give the geometric mean of ratios."""
+    return math.exp(statistics.mean(map(math.log, ratios)))
+
+
+def measured_by(
+    processes: int, rounds: int, only: dict[str, list[str]] | None = None
+) -> dict[str, list[Found]]:
+    """Measure in several processes, all or only some works: the least of each, by class."""
     best: dict[str, list[Found]] = {}
-    for seed in range(1 if bench.smoke else PROCESSES):
-        command = [sys.executable, __file__, *(["--smoke"] if bench.smoke else [])]
+    command = [sys.executable, __file__, json.dumps({"rounds": rounds, "only": only})]
+    for seed in range(processes):
         environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
-        for name, rows in json.loads(done.stdout).items():
-            found = [Found(Work(*work), *times) for work, *times in rows]
-            best[name] = list(map(least, best.get(name, found), found))
-    for name, found in best.items():
-        keep(bench, name, found)
+        for of, rows in json.loads(done.stdout).items():
+            found = [Found(Work(*work), *times) for work, times in rows]
+            best[of] = list(map(least, best.get(of, found), found))
+    return best
 
 
 def least(one: Found, other: Found) -> Found:
@@ -348,23 +388,21 @@ def least(one: Found, other: Found) -> Found:
     return Found(one.work, min(one.ours, other.ours), theirs)
 
 
-def found_here(smoke: bool) -> Iterator[tuple[str, list[Found]]]:
-    """Measure everything in this process."""
+def found_here(rounds: int, only: dict[str, list[str]] | None) -> Iterator[tuple[str, Any]]:
+    """Measure in this process: of each class and enumeration, works and their times."""
     _ = dbnfast.Store  # as programs do: all names are resolved then
+
+    def times(of: str, works: Iterable[Work], items: Any, names: Any) -> list[Any]:
+        wanted = works if only is None else [one for one in works if one.what in only.get(of, ())]
+        return [(one, measured(one, items, names, rounds)) for one in wanted]
+
     for layout in LAYOUTS:
         mine, his = both(layout)
         names = scope(dbnfast, mine, his[0], layout), scope(databento_dbn, his, his[0], layout)
-        yield (
-            layout.name,
-            [
-                Found(work, *measured(work, (mine, his), names, smoke))
-                for work in works(layout, his[0])
-            ],
-        )
+        yield layout.name, times(layout.name, works(layout, his[0]), (mine, his), names)
     for name, todo in enum_works():
         sides = enum_scope(dbnfast, name), enum_scope(databento_dbn, name)
-        items = [0] * RECORDS
-        yield name, [Found(work, *measured(work, (items, items), sides, smoke)) for work in todo]
+        yield name, times(name, todo, ([0] * RECORDS, [0] * RECORDS), sides)
 
 
 def scope(package: Any, items: list[Any], official: Any, layout: Layout) -> dict[str, Any]:
@@ -515,4 +553,4 @@ def looped(source: str, package: Any) -> Callable[[Any], Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(dict(found_here("--smoke" in sys.argv))))
+    print(json.dumps(dict(found_here(**json.loads(sys.argv[1])))))

@@ -23,7 +23,7 @@ MIB = 1 << 20
 PIECE = 64 << 10
 DIGITS = 4  # that a time is kept with; fewer than its noise hides
 PACKAGES = ("dbnfast", "databento", "databento-dbn", "numpy", "pandas", "pyarrow", "msgspec")
-KINDS = ("rows", "memory", "growth", "latency", "objects")
+KINDS = ("rows", "memory", "growth", "latency", "objects", "kinds")
 
 
 @dataclass(frozen=True)

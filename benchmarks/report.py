@@ -66,7 +66,6 @@ def page(found: dict[str, Any], alts: dict[str, str]) -> str:
         "growth_memory": tables.growth_memory(found),
         "latency": tables.latency(found),
         "memory": tables.memory(found),
-        "even": f"{tables.EVEN:g}",
         "objects": tables.objects(found),
         "objects_short": tables.objects_short(found),
         **{f"plot_{name}": shown(name, alts) for name in PLOTS},

@@ -64,17 +64,16 @@ RECORD_CLASSES: Final[dict[str, type[Record]]]
 def record_table() -> RecordTable: ...
 def parameters_of(layout: Layout) -> list[str]: ...
 
-class _Printed(Struct):
+class _Pair(Struct):
     _ordered_fields: ClassVar[list[str]]
     _timestamp_fields: ClassVar[list[str]]
-    _shape: ClassVar[Shape]
-    def to_dict(self) -> dict[str, Any]: ...
-
-class _Pair(_Printed):
     _dtype: ClassVar[np.dtype[np.void]]
     def __new__(cls, *values: int, **fields: int) -> Self: ...
 
-class Record(_Printed):
+class Record(Struct):
+    _ordered_fields: ClassVar[list[str]]
+    _timestamp_fields: ClassVar[list[str]]
+    _shape: ClassVar[Shape]
     size_hint: ClassVar[int]
     _layout: ClassVar[Layout | None]
     _dtypes: ClassVar[list[tuple[str, str]]]

@@ -44,6 +44,7 @@ from dbnfast._core.text cimport Stamp, magnitude, put_eight, put_short, put_sign
 
 cdef extern from *:
     """
+    #include <structmember.h>
     #define DBNFAST_CALLED_WITH(cls, f) \
         (((PyTypeObject*)(cls))->tp_vectorcall = (vectorcallfunc)(f))
     #define DBNFAST_HAS_GC(cls) PyType_HasFeature(cls, Py_TPFLAGS_HAVE_GC)
@@ -56,6 +57,19 @@ cdef extern from *:
         cls->tp_dealloc = (destructor)dealloc;
         PyType_Modified(cls);
     }
+    /* `isinstance` with another class ends by asking the instance for `__class__`, and object's
+       descriptor of that name looks for `object` among all bases first. This one is the class's
+       own, so that it asks for no base; as object's, it becomes one load in loops. */
+    static PyMemberDef dbnfast_class_member = {
+        "__class__", T_OBJECT_EX, offsetof(PyObject, ob_type), READONLY, NULL
+    };
+    static int dbnfast_own_class(PyTypeObject* cls) {
+        PyObject* found = PyDescr_NewMember(cls, &dbnfast_class_member);
+        int done = found ? PyDict_SetItemString(cls->tp_dict, "__class__", found) : -1;
+        Py_XDECREF(found);
+        PyType_Modified(cls);
+        return done;
+    }
     #define DBNFAST_STEAL(struct) (struct)
     #define DBNFAST_FREES(cls) ((void*)(cls)->tp_dealloc)
     #ifdef Py_GIL_DISABLED
@@ -67,6 +81,7 @@ cdef extern from *:
     bint KEEPS "DBNFAST_KEEPS"
     void* frees "DBNFAST_FREES"(PyTypeObject* cls)
     void make_plain "dbnfast_plain"(PyTypeObject* cls, void* dealloc)
+    int own_class "dbnfast_own_class"(PyTypeObject* cls) except -1
     object steal "DBNFAST_STEAL"(PyObject* struct)  # the caller's reference becomes Cython's
     PyTypeObject* class_of "Py_TYPE"(PyObject* struct)
     Py_ssize_t refcount "Py_REFCNT"(PyObject* some)
@@ -113,6 +128,21 @@ cdef class Struct:
 
     def __repr__(self):
         return shape_of(type(self)).text(self)
+
+    def to_dict(self):
+        """
+        Give the fields by name, as a row of a table.
+
+        Returns
+        -------
+        dict
+            In the order of text output, book levels as ``bid_px_00`` and so on, ``ts_out`` last
+            where there is one. The values are those of the attributes.
+        """
+        row = shape_of(type(self)).row(self)
+        if self.stamped:
+            row["ts_out"] = self.ts_out
+        return row
 
     def __dealloc__(self):
         if self.apart != NULL:
@@ -919,6 +949,7 @@ cdef class Shape:
         # Python has the garbage collector track instances of every class that it makes. There is
         # nothing to find in these, so that they need no such thing, and the collector no time.
         make_plain(own, <void*>free_struct)
+        own_class(own)
         if called:
             called_with(cls, <void*>call_struct)
 

@@ -134,31 +134,7 @@ def _shape(
     )
 
 
-class _Printed(Struct):
-    """A struct that shows the fields named in ``_ordered_fields``."""
-
-    __slots__ = ()
-    _ordered_fields: ClassVar[list[str]] = []  # lists, as official, which nobody is to change
-    _timestamp_fields: ClassVar[list[str]] = []
-    _shape: ClassVar[Shape]
-
-    def to_dict(self) -> dict[str, Any]:
-        """
-        Give the fields by name, as a row of a table.
-
-        Returns
-        -------
-        dict
-            In the order of text output, book levels as ``bid_px_00`` and so on, ``ts_out`` last
-            where there is one. The values are those of the attributes.
-        """
-        row = self._shape.row(self)
-        if self._stamped:
-            row["ts_out"] = self.ts_out  # type: ignore[attr-defined]
-        return row
-
-
-class Record(_Printed):
+class Record(Struct):
     """
     A record; of an rtype without a layout only the header's fields are attributes.
 
@@ -179,6 +155,7 @@ class Record(_Printed):
     _hidden_fields: ClassVar[list[str]] = ["length"]
     _price_fields: ClassVar[list[str]] = []
     _timestamp_fields: ClassVar[list[str]] = ["ts_event"]
+    _shape: ClassVar[Shape]
 
     def __new__(cls, *values: Any, **fields: Any) -> Record:
         """
@@ -422,10 +399,12 @@ def _integer(name: str, format_: str, value: Any) -> int:
     return number
 
 
-class _Pair(_Printed):
+class _Pair(Struct):
     """Both sides of one book level."""
 
     __slots__ = ()
+    _ordered_fields: ClassVar[list[str]] = []
+    _timestamp_fields: ClassVar[list[str]] = []
     _dtype: np.dtype[np.void]
 
     def __new__(cls, *values: int, **fields: int) -> _Pair:

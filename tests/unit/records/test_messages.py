@@ -101,6 +101,22 @@ def test_random_bytes_read_as_the_official_class_reads_them(cls: type[Record], s
 
 
 @by_class
+def test_isinstance_asks_the_class_that_cannot_change(cls: type[Record]) -> None:
+    record = Record.from_bytes(undefined(cls))
+    own = type("Own", (cls,), {})()
+    for one, its in ((record, cls), (own, type(own))):
+        assert one.__class__ is its
+        assert isinstance(one, (dbnfast.Metadata, cls, Record))
+        others = set(RECORD_CLASSES.values()) - {cls}
+        assert not any(isinstance(one, other) for other in others)
+        with pytest.raises(AttributeError):
+            one.__class__ = dbnfast.Metadata  # type: ignore[assignment]
+        with pytest.raises(AttributeError):
+            del one.__class__
+    assert cls.__class__ is type
+
+
+@by_class
 def test_class_attributes_are_the_official(cls: type[Record]) -> None:
     theirs = official_class(cls.__name__)
     names = {name for name in dir(theirs) if not name.startswith("__")}
