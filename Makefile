@@ -13,7 +13,7 @@ TEST_GROUP ?= bench
 TESTS ?= tests
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
-.PHONY: demo test soak search bench instructions bench-report lint docs picture tables fixtures debug sanitize coverage fuzz sdist wheels \
+.PHONY: demo test soak search bench instructions bench-report lint docs docs-tools picture tables fixtures debug sanitize coverage fuzz sdist wheels \
 	minimum readers clean help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-report  all of it, and write docs/benchmarks.md; REPORT=--smoke for a look"
 	@echo "make lint      every gate: style, types, stubs, docstrings, spelling, packaging, workflows"
 	@echo "make docs      build the documentation site into build/site"
+	@echo "make docs-tools  install what builds it, with which the tests build it too"
 	@echo "make tables    write what follows from the table of layouts and from the command line"
 	@echo "make fixtures  make the golden files again, with the official encoder"
 	@echo "make sdist     the source distribution, in dist"
@@ -171,6 +172,8 @@ docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs build/site
 	@echo "the site is build/site/index.html"
 
+docs-tools: $(VENV)/.docs
+
 picture: $(VENV)/.package
 	$(BIN)/python .ci/picture.py
 
@@ -188,11 +191,14 @@ debug: $(VENV)/.test
 # what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
 # code that the other tests do not, and takes long under the sanitizers
 PLAIN_ONLY = tests/net tests/soak tests/switching tests/documents tests/packaging tests/unit/cli \
-	tests/unit/engines tests/unit/test_dask.py tests/unit/test_imports.py tests/unit/test_enums.py \
+	tests/unit/engines tests/unit/layouts tests/unit/test_dask.py \
+	tests/unit/test_imports.py tests/unit/test_enums.py tests/unit/test_versions.py \
 	tests/unit/store/test_remote.py tests/unit/store/test_zipped.py tests/unit/test_reference.py \
-	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py \
+	tests/unit/symbology/test_instruments.py tests/unit/live/test_hours.py \
+	tests/unit/live/test_log.py tests/unit/live/test_recorder.py \
 	tests/property/test_live_property.py tests/sansio/test_gateway.py \
-	tests/sansio/test_key_hidden.py tests/golden/test_official_frames.py
+	tests/sansio/test_key_hidden.py tests/golden/test_official_frames.py \
+	tests/golden/test_fixtures.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
 

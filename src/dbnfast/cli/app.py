@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
-from functools import partial
-from typing import Annotated, Final
+from functools import cache, partial
+from typing import Annotated, Any, Final
 
 import rich  # noqa: F401  # absent, the command line says which extra brings it
 import typer
@@ -552,12 +552,17 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@cache
+def _command() -> Any:
+    return typer.main.get_command(app)  # it reads the annotations of every command
+
+
 def _run(argv: list[str]) -> int:
     # typer only parses: a command leaves a job, which runs outside of typer's own handling of
     # errors and pipes
     jobs: list[Job] = []
     try:
-        typer.main.get_command(app).main(args=argv, prog_name="dbnfast", obj=jobs)
+        _command().main(args=argv, prog_name="dbnfast", obj=jobs)
     except SystemExit as done:
         if not jobs:
             return done.code if isinstance(done.code, int) else 2

@@ -15,16 +15,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from dbnfast._util.atomic import (
-    Elsewhere,
-    folder_at,
-    is_same_file,
-    is_temporary,
-    replacing,
-    tree_at,
-)
+from dbnfast._util.atomic import is_same_file, is_temporary, replacing
 from dbnfast._util.locks import FileLock
 from dbnfast._util.ranges import Ranged
+from dbnfast._util.trees import Elsewhere, folder_at, tree_at
 from dbnfast._util.urls import is_url, joined, masked
 from dbnfast.cli.commands.convert import SUFFIXES, convert, target_format
 from dbnfast.cli.commands.convert import run as run_one

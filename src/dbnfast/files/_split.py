@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from dbnfast._util.atomic import Elsewhere, check_free, folder_at, keep_mode, temporary, writer
+from dbnfast._util.atomic import check_free, keep_mode, temporary, writer
 from dbnfast._util.times import DAY
+from dbnfast._util.trees import Elsewhere, folder_at
 from dbnfast._util.urls import is_url, joined
 from dbnfast.codec.metadata import mapping_rows, texts_of
 from dbnfast.codec.reader import iter_decode

@@ -15,9 +15,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 
 from dbnfast._core.scan import span
-from dbnfast._util.atomic import folder_output, output
+from dbnfast._util.atomic import output
 from dbnfast._util.extras import require
 from dbnfast._util.times import as_datetime64, as_timestamp
+from dbnfast._util.trees import folder_output
 from dbnfast.codec.compression import Deflater, detect, zstd
 from dbnfast.codec.encode import Encoder
 from dbnfast.codec.options import check_max_bytes

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import dbnfast
-from dbnfast._util import atomic, ranges, urls
+from dbnfast._util import ranges, trees, urls
 from helpers import streams
 from helpers.servers import Web, serving_files
 
@@ -813,7 +813,7 @@ def test_what_has_replaced_a_file_of_a_table_stays(
     options: dict[str, Any] = {"storage_options": far.options}
     for name in ("instrument_id=0", "instrument_id=9"):
         far.put(f"{name}/part-0000.parquet", b"old")
-    monkeypatch.setattr(atomic, "SMALL", 0)  # one after the other
+    monkeypatch.setattr(trees, "SMALL", 0)  # one after the other
     failing(far, monkeypatch, 3)
     with pytest.raises(OSError, match=FAILED):
         tabled(dbnfast.read(dbnfast.encode(SMALL, header())), far.url, "instrument_id", **options)
@@ -826,7 +826,7 @@ def test_what_has_replaced_a_file_of_a_table_stays(
 def test_few_files_are_sent_at_a_time(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr(atomic, "AT_A_TIME", 2)
+    monkeypatch.setattr(trees, "AT_A_TIME", 2)
     real, lock = bucket.fs.put_file, threading.Lock()
     both = threading.Barrier(2)
     now = [0, 0]
@@ -876,7 +876,7 @@ def test_parts_elsewhere_are_those_of_here(
     for path in paths[1:]:
         parts.fs.rm_file(f"{parts.path}/{path.name}")
     parts.put(paths[0].name, b"old")
-    monkeypatch.setattr(atomic, "SMALL", 0)
+    monkeypatch.setattr(trees, "SMALL", 0)
     with monkeypatch.context() as patch:
         assert failing(far, patch, 0) == []
         with pytest.raises(OSError, match=FAILED):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dbnfast
-from dbnfast._util.atomic import Tree
+from dbnfast._util.trees import Tree
 from dbnfast.tables import partitions
 from helpers import streams
 
