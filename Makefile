@@ -33,7 +33,8 @@ help:
 	@echo "make minimum   run the tests with the lowest versions that are allowed"
 	@echo "make readers   have the oldest and newest of other packages read a seekable file"
 	@echo "make debug     run the tests with bounds checks compiled in"
-	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make sanitize  run the tests under AddressSanitizer and UndefinedBehaviorSanitizer;"
+	@echo "               SHARE=3 runs each third case of a test"
 	@echo "make search    run the property tests on new random examples; SEARCH= chooses"
 	@echo "make fuzz      make search, then fuzz each target for FUZZ_SECONDS; FUZZ_TARGETS= chooses"
 	@echo "make picture   what data walks through, long modules, the layers with their imports"
@@ -202,10 +203,14 @@ PLAIN_ONLY = tests/net tests/soak tests/switching tests/documents tests/packagin
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
 
+# of a test's cases: 1 runs all of them, 3 each third
+SHARE ?= 1
+
 sanitize: $(VENV)/.test
 	DBNFAST_SANITIZE=1 $(BIN)/pip install --quiet --no-deps --upgrade --target build/site-san .
 	LD_PRELOAD="$(SANITIZERS)" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 		UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/site-san DBNFAST_EXPECT=site-san \
+		DBNFAST_SHARE=$(SHARE) \
 		$(BIN)/python -m pytest -q tests -n 2 -p no:cacheprovider -p no:faulthandler \
 		$(addprefix --ignore=,$(PLAIN_ONLY))
 

@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ import dbnfast
 PROFILES = {"quick": 15, "dev": 50, "ci": 100, "search": 100, "deep": 2000}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 HANG_SECONDS = 3600 if PROFILE == "deep" else 300
+# which part of a test's cases is run: slow builds take one of several
+SHARE = int(os.environ.get("DBNFAST_SHARE", "1"))
 
 for _name, _examples in PROFILES.items():
     settings.register_profile(
@@ -48,6 +51,20 @@ def pytest_configure() -> None:
         signal.signal(hang_up, lambda *_: None)
     if not faulthandler.is_enabled():
         faulthandler.enable(_STDERR)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests with many cases keep each SHARE-th, where the environment says so."""
+    seen: Counter[str] = Counter()
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        (left if seen[test] % SHARE else kept).append(item)
+        seen[test] += 1
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
 
 
 @pytest.fixture(autouse=True)
