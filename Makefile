@@ -11,6 +11,8 @@ VENV ?= .venv
 # what `make test` installs: "everywhere" leaves out what has no build for every Python
 TEST_GROUP ?= bench
 TESTS ?= tests
+# more than two cores have: many tests wait for sockets and processes
+TEST_JOBS ?= 4
 SOURCES := pyproject.toml setup.py $(wildcard src/dbnfast/_core/*.pyx src/dbnfast/_core/*.pxd)
 
 .PHONY: demo test soak search bench instructions bench-report lint docs docs-tools picture tables fixtures debug sanitize coverage fuzz sdist wheels \
@@ -84,7 +86,7 @@ demo: $(VENV)/.package
 
 test: $(VENV)/.test
 	$(call say,running the tests: two to five minutes)
-	$(BIN)/python -m pytest -q $(TESTS) -n 2
+	$(BIN)/python -m pytest -q $(TESTS) -n $(TEST_JOBS)
 
 # a session follows from its seed, so that a failure can be repeated: SOAK_SEED=7 SOAK=1
 SOAK ?= 2000
