@@ -94,7 +94,7 @@ def to_ns(name: str, value: Any) -> int:
         if np.isnat(time) or time.astype(value.dtype) != value:
             raise ValueError(f"{name} is {value}, expected a time of 1970 to 2262")
         value = int(time.astype(np.int64))
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool | np.bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} is {value!r}, expected an int of ns, or a time")
     number = int(value.__index__())
     if not 0 <= number < 2**64:
