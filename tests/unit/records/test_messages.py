@@ -170,12 +170,14 @@ def test_pretty_values() -> None:
 
 @pytest.mark.parametrize("ns", [0, 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1])
 def test_pretty_times_are_the_official(ns: int) -> None:
-    pytest.importorskip("pandas")
+    pd = pytest.importorskip("pandas")
     dbn = pytest.importorskip("databento_dbn")
     theirs = dbn.TradeMsg(1, 2, ns, 4, 5, dbn.Action.TRADE, dbn.Side.BID, 0, ns, ts_out=ns)
     mine = Record.from_bytes(bytes(theirs), ts_out=len(bytes(theirs)) == 56)
     for name in ("pretty_ts_event", "pretty_ts_recv", "pretty_ts_index", "pretty_ts_out"):
         found, wanted = getattr(mine, name), getattr(theirs, name)
+        if wanted is not None and wanted.year == 1969:  # with pandas 3.0, in which it wraps around
+            wanted = pd.NaT
         assert (type(found), repr(found)) == (type(wanted), repr(wanted)), name
 
 
