@@ -194,14 +194,11 @@ debug: $(VENV)/.test
 # what runs commands as processes, talks over sockets or decides in Python alone reaches no compiled
 # code that the other tests do not, and takes long under the sanitizers
 PLAIN_ONLY = tests/net tests/soak tests/switching tests/documents tests/packaging tests/unit/cli \
-	tests/unit/engines tests/unit/layouts tests/unit/test_dask.py \
-	tests/unit/test_imports.py tests/unit/test_enums.py tests/unit/test_versions.py \
+	tests/unit/engines tests/unit/test_dask.py tests/unit/test_imports.py tests/unit/test_enums.py \
 	tests/unit/store/test_remote.py tests/unit/store/test_zipped.py tests/unit/test_reference.py \
-	tests/unit/symbology/test_instruments.py tests/unit/live/test_hours.py \
-	tests/unit/live/test_log.py tests/unit/live/test_recorder.py \
+	tests/unit/live/test_hours.py tests/unit/live/test_recorder.py \
 	tests/property/test_live_property.py tests/sansio/test_gateway.py \
-	tests/sansio/test_key_hidden.py tests/golden/test_official_frames.py \
-	tests/golden/test_fixtures.py
+	tests/sansio/test_key_hidden.py tests/golden/test_official_frames.py
 
 SANITIZERS = $$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)
 

@@ -38,7 +38,7 @@ CLOSE = 1.03  # a ratio below is measured in more rounds and processes
 CLOSE_ROUNDS = 64
 CLOSE_PROCESSES = 8
 FRESH = 8  # rounds of a compiled function
-LOWEST = 8  # kinds of work that are shown
+LOWEST = 8  # kinds of work that are shown, and all below 1
 LONGEST = 60  # characters of an expression that are kept
 # what the official constructors take of these, for they do not take what their attributes give
 TRI_STATE = "db.TriState.YES if r.{0} else db.TriState.NO"
@@ -354,7 +354,8 @@ def records(bench: Bench) -> None:
             if row.theirs is not None:
                 kinds.setdefault(row.work.kind or row.work.what, []).append(row)
     ratios = {kind: pooled(row.ratio for row in rows) for kind, rows in kinds.items()}
-    lowest = sorted(ratios, key=ratios.__getitem__)[:LOWEST]
+    below = sum(ratio < 1 for ratio in ratios.values())
+    lowest = sorted(ratios, key=ratios.__getitem__)[: max(LOWEST, below)]
     bench.keep(
         "kinds", n=len(kinds), works=sum(map(len, kinds.values())),
         lowest=[[kind[:LONGEST], len(kinds[kind]), digits(ratios[kind])] for kind in lowest],

@@ -20,7 +20,7 @@ CLIENTS = {
     "socket": "bare socket",
 }
 MET = {True: "yes", False: "**no**", None: ""}
-EVEN = 0.995  # a ratio that is not less is 1.00: measured anew, it is as often above
+EVEN = 0.995  # a ratio that is not less is 1.00 to two digits: so much differs between runs
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
