@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 COMMAND = "python docs/generate.py"
 
+# what `struct_base` gives both
+STRUCT = """\
+    def __bytes__(self) -> bytes: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def to_dict(self) -> dict[str, Any]: ...
+    @property
+    def _stamped(self) -> bool: ...
+"""
+
 STUB_HEAD = f"""\
 # Written by `{COMMAND}` from the table in layouts/table.py: change that, not this.
 from collections.abc import Sequence
@@ -36,9 +46,9 @@ from typing import Any, ClassVar, Final, Self, SupportsInt
 
 import numpy as np
 import pandas
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
-from dbnfast._core.record import RecordTable, Shape, Struct
+from dbnfast._core.record import RecordTable, Shape
 from dbnfast.enums import (
     Action,
     ErrorCode,
@@ -64,14 +74,16 @@ RECORD_CLASSES: Final[dict[str, type[Record]]]
 def record_table() -> RecordTable: ...
 def parameters_of(layout: Layout) -> list[str]: ...
 
-class _Pair(Struct):
-    _ordered_fields: ClassVar[list[str]]
+@disjoint_base
+class _Pair:
+{STRUCT}    _ordered_fields: ClassVar[list[str]]
     _timestamp_fields: ClassVar[list[str]]
     _dtype: ClassVar[np.dtype[np.void]]
     def __new__(cls, *values: int, **fields: int) -> Self: ...
 
-class Record(Struct):
-    _ordered_fields: ClassVar[list[str]]
+@disjoint_base
+class Record:
+{STRUCT}    _ordered_fields: ClassVar[list[str]]
     _timestamp_fields: ClassVar[list[str]]
     _shape: ClassVar[Shape]
     size_hint: ClassVar[int]

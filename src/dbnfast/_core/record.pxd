@@ -12,13 +12,6 @@ cdef struct Entry:
     int16_t next
 
 
-cdef class Struct:
-    cdef const uint8_t* pos
-    cdef Py_ssize_t n
-    cdef bint stamped
-    cdef PyObject* apart  # its bytes, where they are not in the object itself
-
-
 cdef class RecordTable:
     cdef int16_t first[256]
     cdef Entry* entries

@@ -8,26 +8,25 @@ from dbnfast._core.copy import Program
 from dbnfast._core.run import Run
 from dbnfast._core.scan import SizeTable
 
-@disjoint_base
-class Struct:
-    """Bytes of its own, whose fields are attributes. Immutable; equal by class and bytes."""
+def struct_base(cls: type) -> type:
+    """
+    Make a class of structs that has what `cls` has, and `__bytes__` and `to_dict` besides.
 
-    def __bytes__(self) -> bytes: ...
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-    def to_dict(self) -> dict[str, Any]: ...
-    @staticmethod
-    def _from_bytes(cls: type, raw: bytes, min_size: int, ts_out: bool = False) -> Any:
-        """
-        Make a struct of `cls` from its bytes.
+    A struct is bytes of its own, whose fields are attributes; it is immutable, and equal by class
+    and bytes. Classes of structs are made by deriving from this one, and `Shape.bind`.
+    """
 
-        Raises
-        ------
-        ValueError
-            There are fewer than `min_size` bytes.
-        """
-    @property
-    def _stamped(self) -> bool: ...
+def struct_from(cls: type, raw: bytes, min_size: int, ts_out: bool = False) -> Any:
+    """
+    Make a struct of `cls` from its bytes.
+
+    Raises
+    ------
+    TypeError
+        `cls` is no class of structs.
+    ValueError
+        There are fewer than `min_size` bytes.
+    """
 
 @final
 class Members:
@@ -85,7 +84,7 @@ class Attribute:
         offset: int,
         width: int,
         members: Members | None = None,
-        make: Callable[[int], Any] | type[Struct] | None = None,
+        make: Callable[[int], Any] | type | None = None,
         doc: str | None = None,
         count: int = 1,
         allowed: Container[int] | None = None,
@@ -143,11 +142,11 @@ class Shape:
         shown: list[tuple[Attribute, int]],
         stamps: bool,
     ) -> None: ...
-    def text(self, struct: Struct) -> str:
+    def text(self, some: object, /) -> str:
         """Write a struct as ``Name(field=value, pretty_field='value', ...)``."""
-    def row(self, struct: Struct) -> dict[str, Any]:
+    def row(self, some: object, /) -> dict[str, Any]:
         """Give what is shown by name."""
-    def changed(self, struct: Struct, fields: dict[str, Any]) -> Any:
+    def changed(self, some: object, /, fields: dict[str, Any]) -> Any:
         """Copy a struct with other values; None where one of them is not plain."""
     def bind(self, cls: type, called: bool) -> None:
         """
@@ -178,8 +177,8 @@ class RecordTable:
 
     def __init__(
         self,
-        fallback: type[Struct],
-        entries: Iterable[tuple[int, int, type[Struct], Program | None, type[Struct]]],
+        fallback: type,
+        entries: Iterable[tuple[int, int, type, Program | None, type]],
     ) -> None: ...
 
 @final

@@ -6,7 +6,7 @@ from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE, PyList_New
 from cpython.long cimport PyLong_AsLongLong, PyLong_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject, PyTypeObject
+from cpython.object cimport Py_EQ, Py_NE, PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_TYPE
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -42,6 +42,23 @@ from dbnfast._core.run cimport Run
 from dbnfast._core.scan cimport SizeTable
 from dbnfast._core.text cimport Stamp, magnitude, put_eight, put_short, put_sign, set_second
 
+
+@cython.final
+@cython.internal
+cdef class Struct:
+    """
+    What a struct is in C: no class that Python sees, and nothing is an instance of it.
+
+    Those are made by `struct_base`, with nothing above them but object: `isinstance` with another
+    class goes through all bases of a record, so that each of them costs time.
+    """
+
+    cdef const uint8_t* pos
+    cdef Py_ssize_t n
+    cdef bint stamped
+    cdef PyObject* apart  # its bytes, where they are not in the object itself
+
+
 cdef extern from *:
     """
     #include <structmember.h>
@@ -70,8 +87,21 @@ cdef extern from *:
         PyType_Modified(cls);
         return done;
     }
-    #define DBNFAST_STEAL(struct) (struct)
+    static PyObject* dbnfast_new_base(
+        const char* name, Py_ssize_t size, void* dealloc, void* repr, void* hash, void* compare
+    ) {
+        PyType_Slot slots[] = {
+            {Py_tp_dealloc, dealloc}, {Py_tp_repr, repr}, {Py_tp_hash, hash},
+            {Py_tp_richcompare, compare}, {0, NULL},
+        };
+        PyType_Spec spec = {
+            name, (int)size, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots,
+        };
+        return PyType_FromSpec(&spec);
+    }
+    #define DBNFAST_STEAL(struct) ((void*)(struct))
     #define DBNFAST_FREES(cls) ((void*)(cls)->tp_dealloc)
+    #define DBNFAST_ALLOCATE(cls) ((cls)->tp_alloc(cls, 0))
     #ifdef Py_GIL_DISABLED
     #define DBNFAST_KEEPS 0
     #else
@@ -80,9 +110,13 @@ cdef extern from *:
     """
     bint KEEPS "DBNFAST_KEEPS"
     void* frees "DBNFAST_FREES"(PyTypeObject* cls)
+    object new_base "dbnfast_new_base"(
+        const char* name, Py_ssize_t size, void* dealloc, void* repr, void* hash, void* compare
+    )
     void make_plain "dbnfast_plain"(PyTypeObject* cls, void* dealloc)
     int own_class "dbnfast_own_class"(PyTypeObject* cls) except -1
-    object steal "DBNFAST_STEAL"(PyObject* struct)  # the caller's reference becomes Cython's
+    Struct steal "DBNFAST_STEAL"(PyObject* struct)  # the caller's reference becomes Cython's
+    Struct allocate "DBNFAST_ALLOCATE"(PyTypeObject* cls)
     PyTypeObject* class_of "Py_TYPE"(PyObject* struct)
     Py_ssize_t refcount "Py_REFCNT"(PyObject* some)
     PyObject* list_get "PyList_GET_ITEM"(object made, Py_ssize_t i)  # borrowed
@@ -105,29 +139,36 @@ cdef extern from *:
 
 cdef uint64_t UNDEF_TIMESTAMP = UINT64_MAX
 cdef int64_t UNDEF_PRICE = INT64_MAX
-cdef tuple EMPTY = ()
 cdef double NAN = float("nan")
 cdef str SHAPE = "_shape"
 
 
-cdef class Struct:
-    """Bytes of its own, whose fields are attributes; see the stub."""
+cdef bint makes_structs(PyTypeObject* cls) noexcept:
+    # whether instances of a class are structs
+    while cls != NULL:
+        if frees(cls) == <void*>free_struct:
+            return True
+        cls = cls.tp_base
+    return False
+
+
+cdef inline bint is_struct(PyObject* some) noexcept:
+    return frees(class_of(some)) == <void*>free_struct or makes_structs(class_of(some))
+
+
+cdef bint is_class(object cls):
+    return isinstance(cls, type) and makes_structs(<PyTypeObject*>cls)
+
+
+class _Methods:
+    """What every struct can."""
 
     def __bytes__(self):
-        return PyBytes_FromStringAndSize(<const char*>self.pos, self.n)
+        cdef Struct struct = checked(self)
+        return PyBytes_FromStringAndSize(<const char*>struct.pos, struct.n)
 
-    def __eq__(self, other):
-        if type(self) is not type(other):
-            return NotImplemented
-        cdef Struct theirs = <Struct>other
-        return (self.n == theirs.n and self.stamped == theirs.stamped
-                and memcmp(self.pos, theirs.pos, self.n) == 0)
-
-    def __hash__(self):
-        return hash(PyBytes_FromStringAndSize(<const char*>self.pos, self.n))
-
-    def __repr__(self):
-        return shape_of(type(self)).text(self)
+    def __sizeof__(self):
+        return (<PyTypeObject*>Py_TYPE(self)).tp_basicsize + checked(self).n
 
     def to_dict(self):
         """
@@ -139,32 +180,64 @@ cdef class Struct:
             In the order of text output, book levels as ``bid_px_00`` and so on, ``ts_out`` last
             where there is one. The values are those of the attributes.
         """
+        cdef Struct struct = checked(self)
         row = shape_of(type(self)).row(self)
-        if self.stamped:
+        if struct.stamped:
             row["ts_out"] = self.ts_out
         return row
-
-    def __dealloc__(self):
-        if self.apart != NULL:
-            Py_DECREF(<object>self.apart)
-
-    def __sizeof__(self):
-        return (<PyTypeObject*>Py_TYPE(self)).tp_basicsize + self.n
-
-    @staticmethod
-    def _from_bytes(type cls not None, bytes raw not None, Py_ssize_t min_size, bint ts_out=False):
-        """Make a struct of `cls` from its bytes; see the stub."""
-        if not issubclass(cls, Struct):
-            raise TypeError(f"{cls.__name__} is not a struct")
-        if len(raw) < min_size:
-            raise ValueError(f"{cls.__name__} needs {min_size} bytes, {len(raw)} are there")
-        cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(raw)
-        return steal(new_struct(<PyTypeObject*>cls, p, PyBytes_GET_SIZE(raw), ts_out))
 
     @property
     def _stamped(self):
         """Whether the last 8 bytes are a ts_out."""
-        return self.stamped
+        return checked(self).stamped
+
+
+cdef inline Struct checked(object some):
+    if not is_struct(<PyObject*>some):
+        raise TypeError(f"a {type(some).__name__} is not a struct")
+    return <Struct>some
+
+
+cdef object compare(object one, object other, int how):
+    cdef Struct ours = <Struct>one
+    cdef Struct theirs = <Struct>other
+    if type(one) is not type(other) or (how != Py_EQ and how != Py_NE):
+        return NotImplemented
+    return (how == Py_EQ) == (
+        ours.n == theirs.n
+        and ours.stamped == theirs.stamped
+        and memcmp(ours.pos, theirs.pos, ours.n) == 0
+    )
+
+
+cdef Py_hash_t hash_of(object some) except -1:
+    return hash(PyBytes_FromStringAndSize(<const char*>(<Struct>some).pos, (<Struct>some).n))
+
+
+cdef object show(object some):
+    return shape_of(type(some)).text(some)
+
+
+def struct_base(type cls not None):
+    """Make a class of structs that has what `cls` has; see the stub."""
+    made = new_base(
+        f"{cls.__module__}.{cls.__name__}".encode(), (<PyTypeObject*>Struct).tp_basicsize,
+        <void*>free_struct, <void*>show, <void*>hash_of, <void*>compare,
+    )
+    for name, value in [*vars(_Methods).items(), *vars(cls).items()]:
+        if name not in ("__dict__", "__weakref__"):  # of instances of that class alone
+            setattr(made, name, value)
+    return made
+
+
+def struct_from(type cls not None, bytes raw not None, Py_ssize_t min_size, bint ts_out=False):
+    """Make a struct of `cls` from its bytes; see the stub."""
+    if not is_class(cls):
+        raise TypeError(f"{cls.__name__} is not a struct")
+    if len(raw) < min_size:
+        raise ValueError(f"{cls.__name__} needs {min_size} bytes, {len(raw)} are there")
+    cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(raw)
+    return steal(new_struct(<PyTypeObject*>cls, p, PyBytes_GET_SIZE(raw), ts_out))
 
 
 # Small structs come and go by the million, mostly a few at a time: the memory of those that went
@@ -204,7 +277,7 @@ cdef PyObject* empty_struct(PyTypeObject* cls, Py_ssize_t n, bint ts_out) except
 
 cdef PyObject* struct_apart(PyTypeObject* cls, Py_ssize_t n, bint ts_out) except NULL:
     cdef bytes apart = PyBytes_FromStringAndSize(NULL, n)
-    cdef Struct struct = (<PyTypeObject*>Struct).tp_new(<type>cls, <PyObject*>EMPTY, NULL)
+    cdef Struct struct = allocate(cls)
     struct.apart = <PyObject*>apart
     struct.pos = <const uint8_t*>PyBytes_AS_STRING(apart)
     struct.n = n
@@ -220,7 +293,7 @@ cdef void free_struct(PyObject* struct) noexcept:
     cdef PyTypeObject* cls = class_of(struct)
     cdef PyObject* apart = (<Struct>struct).apart
     cdef Py_ssize_t size = ((<Struct>struct).n + 7) >> 3
-    if apart == NULL and size < N_SIZES and n_kept[size] < KEPT and KEEPS:
+    if apart == NULL and 0 < size < N_SIZES and n_kept[size] < KEPT and KEEPS:
         kept[size][n_kept[size]] = struct
         n_kept[size] += 1
     else:
@@ -360,7 +433,7 @@ cdef class Attribute:
             raise ValueError(f"no attribute of kind {code} has {count} parts")
         if code in (PRETTY_TIME, PRETTY_STAMP) and make is None:
             raise TypeError("a time needs what makes it")
-        if code == PARTS and not (isinstance(make, type) and issubclass(make, Struct)):
+        if code == PARTS and not is_class(make):
             raise TypeError("parts need a class")
         if members is not None and members.keep is None:
             raise TypeError("the members were never made")
@@ -380,13 +453,13 @@ cdef class Attribute:
         self.__doc__ = doc
 
     def __set_name__(self, owner, name):
-        if self.owner is None and isinstance(owner, type) and issubclass(owner, Struct):
+        if self.owner is None and is_class(owner):
             self.owner = owner
 
     def __get__(self, instance, owner):
         if instance is None:
             return self
-        if type(instance) is not self.owner and not isinstance(instance, Struct):
+        if type(instance) is not self.owner and not is_struct(<PyObject*>instance):
             raise TypeError(f"{self.name!r} is no attribute of {type(instance).__name__!r}")
         return self.value(<Struct>instance)
 
@@ -616,7 +689,7 @@ cdef class Size(Method):
     def __get__(self, instance, owner):
         if instance is None:
             return self
-        if (self.sizes is None or not isinstance(instance, Struct)
+        if (self.sizes is None or not is_struct(<PyObject*>instance)
                 or (<Struct>instance).n > MAX_RECORD_SIZE):
             raise TypeError(f"{self.__name__!r} is no attribute of {type(instance).__name__!r}")
         return <object>PyList_GET_ITEM(self.sizes, (<Struct>instance).n)
@@ -626,10 +699,6 @@ cdef object size_of(object method, PyObject** given, size_t flags, PyObject* nam
     if PyVectorcall_NARGS(flags) != 1 or names != NULL or not is_struct(given[0]):
         raise TypeError(f"{method.__name__}() takes the record alone")
     return (<Struct>given[0]).n
-
-
-cdef inline bint is_struct(PyObject* some):
-    return frees(class_of(some)) == <void*>free_struct or isinstance(<object>some, Struct)
 
 
 @cython.final
@@ -800,15 +869,15 @@ cdef class Shape:
         self.whole = n_shown == len(template)
         self.template = template
 
-    def text(self, Struct struct not None):
+    def text(self, some, /):
         """Write the fields that are shown; see the stub."""
+        cdef Struct struct = self.checked(some)
         cdef str title = type(struct).__name__
         cdef Py_ssize_t i, n
         cdef uint8_t* out
         cdef Attribute attribute
         cdef bytes start
         cdef const char* named
-        self.check(struct)
         named = PyUnicode_AsUTF8AndSize(title, &n)
         cdef uint8_t* begin = <uint8_t*>PyMem_Malloc(n + self.longest + 2 + NUMBER)
         if begin == NULL:
@@ -831,27 +900,28 @@ cdef class Shape:
         finally:
             PyMem_Free(begin)
 
-    cdef int check(self, Struct struct) except -1:
-        # whether all of the fields are there
+    cdef Struct checked(self, object some):
+        # the same, where all of the fields are there
+        cdef Struct struct = checked(some)
         if self.template is None or struct.n < PyBytes_GET_SIZE(self.template):
-            raise TypeError(f"a {type(struct).__name__} of {struct.n} bytes has another shape")
-        return 0
+            raise TypeError(f"a {type(some).__name__} of {struct.n} bytes has another shape")
+        return struct
 
-    def row(self, Struct struct not None):
+    def row(self, some, /):
         """Give the fields that are shown by name; see the stub."""
+        cdef Struct struct = self.checked(some)
         cdef Attribute attribute
         cdef dict found = {}
-        self.check(struct)
         for i in range(PyList_GET_SIZE(self.shown)):
             attribute = <Attribute>PyList_GET_ITEM(self.shown, i)
             PyDict_SetItem(found, attribute.name, attribute.value(struct))
         return found
 
-    def changed(self, Struct struct not None, dict fields not None):
+    def changed(self, some, /, dict fields not None):
         """Copy a struct with other values, where they are plain; see the stub."""
+        cdef Struct struct = self.checked(some)
         cdef Struct made
         cdef PyObject* found
-        self.check(struct)
         made = steal(
             new_struct(<PyTypeObject*>Py_TYPE(struct), struct.pos, struct.n, struct.stamped)
         )
@@ -935,7 +1005,7 @@ cdef class Shape:
         """Make a class one of structs of this shape; see the stub."""
         cdef PyTypeObject* own = <PyTypeObject*>cls
         cdef size_t i
-        if not issubclass(cls, Struct) or self.template is None:
+        if not is_class(cls) or self.template is None:
             raise TypeError(f"{cls.__name__} is no class of structs")
         if own.tp_basicsize != (<PyTypeObject*>Struct).tp_basicsize or own.tp_dictoffset:
             raise TypeError(f"{cls.__name__} has more than its bytes")
@@ -1083,9 +1153,9 @@ cdef class RecordTable:
         entries = sorted(entries, key=lambda entry: entry[1])
         self.keep = [fallback, entries]
         for _, size, cls, _, newest in entries:
-            if not (issubclass(cls, Struct) and issubclass(newest, Struct) and size >= HEADER_SIZE):
+            if not (is_class(cls) and is_class(newest) and size >= HEADER_SIZE):
                 raise TypeError(f"{cls} is no record class")
-        if not issubclass(fallback, Struct) or len(entries) > 1024:
+        if not is_class(fallback) or len(entries) > 1024:
             raise TypeError(f"{fallback} is no record class")
         self.entries = <Entry*>calloc(len(entries) + 1, sizeof(Entry))
         if self.entries == NULL:

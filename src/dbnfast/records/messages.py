@@ -24,8 +24,9 @@ from dbnfast._core.record import (
     RecordTable,
     Shape,
     Size,
-    Struct,
     record_from,
+    struct_base,
+    struct_from,
 )
 from dbnfast._util.buffers import as_bytes
 from dbnfast._util.times import as_timestamp
@@ -134,7 +135,8 @@ def _shape(
     )
 
 
-class Record(Struct):
+@struct_base
+class Record:
     """
     A record; of an rtype without a layout only the header's fields are attributes.
 
@@ -188,7 +190,7 @@ class Record(Struct):
             fields = _by_name(cls.__name__, parameters_of(cls._layout), values, fields)
         raw = _build(cls._layout, fields)
         stamped = fields.get("ts_out") is not None
-        made: Record = Struct._from_bytes(cls, raw.tobytes(), cls._layout.size, stamped)
+        made: Record = struct_from(cls, raw.tobytes(), cls._layout.size, stamped)
         return made
 
     @classmethod
@@ -271,7 +273,7 @@ class Record(Struct):
                 ts_out = UNDEF_TIMESTAMP if ts_out is None else ts_out
                 raw[-8:] = _integer("ts_out", TS_OUT.format, ts_out).to_bytes(8, "little")
         _set_fields(np.frombuffer(raw, layout.dtype(), 1), layout, fields)
-        made: Self = Struct._from_bytes(type(self), bytes(raw), layout.size, stamped)
+        made: Self = struct_from(type(self), bytes(raw), layout.size, stamped)
         return made
 
     def __copy__(self) -> Self:
@@ -286,7 +288,7 @@ class Record(Struct):
     @classmethod
     def _restored(cls, name: str, raw: bytes, ts_out: bool) -> Record:
         own = RECORD_CLASSES.get(name, Record)
-        made: Record = Struct._from_bytes(own, raw, own.size_hint, ts_out)
+        made: Record = struct_from(own, raw, own.size_hint, ts_out)
         return made
 
 
@@ -399,7 +401,8 @@ def _integer(name: str, format_: str, value: Any) -> int:
     return number
 
 
-class _Pair(Struct):
+@struct_base
+class _Pair:
     """Both sides of one book level."""
 
     __slots__ = ()
@@ -428,7 +431,7 @@ class _Pair(Struct):
             if name not in cls._ordered_fields:
                 raise TypeError(f"{cls.__name__} has no field {name!r}")
             raw[name] = _integer(name, cls._dtype[name].str, value)
-        made: _Pair = Struct._from_bytes(cls, raw.tobytes(), cls._dtype.itemsize)
+        made: _Pair = struct_from(cls, raw.tobytes(), cls._dtype.itemsize)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -436,7 +439,7 @@ class _Pair(Struct):
 
     @classmethod
     def _restored(cls, raw: bytes) -> _Pair:
-        pair: _Pair = Struct._from_bytes(cls, raw, len(raw))
+        pair: _Pair = struct_from(cls, raw, len(raw))
         return pair
 
 

@@ -336,12 +336,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     # record
     "struct-class": (
-        lambda: record.Struct._from_bytes(int, TRADES[:48], 48),
+        lambda: record.struct_from(int, TRADES[:48], 48),
         TypeError,
         "int is not a struct",
     ),
     "struct-short": (
-        lambda: record.Struct._from_bytes(STRUCT, TRADES[:47], 48),
+        lambda: record.struct_from(STRUCT, TRADES[:47], 48),
         ValueError,
         "TradeMsg needs 48 bytes, 47 are there",
     ),
@@ -423,7 +423,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "lies outside this 'TradeMsg'",
     ),
     "attribute-of-nothing": (
-        lambda: record.Struct.__new__(STRUCT).price,
+        lambda: object.__new__(STRUCT).price,
         TypeError,
         "'price' lies outside this 'TradeMsg'",
     ),

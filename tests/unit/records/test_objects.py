@@ -438,6 +438,51 @@ def test_a_class_with_attributes_of_its_own() -> None:
         priced.price = 6  # type: ignore[misc]
 
 
+class Title:
+    """What a class of a user may have besides."""
+
+    __slots__ = ()
+    title = "a trade"
+
+
+class Titled(Title, dbnfast.TradeMsg):
+    """With another class before."""
+
+
+def test_a_class_of_a_user_may_have_other_bases() -> None:
+    made: Any = Titled(price=5, ts_out=9)
+    assert (made.title, made.price, made.record_size(), made.to_dict()["ts_out"]) == (
+        "a trade", 5, 56, 9,
+    )  # fmt: skip
+    assert isinstance(made, Record)
+    with pytest.raises(TypeError, match="lay-?out conflict"):
+        type("Both", (dbnfast.TradeMsg, dbnfast.BidAskPair), {})
+
+
+@pytest.mark.parametrize("cls", [dbnfast.TradeMsg, dbnfast.BidAskPair])
+def test_one_base_alone_stands_above_a_record_or_a_level(cls: Any) -> None:
+    base = cls.__base__
+    assert cls.__mro__ == (cls, base, object)
+    assert issubclass(base, Record) == (cls is dbnfast.TradeMsg)
+    for name in ("to_dict", "__bytes__", "__repr__"):
+        for other in (3, object(), cls):
+            with pytest.raises(TypeError):
+                getattr(base, name)(other)
+
+
+@pytest.mark.parametrize("cls", [dbnfast.TradeMsg, Noted, Bare])
+def test_an_object_without_bytes_is_no_harm(cls: Any) -> None:
+    for _ in range(200):  # more than are kept for the next ones
+        empty = object.__new__(cls)
+        assert bytes(empty) == b""
+        assert empty == object.__new__(cls) != cls()
+        for use in (repr, cls.to_dict, lambda one: one.price, lambda one: one.replace(price=5)):
+            with pytest.raises(TypeError):
+                use(empty)
+        del empty
+        assert cls(price=5).price == 5
+
+
 # --- memory ---------------------------------------------------------------------------------
 
 
