@@ -6,7 +6,6 @@ import copy
 import inspect
 import itertools
 import json
-import math
 import os
 import pickle
 import statistics
@@ -353,18 +352,13 @@ def records(bench: Bench) -> None:
         for row in found:
             if row.theirs is not None:
                 kinds.setdefault(row.work.kind or row.work.what, []).append(row)
-    ratios = {kind: pooled(row.ratio for row in rows) for kind, rows in kinds.items()}
+    ratios = {kind: statistics.median(one.ratio for one in rows) for kind, rows in kinds.items()}
     below = sum(ratio < 1 for ratio in ratios.values())
     lowest = sorted(ratios, key=ratios.__getitem__)[: max(LOWEST, below)]
     bench.keep(
         "kinds", n=len(kinds), works=sum(map(len, kinds.values())),
         lowest=[[kind[:LONGEST], len(kinds[kind]), digits(ratios[kind])] for kind in lowest],
     )  # fmt: skip
-
-
-def pooled(ratios: Iterable[float]) -> float:
-    """Give the geometric mean of ratios."""
-    return math.exp(statistics.mean(map(math.log, ratios)))
 
 
 def measured_by(

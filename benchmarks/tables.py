@@ -228,7 +228,7 @@ def objects_short(found: dict[str, Any]) -> str:
     slower = sum(ratio < EVEN for _, _, ratio in kinds["lowest"])
     how = f"slower with {slower} of them" if slower else "slower with none of them"
     said = f"{kinds['works']:,} works of {kinds['n']} kinds; dbnfast is {how}. The lowest:"
-    return f"{said}\n\n{table('kind | works | ratio, their geometric mean', rows)}"
+    return f"{said}\n\n{table('kind | works | ratio, their median', rows)}"
 
 
 def ns(value: float) -> str:

@@ -455,7 +455,7 @@ def test_a_class_of_a_user_may_have_other_bases() -> None:
         "a trade", 5, 56, 9,
     )  # fmt: skip
     assert isinstance(made, Record)
-    with pytest.raises(TypeError, match="lay-?out conflict"):
+    with pytest.raises(TypeError, match=r"lay-?out conflict"):
         type("Both", (dbnfast.TradeMsg, dbnfast.BidAskPair), {})
 
 
