@@ -10,10 +10,11 @@ from dbnfast._core.scan import SizeTable
 
 def struct_base(cls: type) -> type:
     """
-    Make a class of structs that has what `cls` has, and `__bytes__` and `to_dict` besides.
+    Make a class of structs that has what `cls` has, and what all structs have.
 
-    A struct is bytes of its own, whose fields are attributes; it is immutable, and equal by class
-    and bytes. Classes of structs are made by deriving from this one, and `Shape.bind`.
+    That is `__bytes__`, `to_dict`, and `_stamped`: whether the last 8 bytes are a ts_out. A struct
+    is bytes of its own, whose fields are attributes; it is immutable, and equal by class and
+    bytes. Classes of structs are made by deriving from this one, and `Shape.bind`.
     """
 
 def struct_from(cls: type, raw: bytes, min_size: int, ts_out: bool = False) -> Any:
