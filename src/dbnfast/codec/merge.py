@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from bisect import bisect_left
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dbnfast._core.merge import Merger
+from dbnfast._util.times import DAY
 from dbnfast.codec.metadata import Metadata, mapping_rows
 from dbnfast.codec.options import check_max_bytes
 from dbnfast.enums import DBN_VERSION
+from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.headers import of_block
 from dbnfast.records.records import Records
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from dbnfast._typing import Bytes
 
     Rows = dict[str, list[Any]]
+
+EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 def merged(
@@ -187,3 +194,68 @@ def _joined_mappings(headers: Sequence[Metadata]) -> Rows:
         for raw_symbol, intervals in mapping_rows(header):
             found.setdefault(raw_symbol, {}).update(dict.fromkeys(intervals))
     return {raw_symbol: list(intervals) for raw_symbol, intervals in found.items()}
+
+
+def headers_within(joined: Metadata, headers: Sequence[Metadata]) -> list[Metadata | None]:
+    """
+    Make headers of single streams that say of their records what the joined header does.
+
+    Parameters
+    ----------
+    joined : Metadata
+        What `joined_metadata` made of them.
+    headers : sequence of Metadata
+        Two or more, by their start.
+
+    Returns
+    -------
+    list of Metadata or None
+        Of each stream, with all mappings of its days. None where its own header has the same: that
+        may have megabytes. The schema is the stream's, but for rtypes that have two in these.
+    """
+    schemas = {header.schema for header in headers} - {None}
+    types = [as_rtype(schema)[1] for schema in schemas if schema is not None]
+    made: list[Metadata | None] = []
+    for header, rows in zip(headers, _mappings_within(joined, headers), strict=True):
+        schema = header.schema
+        if schema is not None and types.count(as_rtype(schema)[1]) > 1:
+            schema = None
+        if schema == header.schema and _alike(rows, mapping_rows(header)):
+            made.append(None)
+            continue
+        lists = {name: getattr(header, name) for name in ("symbols", "partial", "not_found")}
+        made.append(
+            joined.replace(
+                start=header.start, end=header.end, schema=schema, stype_in=header.stype_in,
+                mappings=rows, **lists,
+            )
+        )  # fmt: skip
+    return made
+
+
+def _alike(rows: Rows, own: Iterable[tuple[str, Any]]) -> bool:
+    # whether they name records alike: of two symbols that an instrument has, the last one counts
+    others = {name: [*intervals] for name, intervals in own}
+    if rows != others:
+        return False
+    ids = [{symbol for _, _, symbol in intervals} for intervals in rows.values()]
+    return list(rows) == list(others) or sum(map(len, ids)) == len(set().union(*ids))
+
+
+def _mappings_within(joined: Metadata, headers: Sequence[Metadata]) -> list[Rows]:
+    # of each stream the intervals of its days
+    firsts = [_day(header.start) for header in headers]
+    lasts = [date.max if header.end is None else _day(header.end - 1) for header in headers]
+    until = list(itertools.accumulate(lasts, max))  # the last day of the streams up to each
+    found: list[Rows] = [{} for _ in headers]
+    for raw_symbol, intervals in mapping_rows(joined):
+        for interval in intervals:
+            begin, end, _ = interval
+            for number in range(bisect_left(until, begin), bisect_left(firsts, end)):
+                if begin <= lasts[number]:
+                    found[number].setdefault(raw_symbol, []).append(interval)
+    return found
+
+
+def _day(ts: int) -> date:
+    return date.fromordinal(EPOCH + ts // DAY)

@@ -146,8 +146,14 @@ class _Reader:
         for name in names:
             column = frame.get(name, frame.index)
             dtype = self._dtypes[name]
-            made[name] = (column if column.dtype == dtype else _as(column, dtype)).array
+            made[name] = (column if _is(column.dtype, dtype) else _as(column, dtype)).array
         return pandas.DataFrame(made, copy=False)
+
+
+def _is(dtype: Any, other: Any) -> bool:
+    # categories count as equal in any order
+    same: bool = dtype == other
+    return same and (not hasattr(other, "categories") or dtype.categories.equals(other.categories))
 
 
 def _as(column: Any, dtype: Any) -> Any:

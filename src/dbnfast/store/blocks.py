@@ -224,14 +224,18 @@ class Blocks:
         """
         wanted = self.conditions
         if len(self.sources) == 1 and not wanted:
-            return self.sources[0].records().upgrade(self.version)
+            return self._fitted(self.sources[0].records())
         if len(self.sources) == 1 and wanted.only_time:
             for source in self.relevant(wanted):
                 found = source.records_between(wanted.of_records, not wanted.check_order)
                 if found is not None:
-                    return found.upgrade(self.version)
+                    return self._fitted(found)
         blocks = list(self.current(self.passing(mappings=mappings)))
         return Records.concat(blocks) if blocks else self.nothing()
+
+    def _fitted(self, records: Records) -> Records:
+        found = records.upgrade(self.version)
+        return restated(found, self.version, self.metadata) if self._joined else found
 
     def nothing(self) -> Records:
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbnfast._core.scan import likely_start
 from dbnfast._util.arguments import as_int
+from dbnfast.codec.merge import headers_within
 from dbnfast.codec.options import Span
 from dbnfast.enums import Compression
 from dbnfast.errors import DecodeError, TruncatedError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from dbnfast._util.ranges import Ranged
+    from dbnfast.codec.metadata import Metadata
     from dbnfast.codec.options import OnTruncated
     from dbnfast.store.conditions import Conditions
     from dbnfast.store.store import Store
@@ -251,7 +253,12 @@ class Part:
     __module__ = "dbnfast"  # where users find it
 
     def __init__(
-        self, source: Source, piece: Place, place: tuple[int, int], blocks: Blocks
+        self,
+        source: Source,
+        piece: Place,
+        place: tuple[int, int],
+        blocks: Blocks,
+        header: Metadata | None,
     ) -> None:
         self.path: Path | str | None = None
         self._state: tuple[int, int] | None = None
@@ -267,6 +274,7 @@ class Part:
         self._on_truncated = source._on_truncated
         self._conditions: Conditions = blocks.conditions
         self._added = blocks.names.added
+        self._header = header  # what the store's says of these records; None: the file's own
         # of several files, all have the layouts of one version
         self._version = blocks.version if len(blocks.sources) == 1 else None
 
@@ -322,9 +330,13 @@ class Part:
             piece = Piece(source, self._piece)
         elif self._piece is not None:
             piece = FramePiece(source, self._piece)
-        names = Naming(source.metadata, self._added)
+        header = source.metadata if self._header is None else self._header
+        names = Naming(header, self._added)
         version = 3 if self._version is None else self._version
-        blocks = Blocks([piece], source.metadata, names, self._conditions, version, watches=False)
+        blocks = Blocks(
+            [piece], header, names, self._conditions, version,
+            watches=False, joined=self._header is not None,
+        )  # fmt: skip
         return Store(blocks)
 
     def _opened(self) -> Source:
@@ -444,15 +456,27 @@ def parts_of(blocks: Blocks, max_bytes: int) -> list[Part]:
     if as_int("max_bytes", max_bytes) < LEAST:
         raise ValueError(f"max_bytes is {max_bytes}, expected {LEAST} or more")
     parts = []
+    headers = _headers(blocks)
     for source in blocks.relevant(blocks.conditions):
         whole, within = source, None
         if isinstance(source, Piece | FramePiece):  # which may be divided again
             whole, within = source.whole, source.part
         pieces = _pieces(whole, within, blocks.conditions, max_bytes)
         parts += [
-            Part(whole, piece, (number, len(pieces)), blocks) for number, piece in enumerate(pieces)
+            Part(whole, piece, (number, len(pieces)), blocks, headers[id(source)])
+            for number, piece in enumerate(pieces)
         ]
     return parts
+
+
+def _headers(blocks: Blocks) -> dict[int, Metadata | None]:
+    # by source: what the store's header says of its records, where its own does not
+    sources = blocks.sources
+    if len(sources) > 1:
+        found = headers_within(blocks.metadata, [source.metadata for source in sources])
+    else:  # which may be a part itself
+        found = [None if blocks.metadata is sources[0].metadata else blocks.metadata]
+    return {id(source): header for source, header in zip(sources, found, strict=True)}
 
 
 def streams_of(blocks: Blocks, max_bytes: int, *, named: bool) -> Iterator[Blocks]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import pickle
 import random
 import struct
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -386,3 +388,112 @@ def test_parts_of_memory_that_are_pickled_keep_their_header_and_their_end(
     for read in (wrong.read, lambda: list(wrong.store().iter_batches())):
         with pytest.raises(dbnfast.DecodeError, match="no record begins where the next part does"):
             read()
+
+
+# --- symbols of several files -------------------------------------------------------------------
+
+DAY = 86_400 * 10**9
+FIRST = 20_600  # days since 1970
+Mappings = dict[str, list[dict[str, Any]]]
+
+
+def day(number: int) -> datetime.date:
+    return datetime.date(1970, 1, 1) + datetime.timedelta(FIRST + number)
+
+
+def of_days(
+    first: int, last: int, mappings: Mappings, ids: list[int], schema: str = "trades", **more: Any
+) -> bytes:
+    """A record of each instrument on each of some days."""
+    array = dbnfast.empty(schema, len(ids) * (last - first)).copy()
+    n = len(ids)
+    array["ts_recv"] = [
+        (FIRST + first) * DAY + number // n * DAY + number % n for number in range(len(array))
+    ]
+    array["instrument_id"] = ids * (last - first)
+    metadata = dbnfast.Metadata(
+        dataset="GLBX.MDP3", schema=schema, start=(FIRST + first) * DAY,
+        end=(FIRST + last) * DAY, stype_in="raw_symbol", mappings=mappings, **more,
+    )  # fmt: skip
+    return dbnfast.encode(array, metadata)
+
+
+def interval(first: int, last: int, of: int) -> dict[str, Any]:
+    return {"start_date": day(first), "end_date": day(last), "symbol": str(of)}
+
+
+def rows(frames: list[Any]) -> list[Any]:
+    """What is in frames, in any order."""
+    import pandas as pd
+
+    whole = pd.concat(frames).reset_index()
+    found = whole[["ts_recv", "instrument_id", "symbol"]].fillna("none")
+    return sorted(found.itertuples(index=False, name=None))
+
+
+def test_the_header_of_another_file_names_records_of_a_part(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    (tmp_path / "a.dbn").write_bytes(of_days(0, 1, {"ESH6": [interval(0, 2, 7)]}, [7]))
+    (tmp_path / "b.dbn").write_bytes(of_days(1, 2, {"ESM6": [interval(1, 2, 8)]}, [7, 8]))
+    store = dbnfast.read([tmp_path / "a.dbn", tmp_path / "b.dbn"])
+    for some in (store, store.filter(symbols="ESH6"), store.filter(symbols=["ESM6"])):
+        parts = [pickle.loads(pickle.dumps(part)) for part in some.parts()]
+        assert rows([part.to_df() for part in parts]) == rows([some.to_df()])
+        again = [one for part in parts for one in part.store().parts()]
+        assert rows([part.to_df() for part in again]) == rows([some.to_df()])
+    assert store.filter(symbols="ESH6").parts()[1].read().array("trades").size == 1
+
+
+def test_a_file_that_names_its_days_needs_no_other_header(tmp_path: Path) -> None:
+    names = {f"S{number}": [interval(0, 1, number)] for number in range(2000)}
+    later = {f"S{number}": [interval(1, 2, number + 1)] for number in range(2000)}
+    (tmp_path / "a.dbn").write_bytes(of_days(0, 1, names, [7]))
+    (tmp_path / "b.dbn").write_bytes(of_days(1, 2, later, [7]))
+    store = dbnfast.read([tmp_path / "b.dbn", tmp_path / "a.dbn"])
+    assert all(len(pickle.dumps(part)) < 2000 for part in store.parts())
+    parts = [pickle.loads(pickle.dumps(part)) for part in store.parts()]
+    assert [part.to_df()["symbol"].tolist() for part in parts] == [["S7"], ["S6"]]
+
+
+def test_parts_of_files_whose_schemas_have_one_rtype(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    names = {"ESH6": [interval(0, 2, 7)]}
+    (tmp_path / "a.dbn").write_bytes(of_days(0, 1, names, [7], "tbbo"))
+    (tmp_path / "b.dbn").write_bytes(of_days(1, 2, names, [7], "mbp-1"))
+    (tmp_path / "c.dbn").write_bytes(of_days(1, 2, names, [7], "trades"))
+    store = dbnfast.read([tmp_path / f"{name}.dbn" for name in "abc"])
+    for some in (store, store.filter("mbp-1"), store.filter(start=(FIRST + 1) * DAY)):
+        frames = [part.to_df(schema="mbp-1") for part in some.parts()]
+        assert rows(frames) == rows([some.to_df(schema="mbp-1")])
+    assert store.parts()[2].to_df().shape[0] == 1  # whose schema no other one has
+
+
+@st.composite
+def several_files(draw: st.DrawFn) -> list[tuple[int, int, Mappings, list[int]]]:
+    """Days of files, their mappings, and the instruments of their records."""
+    days = st.integers(0, 4)
+    ids = st.integers(1, 3)
+    found = []
+    for _ in range(draw(st.integers(2, 4))):
+        first = draw(days)
+        names: Mappings = {}
+        for symbol in draw(st.lists(st.sampled_from("ABC"), unique=True)):
+            begin = draw(days)
+            names[symbol] = [interval(begin, begin + draw(st.integers(0, 3)), draw(ids))]
+        instruments = draw(st.lists(ids, min_size=1, max_size=3, unique=True))
+        found.append((first, first + draw(st.integers(1, 3)), names, instruments))
+    return found
+
+
+@given(several_files(), st.sampled_from("ABC"))
+def test_records_of_parts_are_named_as_in_the_store(
+    plan: list[tuple[int, int, Mappings, list[int]]], symbol: str
+) -> None:
+    pytest.importorskip("pandas")
+    store = dbnfast.read([of_days(*one) for one in plan])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dbnfast.SelectionWarning)
+        for some in (store, store.filter(symbols=symbol)):
+            parts = [pickle.loads(pickle.dumps(part)) for part in some.parts()]
+            frames = [part.to_df() for part in parts]
+            assert rows([*frames, some.to_df()[:0]]) == rows([some.to_df()])
