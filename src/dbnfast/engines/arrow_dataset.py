@@ -299,10 +299,18 @@ class _Asked:
             if name in self._scan.schema.names and (
                 name in self._text or "FieldPath" in self._text
             ):
-                field = self._datasets.field(name)
-                if not self._possible([field.is_null()]):
-                    found &= narrowed()
+                found &= self._narrowed(name, narrowed)
         return found
+
+    def _narrowed(self, name: str, narrowed: Callable[[], Bounds]) -> Bounds:
+        # Arrow may not be able to compare all that a column can hold with what the filter names
+        # without a loss: it raises then, and the filter is asked row by row
+        try:
+            if self._possible([self._datasets.field(name).is_null()]):
+                return Bounds()
+            return narrowed()
+        except self._pyarrow.ArrowInvalid:
+            return Bounds()
 
     def _possible(self, guarantees: Sequence[Any], schema: Any = None) -> list[int]:
         # those of which Arrow does not say that no row can pass
@@ -333,12 +341,22 @@ class _Asked:
     def _by_time(self) -> Bounds:
         between = self._between(self._scan.index)
         kind = self._scan.schema.field(self._scan.index).type
-        end = 2**63 if self._pyarrow.types.is_timestamp(kind) else 2**64
+        end = 2**63
+        if not self._pyarrow.types.is_timestamp(kind):
+            end = self._end_of_integers(between)
         if not self._possible([between(0, end)]):
             return Bounds(end=0)
         start = _last(0, end, lambda at: not self._possible([between(0, at)]))
         last = _first(start, end, lambda at: not self._possible([between(at, end)]))
         return Bounds(start or None, None if last == end else last)
+
+    def _end_of_integers(self, between: Callable[[int, int], Any]) -> int:
+        # A number of the filter may be signed: Arrow compares as such, and no row can be above.
+        try:
+            self._possible([between(0, 2**64)])
+        except self._pyarrow.ArrowInvalid:
+            return 2**63
+        return 2**64
 
     def _by_ids(self, name: str, n_bits: int) -> Bounds:
         between = self._between(name)

@@ -207,6 +207,41 @@ def test_what_arrow_can_tell_goes_to_the_filter(
 
 
 @pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (F("ts_recv") >= stamp(250), {"start": stamp(250)}),
+        (F("ts_recv") >= pa.scalar(stamp(250), pa.uint64()), {"start": stamp(250)}),
+        (
+            (F("ts_recv") > stamp(3)) & (F("ts_recv") <= stamp(9)),
+            {"start": stamp(3, 1), "end": stamp(9, 1)},
+        ),
+        (F("ts_recv").cast(pa.int64()) < stamp(9), {"end": stamp(9)}),
+        (F("ts_recv") < 0, None),  # nothing is read
+        (F("ts_recv") < stamp(9) + 0.5, None),  # which may be raised
+        (F("instrument_id") == 3.0, None),
+        (F("instrument_id") == 2**40, None),
+    ],
+    ids=str,
+)
+def test_integers_are_asked_for_whatever_their_type(
+    stores: Any, asked: list[dict[str, Any]], condition: Any, expected: dict[str, Any] | None
+) -> None:
+    # Arrow compares as the type that holds both, and raises where it has to name what that cannot
+    store = stores("plain")
+    dataset = store.arrow_dataset(pretty_ts=False)
+    asked.clear()
+    try:
+        rows = sequence(store.to_arrow(pretty_ts=False).filter(condition))
+    except pa.ArrowInvalid as error:
+        with pytest.raises(pa.ArrowInvalid, match=str(error)[:30]):
+            dataset.to_table(filter=condition)
+    else:
+        assert sequence(dataset.to_table(filter=condition)) == rows
+        assert dataset.count_rows(filter=condition) == len(rows)
+    assert asked[:1] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
     "condition",
     [
         F("price") > 50,
