@@ -376,26 +376,40 @@ class Tree:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        done = False
         try:
             if kind is None:
                 self._commit()
+                done = True
         finally:
             for part, _ in self._parts:
                 with contextlib.suppress(OSError):
                     part.unlink()
-            if kind is not None and self._mode != "a":  # where others may be about to write
+            if not done and self._mode != "a":  # where others may be about to write
                 for folder in reversed(self._made):
                     with contextlib.suppress(OSError):
                         folder.rmdir()
 
     def _commit(self) -> None:
+        # Old files go aside, new ones take their places; after an error all go back.
         new = {part for part, _ in self._parts}
-        there = self._replaced() if self._mode == "w" else []
-        old = [path for path in map(self._folder.joinpath, there) if path not in new]
-        for path in old:
-            path.unlink()
-        for part, path in self._parts:
-            os.replace(part, path)
+        there = map(self._folder.joinpath, self._replaced() if self._mode == "w" else [])
+        old = [path for path in there if path not in new]
+        old += {path for _, path in self._parts if path.exists()}.difference(old)
+        aside = [(path, temporary(path.parent)) for path in old]
+        moved: list[tuple[Path, Path]] = []
+        try:
+            for before, after in aside + self._parts:
+                os.replace(before, after)
+                moved.append((before, after))
+        except BaseException:
+            for before, after in reversed(moved):
+                with contextlib.suppress(OSError):  # the error before is the one to tell
+                    os.replace(after, before)
+            raise
+        for _, path in aside:
+            with contextlib.suppress(OSError):  # under such a name it is in nobody's way
+                path.unlink()
         for folder in sorted({path.parent for path in old}, reverse=True):
             while folder != self._folder:
                 try:

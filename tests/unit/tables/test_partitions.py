@@ -288,6 +288,44 @@ def test_an_error_of_the_disk_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in left_in(folder)}
+
+
+@pytest.mark.parametrize("by", ["date", "publisher_id"])
+@pytest.mark.parametrize("kind", [PermissionError, KeyboardInterrupt])
+def test_an_error_at_the_end_leaves_the_table_that_was_there(
+    by: str, kind: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dbnfast.read(DATA).to_parquet(tmp_path / "a", partition_by="date")
+    before, real, n_moved = contents(tmp_path / "a"), os.replace, 0
+    fails = 1
+
+    def replace(*paths: Any) -> None:
+        nonlocal n_moved
+        n_moved += 1
+        if n_moved == fails:
+            raise kind("not this one")
+        real(*paths)
+
+    monkeypatch.setattr(os, "replace", replace)
+    few = dbnfast.read(made(50, days=2))
+    while True:
+        n_moved = 0
+        try:
+            few.to_parquet(tmp_path / "a", partition_by=by)
+        except kind:
+            assert contents(tmp_path / "a") == before
+            assert [path.name for path in tmp_path.glob("a/*")] == [
+                path.name for path in tmp_path.glob("a/date=*")
+            ]
+        else:
+            break
+        fails += 1
+    assert fails == len(before) + len(left_in(tmp_path / "a")) + 1  # each move failed once
+    assert dataset.dataset(tmp_path / "a", partitioning="hive").count_rows() == 50
+
+
 @pytest.mark.usefixtures("tight")
 def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, most = [0], [0]
