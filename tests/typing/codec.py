@@ -45,6 +45,9 @@ def fields(trade: dbnfast.TradeMsg) -> None:
     assert_type(trade.ts_recv, int)
     assert_type(trade.pretty_ts_recv, pandas.Timestamp | None)
     assert_type(trade.instrument_id, int)
+    assert_type(trade.record_size(), int)
+    size: int = trade.record_size
+    print(size)
     print(trade.no_such_field)  # type: ignore[attr-defined]
 
 

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from typing import Any, Self, final, overload
+from typing import Any, Self, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -8,14 +8,19 @@ from dbnfast._core.copy import Program
 from dbnfast._core.run import Run
 from dbnfast._core.scan import SizeTable
 
+_Made = TypeVar("_Made")
+
 def struct_base(cls: type) -> type:
     """
     Make a class of structs that has what `cls` has, and what all structs have.
 
-    That is `__bytes__`, `to_dict`, and `_stamped`: whether the last 8 bytes are a ts_out. A struct
-    is bytes of its own, whose fields are attributes; it is immutable, and equal by class and
-    bytes. Classes of structs are made by deriving from this one, and `Shape.bind`.
+    That is `__bytes__`, `__copy__`, `to_dict`, and `_stamped`: whether the last 8 bytes are a
+    ts_out. A struct is bytes of its own, whose fields are attributes; it is immutable, and equal
+    by class and bytes. Classes of structs are made by deriving from this one, and `Shape.bind`.
     """
+
+def with_state(made: _Made, state: Any) -> _Made:
+    """Give an object what another one of its class holds, as its ``__getstate__`` gave it."""
 
 def struct_from(cls: type, raw: bytes, min_size: int, ts_out: bool = False) -> Any:
     """

@@ -122,7 +122,7 @@ cdef extern from *:
     PyObject* list_get "PyList_GET_ITEM"(object made, Py_ssize_t i)  # borrowed
     void list_set "PyList_SET_ITEM"(object made, Py_ssize_t i, PyObject* item)  # it takes it
     void called_with "DBNFAST_CALLED_WITH"(object cls, void* f)
-    bint has_gc "DBNFAST_HAS_GC"(PyTypeObject* cls)
+    bint has_gc "DBNFAST_HAS_GC"(PyTypeObject* cls)  # true of all that users derive
     object call_type "DBNFAST_CALL_TYPE"(object cls, object args, object named)
     void* PyObject_Malloc(size_t n)
     PyObject* PyObject_Init(PyObject* made, PyTypeObject* cls)
@@ -186,10 +186,40 @@ class _Methods:
             row["ts_out"] = self.ts_out
         return row
 
+    def __copy__(self):
+        return twin(self, None) if has_gc(Py_TYPE(self)) else self  # it is immutable
+
+    def __deepcopy__(self, memo):
+        return twin(self, memo) if has_gc(Py_TYPE(self)) else self
+
     @property
     def _stamped(self):
         """Whether the last 8 bytes are a ts_out."""
         return checked(self).stamped
+
+
+cdef object twin(object some, object memo):
+    # of a class of users, which may hold more than bytes
+    cdef Struct struct = checked(some)
+    made = steal(
+        new_struct(<PyTypeObject*>Py_TYPE(some), struct.pos, struct.n, struct.stamped)
+    )
+    state = some.__getstate__()
+    if memo is not None:
+        from copy import deepcopy
+
+        memo[id(some)] = made  # it may hold itself
+        state = deepcopy(state, memo)
+    return with_state(made, state)
+
+
+def with_state(made, state):
+    """Give an object what another one of its class holds; see the stub."""
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    for values in (attributes, slots):
+        for name, value in (values or {}).items():
+            object.__setattr__(made, name, value)
+    return made
 
 
 cdef inline Struct checked(object some):
@@ -206,7 +236,7 @@ cdef object compare(object one, object other, int how):
     return (how == Py_EQ) == (
         ours.n == theirs.n
         and ours.stamped == theirs.stamped
-        and memcmp(ours.pos, theirs.pos, ours.n) == 0
+        and (ours.n == 0 or memcmp(ours.pos, theirs.pos, ours.n) == 0)  # nothing lies nowhere
     )
 
 
@@ -225,15 +255,16 @@ def struct_base(type cls not None):
         <void*>free_struct, <void*>show, <void*>hash_of, <void*>compare,
     )
     for name, value in [*vars(_Methods).items(), *vars(cls).items()]:
-        if name not in ("__dict__", "__weakref__"):  # of instances of that class alone
+        # of instances of that class alone, and what says by names of another module what types are
+        if name not in ("__dict__", "__weakref__") and not name.startswith("__annot"):
             setattr(made, name, value)
     return made
 
 
-def struct_from(type cls not None, bytes raw not None, Py_ssize_t min_size, bint ts_out=False):
+def struct_from(cls, bytes raw not None, Py_ssize_t min_size, bint ts_out=False):
     """Make a struct of `cls` from its bytes; see the stub."""
     if not is_class(cls):
-        raise TypeError(f"{cls.__name__} is not a struct")
+        raise TypeError(f"{cls!r} is no class of structs")
     if len(raw) < min_size:
         raise ValueError(f"{cls.__name__} needs {min_size} bytes, {len(raw)} are there")
     cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(raw)
@@ -922,6 +953,8 @@ cdef class Shape:
         cdef Struct struct = self.checked(some)
         cdef Struct made
         cdef PyObject* found
+        if has_gc(Py_TYPE(some)):  # which may hold more than its fields
+            return None
         made = steal(
             new_struct(<PyTypeObject*>Py_TYPE(struct), struct.pos, struct.n, struct.stamped)
         )

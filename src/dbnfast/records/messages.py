@@ -27,6 +27,7 @@ from dbnfast._core.record import (
     record_from,
     struct_base,
     struct_from,
+    with_state,
 )
 from dbnfast._util.buffers import as_bytes
 from dbnfast._util.times import as_timestamp
@@ -274,20 +275,17 @@ class Record:
                 raw[-8:] = _integer("ts_out", TS_OUT.format, ts_out).to_bytes(8, "little")
         _set_fields(np.frombuffer(raw, layout.dtype(), 1), layout, fields)
         made: Self = struct_from(type(self), bytes(raw), layout.size, stamped)
-        return made
-
-    def __copy__(self) -> Self:
-        return self  # it is immutable
-
-    def __deepcopy__(self, memo: Any) -> Self:
-        return self
+        return with_state(made, self.__getstate__())  # of a class of a user
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Record._restored, (type(self).__name__, bytes(self), self._stamped)
+        cls = type(self)
+        if cls is RECORD_CLASSES.get(cls.__name__, Record):
+            return Record._restored, (cls.__name__, bytes(self), self._stamped)
+        return Record._restored, (cls, bytes(self), self._stamped), self.__getstate__()
 
     @classmethod
-    def _restored(cls, name: str, raw: bytes, ts_out: bool) -> Record:
-        own = RECORD_CLASSES.get(name, Record)
+    def _restored(cls, name: str | type[Record], raw: bytes, ts_out: bool) -> Record:
+        own = RECORD_CLASSES.get(name, Record) if isinstance(name, str) else name
         made: Record = struct_from(own, raw, own.size_hint, ts_out)
         return made
 

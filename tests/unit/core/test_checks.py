@@ -338,7 +338,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "struct-class": (
         lambda: record.struct_from(int, TRADES[:48], 48),
         TypeError,
-        "int is not a struct",
+        "<class 'int'> is no class of structs",
     ),
     "struct-short": (
         lambda: record.struct_from(STRUCT, TRADES[:47], 48),

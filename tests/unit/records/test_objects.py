@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 import gc
 import math
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tracemalloc
+import typing
 from typing import Any
 
 import numpy as np
@@ -436,6 +438,63 @@ def test_a_class_with_attributes_of_its_own() -> None:
     assert len([one for one in gc.get_objects() if type(one) is Noted]) < before
     with pytest.raises(AttributeError):
         priced.price = 6  # type: ignore[misc]
+
+
+class StatMsg(dbnfast.TradeMsg):
+    """Whose name another class of records has."""
+
+
+class Abstract(dbnfast.TradeMsg, abc.ABC):
+    """With a metaclass."""
+
+    @property
+    def notional(self) -> int:
+        return self.price * self.size
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("cls", [Noted, Bare, StatMsg, Abstract])
+def test_pickles_of_classes_of_users(cls: Any, protocol: int) -> None:
+    made = cls(price=5, size=3, ts_out=9)
+    found = pickle.loads(pickle.dumps(made, protocol))
+    assert type(found) is cls
+    assert found == made
+    assert (found.price, found.ts_out) == (5, 9)
+
+
+def test_copies_take_along_what_a_class_of_a_user_holds() -> None:
+    noted, priced = Noted(price=5), Priced(1.5, note="mine")
+    noted.notes = ["a"]
+    noted.itself = noted
+    for again in (copy.copy(noted), copy.deepcopy(noted), pickle.loads(pickle.dumps(noted))):
+        assert type(again) is Noted
+        assert again == noted
+        assert again is not noted
+        assert again.notes == ["a"]
+        again.notes = ["b"]
+        assert noted.notes == ["a"]
+    assert copy.copy(noted).notes is noted.notes
+    assert copy.copy(noted).itself is noted
+    deep = copy.deepcopy(noted)
+    assert deep.notes is not noted.notes
+    assert deep.itself is deep
+    changed = noted.replace(price=6)
+    assert (type(changed), changed.price, changed.notes) == (Noted, 6, ["a"])
+    for other in (copy.copy(priced), copy.deepcopy(priced), pickle.loads(pickle.dumps(priced))):
+        assert (other.price, other.note) == (1_500_000_000, "mine")
+    assert priced.replace(size=1).note == "mine"
+    for own in (dbnfast.TradeMsg(), dbnfast.BidAskPair()):
+        assert copy.copy(own) is copy.deepcopy(own) is own
+
+
+def test_a_class_may_have_a_metaclass() -> None:
+    assert Abstract(price=5, size=3).notional == 15
+    assert isinstance(Abstract(), dbnfast.TradeMsg)
+
+
+@pytest.mark.parametrize("cls", [Record, dbnfast.MBP1Msg, dbnfast.BidAskPair, Noted])
+def test_type_hints_can_be_asked_for(cls: type) -> None:
+    assert typing.get_type_hints(cls) == {}
 
 
 class Title:
