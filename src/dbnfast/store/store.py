@@ -32,7 +32,7 @@ from dbnfast.store.parts import Part, parts_of, streams_of
 from dbnfast.store.places import sources_of
 from dbnfast.store.reading import Reading
 from dbnfast.store.sources import FileSource, Source
-from dbnfast.symbology.resolver import is_live, with_mappings
+from dbnfast.symbology.resolver import is_live, symbols_change, with_mappings
 from dbnfast.tables.arrow import ArrowOptions, Batches
 from dbnfast.tables.arrow import reader as arrow_reader
 from dbnfast.tables.chunks import DataFrameIterator, NDArrayIterator, check_count
@@ -1217,7 +1217,9 @@ class Store:
         Notes
         -----
         Of live data, a filter for one schema leaves a file of that schema, whose header has what
-        the mapping records say; not so where the records end in a ts_out.
+        the mapping records say; not so where the records end in a ts_out. Where an instrument's
+        symbol changes, which a header tells by days alone, the mapping records are written too,
+        and the file is one of live data.
         """
         kind = self.compression if compression is None else Compression(compression)
         plain = self._blocks.is_stream
@@ -1227,14 +1229,16 @@ class Store:
                     while part := file.read(1 << 20):
                         out.write(part)
                 return
-            metadata = self.metadata
+            metadata, along = self.metadata, False
             if is_live(metadata):  # a filter, or the order of time, parts records from mappings
-                metadata = with_mappings(metadata, self._blocks.mapping_blocks())
-            schema = self._only_schema()
+                told = with_mappings(metadata, self._blocks.mapping_blocks())
+                along = symbols_change(told)
+                metadata = metadata if along else told
+            schema = None if along else self._only_schema()
             if schema is not None:
                 metadata = metadata.replace(schema=schema)
             with Encoder(out, metadata, compression=kind) as encoder:
-                for block in self._blocks.passing():
+                for block in self._blocks.passing(mappings=along):
                     encoder.write(block)
 
     def _only_schema(self) -> Schema | None:

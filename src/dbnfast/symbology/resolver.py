@@ -263,6 +263,24 @@ def is_live(metadata: Metadata) -> bool:
     return metadata.schema is None and metadata.stype_in is None
 
 
+def symbols_change(metadata: Metadata) -> bool:
+    """
+    Tell whether a header names an instrument more than once.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        As `with_mappings` gives it: symbols of a live stream change at a place in it, which a
+        header, that knows days, cannot tell.
+
+    Returns
+    -------
+    bool
+    """
+    ids = [symbol for _, intervals in mapping_rows(metadata) for _, _, symbol in intervals]
+    return len(set(ids)) < len(ids)
+
+
 def with_mappings(metadata: Metadata, blocks: Iterable[Records]) -> Metadata:
     """
     Put into a header what mapping records say, for records that go on without these.

@@ -1020,6 +1020,37 @@ def test_json_of_filtered_live_data_has_a_line_for_what_passes_and_its_symbol() 
         assert out.getvalue().splitlines() == passing, wanted
 
 
+@pytest.mark.parametrize("name", ["live.v3", "live.v3.ts_out", "live.v1"])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"schema": "mbo"},
+        {"schema": "trades"},
+        {"schema": "trades", "symbols": "ESH6"},
+        {"instrument_ids": [5602]},
+    ],
+    ids=str,
+)
+def test_files_of_live_data_keep_the_symbol_of_each_record(
+    name: str, wanted: dict[str, Any]
+) -> None:
+    # an instrument there has a symbol, and later another one
+    data, out = (FIXTURES / f"{name}.dbn").read_bytes(), io.BytesIO()
+    some = dbnfast.read(data).filter(**wanted)
+    some.to_file(out)
+    again = dbnfast.read(out.getvalue())
+    n_records = 0
+    for schema in ("mbo", "trades", "ohlcv-1s"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dbnfast.SelectionWarning)
+            expected, found = some.to_df(schema=schema), again.to_df(schema=schema)
+        assert found["symbol"].fillna("").tolist() == expected["symbol"].fillna("").tolist()
+        assert found.equals(expected)
+        n_records += len(found)
+    assert n_records
+    assert again.schema is None
+
+
 @pytest.mark.parametrize("wrong", ["[]", "{", '{"result": {"A": null}}'])
 def test_symbology_json_that_is_none(wrong: str) -> None:
     store = dbnfast.read(PLAIN)

@@ -28,7 +28,7 @@ from dbnfast.layouts.programs import INDEX_TS_AT, SIZES
 from dbnfast.records.records import empty_records
 from dbnfast.store.seek import FAR_PROBES, Search
 from dbnfast.store.zipped import Deflated
-from dbnfast.symbology.resolver import is_live, with_mappings
+from dbnfast.symbology.resolver import is_live, symbols_change, with_mappings
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -212,8 +212,7 @@ def _of_one_schema(source: Input, metadata: Metadata, options: Options) -> Metad
             ) as blocks,
         ):  # fmt: skip
             metadata = with_mappings(metadata, blocks)
-        ids = [one["symbol"] for named in metadata.mappings.values() for one in named]
-        if len(set(ids)) < len(ids):
+        if symbols_change(metadata):
             return None
     return metadata.replace(schema=schema)
 
