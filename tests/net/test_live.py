@@ -11,6 +11,7 @@ import io
 import logging
 import math
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -135,6 +136,31 @@ def test_several_callbacks_get_each_record_in_turn() -> None:
         live.start()
         live.block_for_close(peers.TIMEOUT)
     assert order == [(name, i) for i in range(len(TRADES)) for name in "ab"]
+
+
+@pytest.mark.parametrize("n_before", [1, 2])
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_callback_added_inside_a_callback_gets_the_next_record(n_before: int, ends: bool) -> None:
+    first: list[int] = []
+    got: list[int] = []
+
+    def add(record: Any) -> None:
+        first.append(record.sequence)
+        if record.sequence == 10:
+            live.add_callback(lambda r: got.append(r.sequence))
+            if ends:
+                live.terminate()
+            raise ArithmeticError
+
+    with Peer(serving(BODY)) as peer:
+        live = subscribed(peer)
+        live.add_callback(add, lambda error: None)
+        for _ in range(n_before - 1):
+            live.add_callback(lambda r: None)
+        live.start()
+        live.block_for_close(peers.TIMEOUT)
+    assert first == list(range(11 if ends else len(TRADES)))
+    assert got == ([] if ends else list(range(11, len(TRADES))))
 
 
 def test_callbacks_beside_iteration() -> None:
@@ -682,6 +708,35 @@ def test_ends_without_reconnecting() -> None:
         pytest.raises(dbnfast.InvalidRecordError, match="record 50"),
     ):
         list(subscribed(peer))
+
+
+@pytest.mark.skipif(
+    not hasattr(select, "poll"), reason="only poll sees a reset and leaves it there"
+)
+def test_a_reset_that_sending_came_upon_is_an_error() -> None:
+    taken = threading.Event()
+
+    def reset(talk: Talk) -> None:
+        serving(BODY)(talk)
+        taken.wait(peers.TIMEOUT)
+        talk.reset()
+
+    with Peer(reset) as peer:
+        live = subscribed(peer)
+        batches = live.batches()
+        n = 0
+        while n < len(TRADES):
+            n += len(next(batches))
+        assert live._engine is not None
+        assert live._engine._pump._sock is not None
+        poll = select.poll()
+        poll.register(live._engine._pump._sock, 0)
+        taken.set()
+        assert poll.poll(peers.TIMEOUT * 1000)
+        for _ in range(2):  # the second send only says that the pipe is broken
+            live.subscribe("GLBX.MDP3", "mbo", "ES.FUT", "parent")
+        with pytest.raises(SessionClosed, match="broke"):
+            next(batches)
 
 
 @pytest.mark.parametrize("blocks", [(), (b"header",), (b"header", BODY)])

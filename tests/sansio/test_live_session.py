@@ -21,6 +21,7 @@ from dbnfast import (
     ReconnectPolicy,
     Records,
     Schema,
+    SessionClosed,
 )
 from dbnfast.live.hours import HoursState, MarketHours
 from dbnfast.live.session import report as reporting
@@ -470,6 +471,23 @@ def test_nothing_is_started_before_the_user_starts() -> None:
     assert again == asked  # no resuming: nothing was received
     run.session.start(run.now)
     assert b"start_session" in run.session.data_to_send()
+
+
+@pytest.mark.parametrize("came", ["nothing", "start", "header"])
+def test_without_reconnecting_an_end_before_the_header_is_an_error(came: str) -> None:
+    run = Run(policy=ReconnectPolicy.NONE)
+    run.connect()
+    if came != "nothing":
+        run.session.start(run.now)
+    if came == "header":
+        run.begin()
+    run.lost()
+    assert run.session.ended
+    if came == "header":
+        run.session.check()
+        return
+    with pytest.raises(SessionClosed, match="closed the connection before anything came"):
+        run.session.check()
 
 
 def test_an_error_that_nothing_follows_is_forgotten(run: Run) -> None:

@@ -253,7 +253,7 @@ class LiveBase:  # numpydoc ignore=PR01
         ValueError
             One of them is not callable.
         """
-        self._own_sinks().callbacks.append(CallbackSink(record_callback, exception_callback))
+        self._own_sinks().add_callback(CallbackSink(record_callback, exception_callback))
         self._sinks_changed()
 
     def add_stream(

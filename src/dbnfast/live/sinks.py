@@ -6,8 +6,9 @@ import logging
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from threading import get_ident
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dbnfast._util.buffers import write_all
@@ -111,6 +112,17 @@ class CallbackSink(_Guarded):
                 return
             except Exception as error:
                 self._failed(error)
+
+    def give_up(self) -> list[Record]:
+        """
+        End what `dispatch` does with the present record.
+
+        Returns
+        -------
+        list of Record
+            Those that it is not called for.
+        """
+        return list(self._waiting)
 
     def forget(self) -> None:
         """Leave out what is left of the records that it is being called for."""
@@ -284,6 +296,8 @@ class Sinks:
         self.streams: list[StreamSink] = []
         self.reconnects: list[ReconnectSink] = []
         self.forgotten = False
+        self._thread: int | None = None  # that called the only callback last
+        self._rest: list[Record] = []  # of its batch, which others are to get, too
 
     def __bool__(self) -> bool:
         return bool(self.callbacks or self.streams or self.reconnects)
@@ -292,6 +306,19 @@ class Sinks:
     def consuming(self) -> bool:
         """Whether records go to any of them."""
         return bool(self.callbacks or self.streams)
+
+    def add_callback(self, callback: CallbackSink) -> None:
+        """
+        Add a callback.
+
+        Parameters
+        ----------
+        callback : CallbackSink
+            Inside the call of another one, it gets the records from the next one on.
+        """
+        if self._thread == get_ident() and len(self.callbacks) == 1:
+            self._rest = self.callbacks[0].give_up()
+        self.callbacks.append(callback)
 
     def dispatch(self, item: Records | Event, metadata: Metadata | None) -> None:
         """
@@ -310,14 +337,21 @@ class Sinks:
                     stream.dispatch(item)
             callbacks = self.callbacks
             if len(callbacks) == 1:
+                self._thread = get_ident()
                 callbacks[0].dispatch(item)
+                if self._rest:
+                    rest, self._rest = self._rest, []
+                    self._call_all(rest)
             elif callbacks:
-                for record in item:
-                    for callback in list(callbacks):
-                        callback.call(record)
+                self._call_all(item)
         elif isinstance(item, Reconnected):
             for sink in list(self.reconnects):
                 sink.dispatch(item)
+
+    def _call_all(self, records: Iterable[Record]) -> None:
+        for record in records:
+            for callback in list(self.callbacks):
+                callback.call(record)
 
     def forget(self) -> None:
         """Hand nothing on any more: from a callback not even the rest of the batch."""

@@ -659,9 +659,11 @@ class Session:
         retry = retry and (self._was_in or self._retry_first)
         if self.policy == ReconnectPolicy.NONE or not retry:
             self.ended = True
-            # with this policy an end of file is an end like any other
-            clean = isinstance(error, SessionClosed) and error.__cause__ is None and self.started
-            self.error = None if clean else error
+            # with this policy an end of file is an end like any other, once the stream has begun
+            closed = isinstance(error, SessionClosed) and error.__cause__ is None
+            if closed and self.metadata is None:
+                error, closed = SessionClosed(f"{error} before anything came"), False
+            self.error = None if closed else error
             return
         if link is not None:
             self.retry.ended(link.fresh, link.steady(now), link.good(now) and not refused)

@@ -72,6 +72,7 @@ class Pump:
         self._sock: socket.socket | None = None
         self._attempt: _Attempt | None = None  # to connect, over as many steps as it takes
         self._unsent = b""
+        self._reset: ConnectionResetError | None = None  # that sending came upon
         self._waiter = _Waiter()
         self._closed = False
         self._stepper: object | None = None  # which call of `step` is under way
@@ -139,7 +140,7 @@ class Pump:
             self._lost(error)
             return
         if n == 0:
-            self._lost(None)
+            self._lost(self._reset)
             return
         now = time.monotonic()
         if self._empty_since is not None:
@@ -183,6 +184,9 @@ class Pump:
                 sent = sock.send(data, DONT_WAIT)
             except BlockingIOError:
                 sent = 0
+            except ConnectionResetError as error:
+                self._reset = error.with_traceback(None)  # once told, reading finds a mere end
+                return
             except OSError:
                 return  # reading tells of the end, after what had arrived before it
             self._unsent = data[sent:]
@@ -273,6 +277,7 @@ class Pump:
                 sock.close()
             else:
                 self._sock, self._unsent, self._limit = sock, b"", b""
+                self._reset = None
                 self._session.connection_made(time.monotonic())
 
     def _wait(self, sock: socket.socket, buffer: memoryview, timeout: float | None) -> int | None:
