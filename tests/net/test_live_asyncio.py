@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import select
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -353,6 +354,87 @@ def test_what_an_iterator_of_the_task_has_not_given_outlives_the_end(
 
     with Peer(serving(BODY, stay=stay)) as peer:
         assert run(work()) == len(TRADES)
+
+
+def twice(goes_on: threading.Event, *, stay: bool) -> Callable[[Talk], None]:
+    """A script that sends the trades again once it is told to, and closes or stays."""
+
+    def script(talk: Talk) -> None:
+        serving(BODY)(talk)
+        goes_on.wait(peers.TIMEOUT)
+        talk.send(BODY)
+        if stay:
+            talk.wait_for_end()
+
+    return script
+
+
+@pytest.mark.parametrize("kind", [Live, AsyncLive])
+@pytest.mark.parametrize("stay", [False, True])
+def test_an_iterator_of_another_task_that_rests_is_not_waited_for(
+    run: Runner, kind: Any, stay: bool
+) -> None:
+    async def work() -> list[int]:
+        live = kind(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        subscribing = live.subscribe("GLBX.MDP3", "trades")
+        if kind is AsyncLive:
+            await subscribing
+        iterator = aiter(live)
+
+        async def begin() -> list[int]:
+            return [(await anext(iterator)).sequence for _ in TRADES]
+
+        got = await asyncio.create_task(begin())
+        goes_on.set()
+        while live.stats().records < 2 * len(TRADES):
+            await asyncio.sleep(0.01)
+        if stay:
+            stopping = live.stop()
+            if kind is AsyncLive:
+                await stopping
+        await live.wait_for_close(peers.TIMEOUT / 2)  # else it forgets what came
+        assert not live.is_connected()
+        return got + [record.sequence async for record in iterator]
+
+    goes_on = threading.Event()
+    with Peer(twice(goes_on, stay=stay)) as peer:
+        assert run(work()) == [*range(len(TRADES))] * 2
+
+
+@pytest.mark.parametrize(
+    ("thread", "end"),
+    [
+        ("this", "close"),
+        ("this", "stop"),
+        ("this", "time"),
+        ("another", "close"),
+        ("another", "stop"),
+    ],
+)
+def test_an_iterator_of_a_thread_that_rests_is_not_waited_for(
+    run: Runner, thread: str, end: str
+) -> None:
+    async def work() -> list[int]:
+        live = Live(KEY, "127.0.0.1", peer.port, reconnect_policy="none")
+        live.subscribe("GLBX.MDP3", "trades")
+        iterator = iter(live)
+        got = [
+            (next(iterator) if thread == "this" else await asyncio.to_thread(next, iterator))
+            for _ in TRADES
+        ]
+        assert live._engine is not None
+        sock = live._engine._pump._sock
+        goes_on.set()
+        assert (await asyncio.to_thread(select.select, [sock], [], [], peers.TIMEOUT))[0]
+        if end == "stop":
+            live.stop()
+        await live.wait_for_close(0.1 if end == "time" else peers.TIMEOUT / 2)
+        assert not live.is_connected()
+        return [record.sequence for record in [*got, *iterator]]
+
+    goes_on = threading.Event()
+    with Peer(twice(goes_on, stay=end != "close")) as peer:
+        assert run(work()) == [*range(len(TRADES))] * 2
 
 
 def test_a_first_subscription_that_failed_is_not_raised_again(run: Runner) -> None:

@@ -7,12 +7,15 @@ import io
 import linecache
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,66 @@ def test_who_waits_takes_nothing_from_who_iterates() -> None:
         live.block_for_close(peers.TIMEOUT)
         thread.join(peers.TIMEOUT)
     assert got == list(range(40))
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(peers.TIMEOUT)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+@pytest.mark.parametrize("thread", ["lives", "ends"])
+def test_an_iterator_of_another_thread_that_rests_is_not_waited_for(thread: str, end: str) -> None:
+    taken = threading.Event()
+    called: list[int] = []
+    got: list[int] = []
+
+    def serve(talk: Talk) -> None:
+        serving(BODY)(talk)
+        taken.wait(peers.TIMEOUT)
+        talk.send(BODY)
+        if end == "stop":
+            talk.wait_for_end()
+
+    def take() -> None:
+        got.extend(next(iterator).sequence for _ in TRADES)
+
+    with Peer(serve) as peer, ThreadPoolExecutor(1) as pool:
+        live = subscribed(peer)
+        live.add_callback(lambda record: called.append(record.sequence))
+        iterator = iter(live)
+        if thread == "lives":
+            pool.submit(take).result(peers.TIMEOUT)
+        else:
+            in_a_thread(take)
+        assert live._engine is not None
+        sock = live._engine._pump._sock
+        assert sock is not None
+        taken.set()
+        assert select.select([sock], [], [], peers.TIMEOUT)[0]
+        if end == "stop":
+            live.stop()
+        live.block_for_close(peers.TIMEOUT)  # else it forgets what came
+        assert not live.is_connected()
+        got += [record.sequence for record in iterator]
+    assert got == called == [*range(len(TRADES))] * 2
+
+
+def test_who_waits_reads_no_more_than_may_wait_for_an_iterator() -> None:
+    with Peer(flood) as peer, ThreadPoolExecutor(1) as pool:
+        live = subscribed(peer, max_buffer=1000)
+        batches = live.batches()
+        n = len(pool.submit(next, batches).result(peers.TIMEOUT))
+        waiting = threading.Thread(target=live.block_for_close)
+        waiting.start()
+        peers.wait_until(lambda: live.stats().backlog_bytes >= 1000)
+        live.stop()
+        waiting.join(peers.TIMEOUT)
+        assert not waiting.is_alive()
+        assert live.stats().backlog_bytes < 1000 + pump.READ_BYTES
+        assert n + sum(map(len, batches)) == live.stats().records
 
 
 def test_threads_that_iterate_together_share_the_records() -> None:

@@ -134,7 +134,8 @@ class AsyncLive(LiveBase):
         """
         Wait until the session has ended; records that nothing takes are dropped.
 
-        Without a session this returns at once.
+        Without a session this returns at once. An iterator that has not come to its end gives what
+        came. Where another task iterates, this may return before it has taken the last ones.
 
         Parameters
         ----------
@@ -150,10 +151,11 @@ class AsyncLive(LiveBase):
             return
         driver = self._any_driver("wait_for_close()")
         driver.dispatch()
-        # an iterator of this very task cannot end meanwhile: what came is still its to give
         own = driver.iterating and driver.task is asyncio.current_task()
+        # an iterator may not end meanwhile: what came is still its to give
+        end = driver.over if driver.iterating else driver.closed
         try:
-            await asyncio.wait_for((driver.over if own else driver.closed).wait(), timeout)
+            await asyncio.wait_for(end.wait(), timeout)
         except TimeoutError:
             if own:
                 driver.stop()

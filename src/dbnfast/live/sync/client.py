@@ -7,11 +7,11 @@ import itertools
 import sys
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dbnfast.enums import SType
 from dbnfast.live.base import LiveBase
-from dbnfast.live.sync.engine import Engine
+from dbnfast.live.sync.engine import LOOK_EVERY, Engine
 from dbnfast.live.sync.iteration import items_of, records_on_loop, setter
 from dbnfast.live.wire.requests import ALL_SYMBOLS
 from dbnfast.records.records import Records
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from dbnfast.enums import Schema
     from dbnfast.live.events import Event
     from dbnfast.records.messages import Record
-
-
-LOOK_EVERY: Final = 0.05  # s
 
 
 class Live(LiveBase):  # numpydoc ignore=PR02
@@ -193,8 +190,9 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         """
         Wait until the session has ended; without one, return at once.
 
-        Records go to the callbacks and streams meanwhile. An iterator of this thread that has not
-        come to its end gives what came; without one the records are dropped.
+        Records go to the callbacks and streams meanwhile. An iterator that has not come to its end
+        gives what came; without one the records are dropped. Where another thread iterates, this
+        may return before it has taken the last ones.
 
         Parameters
         ----------
@@ -228,6 +226,8 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         """
         Wait until the session has ended, without blocking the event loop; without one, return.
 
+        Records are treated as by `block_for_close`.
+
         Parameters
         ----------
         timeout : float, optional
@@ -241,18 +241,18 @@ class Live(LiveBase):  # numpydoc ignore=PR02
         engine = self._engine
         if engine is None or self._failed:
             return
-        engine.dispatch()
+        wait = None if engine.dispatch() else LOOK_EVERY
         closed = asyncio.Event()
         engine.call_when_closed(setter(closed))
         own = engine.task is not None and engine.task is asyncio.current_task()
         try:
             async with asyncio.timeout(timeout):
-                while not closed.is_set() and not (own and engine.over):
-                    # an iterator of this very task cannot end meanwhile: its reader does
+                # an iterator may not end meanwhile: the session does
+                while not closed.is_set() and not (wait and engine.look()):
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(closed.wait(), LOOK_EVERY if own else None)
+                        await asyncio.wait_for(closed.wait(), wait)
         except TimeoutError:
-            if own:
+            if own or engine.iterating:
                 engine.stop()
             else:
                 engine.terminate()

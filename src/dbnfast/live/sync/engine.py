@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PAUSE: Final = 0.5  # s: how long the reader waits for room at a time
 LAST_READS: Final = 0.1  # s: how long the end of a session takes what has arrived
+LOOK_EVERY: Final = 0.05  # s: how often the session of somebody else's iterator is looked at
+LOOK: Final = 0.01  # s: how long that reads at a time
 
 
 class Engine:
@@ -51,7 +53,7 @@ class Engine:
     Attributes
     ----------
     taker : Thread or None
-        Who iterates: callbacks then run in his thread.
+        Who iterates, or did so last: callbacks then run in his thread.
     closed : Event
         Set once the connection is closed and every record was handed on.
     """
@@ -67,8 +69,8 @@ class Engine:
         self.notify: Callable[[], None] | None = None  # told of new items by the reader
         self.iterator: Callable[[], object] = _no_iterator  # a weak reference to a generator
         self.task: object = None  # whose iterator it is that a reader tells of new items
-        self.over = False  # whether the reader has come to its end
-        self._held: Items = []  # what this thread's own iterator is still to give
+        self._held: Items = []  # what the iterator is still to give
+        self._looked = -1  # how many bytes had been read at the latest look
         self._changed = threading.Condition(self.lock)
         self._pump = Pump(session, host, port, self.lock, busy_poll)
         self._reader: threading.Thread | None = None
@@ -127,7 +129,7 @@ class Engine:
 
     def stop(self) -> None:
         """End the session; what was received, or has arrived, is still handed on."""
-        self._read_last()
+        self._read_arrived(LAST_READS)
         with self.lock:
             self.session.stop()
             self._changed.notify_all()
@@ -137,9 +139,9 @@ class Engine:
         if self.notify is not None:
             self.notify()
 
-    def _read_last(self) -> None:
+    def _read_arrived(self, seconds: float) -> None:
         # where no thread reads, what has arrived waits in the socket
-        session, end = self.session, time.monotonic() + LAST_READS
+        session, end = self.session, time.monotonic() + seconds
         came = -1
         while (
             self._reader is None
@@ -207,11 +209,20 @@ class Engine:
             if self._reader is None:
                 self._reader = _thread(self._read, "dbnfast-live-reader")
 
-    def dispatch(self) -> None:
-        """Have a thread hand the records on, or drop them, unless somebody iterates."""
+    def dispatch(self) -> bool:
+        """
+        Have a thread hand the records on, or drop them, unless somebody iterates.
+
+        Returns
+        -------
+        bool
+            Whether one does.
+        """
+        taken = self._taken or self._unfinished or self.notify is not None
         with self.lock:
-            if self._dispatcher is None and not (self._taken or self.notify is not None):
+            if self._dispatcher is None and not taken:
                 self._dispatcher = _thread(self._hand_on, "dbnfast-live")
+            return self._dispatcher is not None
 
     def take(self, timeout: float | None) -> Items | None:
         """
@@ -306,7 +317,7 @@ class Engine:
         -------
         bool
             Whether it has ended. Where nobody takes the records, they are dropped; what an
-            iterator of this thread is to give is kept for it.
+            iterator is to give is kept for it.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while not self.closed.is_set():
@@ -317,9 +328,30 @@ class Engine:
                 if threading.current_thread() is self._dispatcher:
                     raise RuntimeError("a callback cannot wait for the end of its own session")
                 self.closed.wait(left)
-            elif self._taken or not self._take_and_dispatch(end):
+            elif self._taken:
+                if self.look():
+                    break
+                self.closed.wait(LOOK_EVERY if left is None else min(left, LOOK_EVERY))
+            elif not self._take_and_dispatch(end):
                 self.closed.wait(PAUSE if left is None else min(left, PAUSE))
         return True
+
+    def look(self) -> bool:
+        """
+        Look for the end of a session whose records are those of an iterator elsewhere.
+
+        Returns
+        -------
+        bool
+            Whether it has ended. The rest of the records is left to the iterator.
+        """
+        session = self.session
+        if self._looked == session.counts.wire_bytes:
+            self._read_arrived(LOOK)  # nobody else did: he who iterates may never do so again
+        self._looked = session.counts.wire_bytes
+        if session.ended:
+            self._pump.close()
+        return session.ended
 
     @property
     def _taken(self) -> bool:
@@ -328,11 +360,14 @@ class Engine:
         return taker is not None and taker is not threading.current_thread() and taker.is_alive()
 
     @property
-    def iterating(self) -> bool:
-        """Whether this thread has an iterator that has not come to its end."""
-        if self.taker is not threading.current_thread():
-            return False
+    def _unfinished(self) -> bool:
+        # whether an iterator is held that has not come to its end
         return getattr(self.iterator(), "gi_frame", None) is not None
+
+    @property
+    def iterating(self) -> bool:
+        """Whether such an iterator is this thread's, or that of a thread which is no more."""
+        return self._unfinished and not self._taken
 
     def _take_and_dispatch(self, end: float | None) -> bool:
         # whether more may come; one thread at a time, for the records' order
@@ -343,7 +378,7 @@ class Engine:
             for item in items or ():
                 if not self.sinks.forgotten:
                     self.sinks.dispatch(item, self.session.metadata)
-            if items and self.iterating:
+            if items and self._unfinished:
                 self._held += items
         finally:
             self._handing.release()
@@ -373,7 +408,6 @@ class Engine:
             self._pump.close()
             with self._changed:
                 self._changed.notify_all()
-            self.over = True
             if self.notify is not None:
                 self.notify()
 

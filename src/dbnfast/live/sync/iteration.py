@@ -39,9 +39,9 @@ def items_of(engine: Engine, owner: object, max_wait: float | None) -> Generator
         Until the session ends; an iterator that is closed before ends the session.
     """
     session = engine.session
-    engine.taker = threading.current_thread()
     try:
         while True:
+            engine.taker = threading.current_thread()  # which may be another one each time
             items, handed = engine.pull(max_wait)
             if items is None:
                 break
