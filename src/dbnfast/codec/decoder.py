@@ -54,6 +54,8 @@ class Decoder(Feed):
 
     A metadata header may be up to 512 MiB long. From zstd input, one `read` decompresses at most
     16 MiB, in pieces of 1 MiB; call it until it returns an empty list.
+    In a damaged zstd frame the records of the 1 MiB before the damage may be missing: the frame's
+    checksum would have to say whether they are good.
     """
 
     __module__ = "dbnfast"  # where users find it
