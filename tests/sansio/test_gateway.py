@@ -524,6 +524,16 @@ def test_a_version_that_cannot_be() -> None:
     assert len(peer.records) == 3
 
 
+def test_an_older_version_has_the_names_of_the_sources_header() -> None:
+    for version in (1, 2, 3):
+        peer = connected(fixture("trades.v3.dbn"), version=version)
+        peer.subscribe(symbols="ALL_SYMBOLS")
+        peer.start()
+        _, records = peer.decoded()
+        names = {r.stype_out_symbol for r in records if r.rtype == RType.SYMBOL_MAPPING}
+        assert names == set(dbnfast.read(fixture("trades.v3.dbn")).metadata.mappings)
+
+
 # ---------------------------------------------------------------- replay, as fast as it goes
 
 

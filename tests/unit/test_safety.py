@@ -20,6 +20,7 @@ import pytest
 import dbnfast
 from dbnfast import Decoder, Metadata, TruncatedWarning
 from dbnfast._core.run import Owner
+from dbnfast._util.times import to_ns
 from dbnfast.dbn import DBNDecoder
 from helpers import streams
 
@@ -364,9 +365,15 @@ def test_times_that_do_not_fit_are_refused() -> None:
         dbnfast.scan(TRADES).filter(start=np.datetime64("2600-01-01"))
     with pytest.raises(ValueError, match="NaT"):
         Metadata("X", start=np.datetime64("NaT", "ns"))  # type: ignore[arg-type]
-    for text in ("2026", "20260105", "0"):  # a date, or ns?
+    for text in ("202601", "1767571200000000000", "0"):  # of which unit?
         with pytest.raises(ValueError, match=f"start is '{text}', expected ISO 8601"):
             dbnfast.scan(TRADES).filter(start=text)
+    for text, day in (
+        ("2020", "2020-01-01"),
+        ("20201228", "2020-12-28"),
+        ("2020-12", "2020-12-01"),
+    ):
+        assert to_ns("start", text) == int(np.datetime64(day, "ns").astype(int))
 
 
 def test_an_undefined_time_passes_only_without_bounds() -> None:

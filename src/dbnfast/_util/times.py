@@ -33,6 +33,8 @@ ISO: Final = re.compile(
     r"(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?)?"
 )
 
+DATE: Final = re.compile(r"(\d{4})(?:(\d\d)(\d\d)|-(\d\d))?")  # without dashes or days
+
 
 def to_seconds(name: str, value: Any) -> float:
     """
@@ -267,8 +269,8 @@ def moment(time: Any) -> int:
 
 
 def _iso(text: str, name: str) -> int:
-    # of "2026" or "20260105" nobody can tell whether it is a date or ns
-    if text.strip().isdecimal():
+    # other digits than those of a date may be of any unit
+    if text.strip().isdecimal() and not DATE.fullmatch(text.strip()):
         raise ValueError(f"{name} is {text!r}, expected ISO 8601 as 2026-01-05, or ns as an int")
     return instant(text, name)
 
@@ -291,8 +293,8 @@ def instant(time: Any, name: str = "time") -> int:
     Parameters
     ----------
     time : int, str, datetime64, datetime, date or pandas.Timestamp
-        ISO 8601 text or what `moment` takes; without a zone it is UTC. Text of digits alone is
-        ns since 1970-01-01 UTC.
+        ISO 8601 text or what `moment` takes; without a zone it is UTC. Text of 4 or 8 digits is a
+        year or date, as in the official packages, of other digits ns since 1970-01-01 UTC.
     name : str
         What it is, for the error.
 
@@ -306,24 +308,31 @@ def instant(time: Any, name: str = "time") -> int:
     TypeError, ValueError
         It is no time, or none that can be.
     """
-    if not isinstance(time, str):
-        ns = moment(time)
-    elif time.strip().isdecimal():
-        ns = int(time)
-    else:
-        match = ISO.fullmatch(time.strip())
-        if match is None:
-            raise ValueError(f"{name} is {time!r}, expected ISO 8601 or ns since 1970-01-01 UTC")
-        whole, _, part = match["local"].replace(" ", "T").partition(".")
-        try:
-            # in seconds: numpy lets ns behind 2262 become any other time
-            ns = int(np.datetime64(whole, "s").astype(np.int64)) * SCALES["s"]
-        except ValueError:
-            raise ValueError(f"{name} is {time!r}, which is on no calendar") from None
-        ns += int(part.ljust(9, "0"))
-        if match["hours"]:
-            shift = (int(match["hours"]) * 60 + int(match["minutes"] or 0)) * 60_000_000_000
-            ns += -shift if match["sign"] == "+" else shift
+    ns = _read(time, name) if isinstance(time, str) else moment(time)
     if not 0 <= ns < UNDEFINED:
         raise ValueError(f"{name} is {time!r}, expected one of 1970 to 2554")
+    return ns
+
+
+def _read(time: str, name: str) -> int:
+    text = time.strip()
+    date = DATE.fullmatch(text)
+    if date is not None:
+        year, month, day, only_month = date.groups()
+        text = f"{year}-{month or only_month or '01'}-{day or '01'}"
+    elif text.isdecimal():
+        return int(text)
+    match = ISO.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{name} is {time!r}, expected ISO 8601 or ns since 1970-01-01 UTC")
+    whole, _, part = match["local"].replace(" ", "T").partition(".")
+    try:
+        # in seconds: numpy lets ns behind 2262 become any other time
+        ns = int(np.datetime64(whole, "s").astype(np.int64)) * SCALES["s"]
+    except ValueError:
+        raise ValueError(f"{name} is {time!r}, which is on no calendar") from None
+    ns += int(part.ljust(9, "0"))
+    if match["hours"]:
+        shift = (int(match["hours"]) * 60 + int(match["minutes"] or 0)) * 60_000_000_000
+        ns += -shift if match["sign"] == "+" else shift
     return ns

@@ -654,12 +654,17 @@ def _interval(interval: Any) -> tuple[datetime.date, datetime.date, str]:
         first, last, symbol = interval
     else:
         first, last, symbol = (_get(interval, n) for n in ("start_date", "end_date", "symbol"))
-    for name, day in (("start_date", first), ("end_date", last)):
-        if not isinstance(day, datetime.date):
-            raise TypeError(f"{name} of a mapping is {day!r}, expected a datetime.date")
     if not isinstance(symbol, str):
         raise TypeError(f"symbol of a mapping is {symbol!r}, expected a str")
-    return first, last, str(symbol)
+    return _day("start_date", first), _day("end_date", last), str(symbol)
+
+
+def _day(name: str, day: Any) -> datetime.date:
+    if isinstance(day, datetime.datetime):  # which is a date, too, and equals none
+        return day.date()
+    if not isinstance(day, datetime.date):
+        raise TypeError(f"{name} of a mapping is {day!r}, expected a datetime.date")
+    return day
 
 
 def _get(row: Any, name: str) -> Any:

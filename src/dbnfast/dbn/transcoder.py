@@ -13,7 +13,7 @@ from dbnfast.codec.compression import Deflater
 from dbnfast.codec.encode import Encoder
 from dbnfast.codec.metadata import Metadata
 from dbnfast.dbn.decoder import DBNDecoder
-from dbnfast.enums import Compression, Encoding, Schema, SType
+from dbnfast.enums import DBN_VERSION, Compression, Encoding, Schema, SType
 from dbnfast.layouts.programs import SIZES
 from dbnfast.records.messages import record_table
 from dbnfast.records.records import empty_records
@@ -108,6 +108,8 @@ class Transcoder(Pieces):
         )
         self._map = _symbol_map(symbol_interval_map)
         self._decoder = DBNDecoder(has_metadata, ts_out, input_version, upgrade_policy)
+        version = max(input_version or 0, self._decoder._to_version or 0) or DBN_VERSION
+        self._nothing = None if has_metadata else empty_records(version, bool(ts_out), None)
         self._encoder: Encoder | None = None
         self._rows: RowWriter | None = None
         self._begun = self._finished = False
@@ -195,6 +197,9 @@ class Transcoder(Pieces):
             self._catch_up()
             self._direct = False
             self._decoder.write(self._take(whole=False))
+            csv = self._encoding == Encoding.CSV
+            if csv and not self._begun and self._nothing is not None and self._schema is not None:
+                self._begin(self._nothing)  # the columns are known without records, too
             self._decoder._end()
             self._out.finish()
 

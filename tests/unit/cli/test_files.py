@@ -1037,19 +1037,19 @@ def test_a_header_of_text_begins_with_a_time(schema: str, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("options", "start", "end"),
     [
-        ([], 1000, 2000),
-        (["--start", "1500"], 1500, 2000),
-        (["--end", "1500"], 1000, 1500),
-        (["--start", "1", "--end", "5000"], 1000, 2000),
-        (["--start", "3000"], 2000, 2000),
-        (["--end", "500"], 1000, 1000),
-        (["--start", "3000", "--end", "4000"], 2000, 2000),
+        ([], 100000, 200000),
+        (["--start", "150000"], 150000, 200000),
+        (["--end", "150000"], 100000, 150000),
+        (["--start", "1", "--end", "500000"], 100000, 200000),
+        (["--start", "300000"], 200000, 200000),
+        (["--end", "50000"], 100000, 100000),
+        (["--start", "300000", "--end", "400000"], 200000, 200000),
     ],
 )
 def test_a_narrowed_header_does_not_end_before_it_begins(
     options: list[str], start: int, end: int, tmp_path: Path
 ) -> None:
-    header = dbnfast.Metadata("X", schema="trades", start=1000, end=2000)
+    header = dbnfast.Metadata("X", schema="trades", start=100000, end=200000)
     source, out = tmp_path / "a.dbn", tmp_path / "b.dbn"
     source.write_bytes(dbnfast.encode(dbnfast.empty("trades", 0), header))
     assert main(["convert", str(source), str(out), *options]) == 0

@@ -919,6 +919,10 @@ def test_what_a_recording_asked_for_is_beside_it(
     capsys.readouterr()
     assert main([*args, "--resume"]) == 2
     assert capsys.readouterr().err.startswith(f"dbnfast: {path} is no JSON: ")
+    for other in (3, "x", [3], [["mbo"]], [{"schema": "mbo"}], {"symbols": 1}):
+        path.write_text(json.dumps({"subscriptions": other}))
+        assert main([*args, "--resume"]) == 2
+        assert f"the recording is of subscriptions {other!r}, expected" in capsys.readouterr().err
 
 
 def test_two_commands_in_a_folder(

@@ -9,6 +9,7 @@ import tracemalloc
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import dbnfast
@@ -359,6 +360,22 @@ def test_leap_day_is_a_day() -> None:
     at = counts_at(3)["intervals"] + 4
     metadata = Metadata.decode(patched(sample(), at, struct.pack("<I", 20240229)))
     assert metadata.mappings["AAA"][0]["start_date"] == DAY(2024, 2, 29)
+
+
+@pytest.mark.parametrize("kind", [datetime.datetime, pd.Timestamp])
+def test_days_of_mappings_may_have_a_time(kind: Any) -> None:
+    days = [datetime.date(2024, 2, 29), datetime.date(2024, 3, 1)]
+    first, last = (kind(day.year, day.month, day.day, 5) for day in days)
+    rows = [
+        {"A": [{"start_date": first, "end_date": last, "symbol": "1"}]},
+        {"A": [(first, last, "1")]},
+    ]
+    for mappings in rows:
+        metadata = Metadata("X", mappings=mappings)
+        (interval,) = metadata.mappings["A"]
+        assert [interval["start_date"], interval["end_date"]] == days
+        assert {type(interval["start_date"]), type(interval["end_date"])} == {datetime.date}
+        assert Metadata.decode(metadata.encode()) == metadata
 
 
 # a header of a million mappings

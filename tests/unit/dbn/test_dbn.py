@@ -380,6 +380,28 @@ def test_damage_ends_a_transcoder_behind_the_good_records() -> None:
         cut.finish()
 
 
+@pytest.mark.parametrize("ts_out", [False, True])
+@pytest.mark.parametrize(
+    ("policy", "versions"),
+    [("AS_IS", (1, 2, 3)), ("UPGRADE_TO_V2", (1, 2)), ("UPGRADE_TO_V3", (1, 2, 3))],
+)
+def test_a_fragment_without_records_has_the_columns_that_are_asked_for(
+    policy: str, versions: tuple[int, ...], ts_out: bool
+) -> None:
+    for version in versions:
+        found = []
+        for package in (official, dbn):
+            out = io.BytesIO()
+            package.Transcoder(
+                out, package.Encoding.CSV, package.Compression.NONE, has_metadata=False,
+                ts_out=ts_out, input_version=version, schema=package.Schema.DEFINITION,
+                upgrade_policy=getattr(package.VersionUpgradePolicy, policy),
+            ).finish()  # fmt: skip
+            found.append(out.getvalue())
+        assert found[0] == found[1]
+        assert found[0].count(b"\n") == 1
+
+
 def test_arguments_that_cannot_be_are_refused() -> None:
     for package in (dbn, official):
         none = package.Compression.NONE

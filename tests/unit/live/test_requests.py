@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from databento.common.parsing import datetime_to_unix_nanoseconds
 
 import dbnfast
 from dbnfast import Schema, SType
@@ -108,6 +109,15 @@ def test_subscription_refuses() -> None:
 def test_instant(time: Any, ns: int) -> None:
     assert instant(time) == ns
     assert pd.Timestamp(ns, tz="UTC").value == ns
+
+
+@pytest.mark.parametrize(
+    "text", ["2020", "20201228", "2020-12", "202012", "0", "1609160400000000000", " 20201228 "]
+)
+def test_digits_are_what_they_are_to_the_official_package(text: str) -> None:
+    assert instant(text) == datetime_to_unix_nanoseconds(text)
+    with pytest.raises(ValueError, match="time is '20201328', which is on no calendar"):
+        instant("20201328")
 
 
 @pytest.mark.parametrize(

@@ -209,9 +209,12 @@ def _words(name: str, value: Any) -> str:
     if name != "subscriptions":
         return f"{name} {value!r}"
     texts = []
-    for one in value:
-        symbols = ",".join(one["symbols"][:FEW]) + ",..." * (len(one["symbols"]) > FEW)
-        texts.append(f"{one['schema']} of {symbols} ({one['stype_in']})")
+    try:
+        for one in value:
+            symbols = ",".join(one["symbols"][:FEW]) + ",..." * (len(one["symbols"]) > FEW)
+            texts.append(f"{one['schema']} of {symbols} ({one['stype_in']})")
+    except (KeyError, TypeError):  # somebody else wrote it
+        return f"{name} {value!r}"
     return ", ".join(texts)
 
 

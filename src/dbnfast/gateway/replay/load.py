@@ -149,4 +149,4 @@ def _in_version(records: Records, version: int, lanes: Lanes) -> Records:
                 f"version {version} cannot give the source's {rtype_key(rtype)} records: they "
                 f"are of version {records.version}"
             )
-    return restated(records, version, None)
+    return restated(records, version, records.metadata)
