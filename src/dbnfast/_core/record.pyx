@@ -271,11 +271,11 @@ def struct_from(cls, bytes raw not None, Py_ssize_t min_size, bint ts_out=False)
     return steal(new_struct(<PyTypeObject*>cls, p, PyBytes_GET_SIZE(raw), ts_out))
 
 
-# Small structs come and go by the million, mostly a few at a time: the memory of those that went
+# Structs come and go by the million, mostly a few at a time: the memory of those that went
 # is kept for the next ones, by size. On a free-threaded build the allocator alone does that.
 
 cdef enum:
-    N_SIZES = 17  # of up to 128 bytes, in steps of 8
+    N_SIZES = 67  # of up to 528 bytes, in steps of 8: all records
     KEPT = 64  # of each size
 
 cdef PyObject* kept[N_SIZES][KEPT]
