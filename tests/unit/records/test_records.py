@@ -482,6 +482,7 @@ def test_filter_by_ids() -> None:
         assert records.filter(instrument_ids=form).tobytes() == b"".join(wanted)
     assert records.filter(instrument_ids=101).tobytes() == streams.trade(1)
     assert records.filter(instrument_ids=np.int64(101)).tobytes() == streams.trade(1)
+    assert records.filter(instrument_ids=np.array(101)).tobytes() == streams.trade(1)
     assert len(records.filter(instrument_ids=[])) == 0
     assert records.filter(publishers=1) is records
     assert len(records.filter(publishers=[2, 3])) == 0

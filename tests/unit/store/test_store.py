@@ -458,6 +458,7 @@ def test_batches_are_of_a_number_of_bytes(max_bytes: Any) -> None:
     ("wanted", "text"),
     [
         ({"instrument_ids": 118.0}, "instrument_ids is 118.0, expected an int"),
+        ({"instrument_ids": np.array(1.5)}, r"instrument_ids is array\(1.5\), expected an int"),
         ({"instrument_ids": [118.0]}, "one of instrument_ids is 118.0, expected an int"),
         ({"instrument_ids": ["118"]}, "one of instrument_ids is '118', expected an int"),
         ({"publishers": 1.5}, "publishers is 1.5, expected an int"),
