@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import weakref
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from dbnfast._typing import PathLike, Schemas
+    from dbnfast._typing import Bytes, PathLike, Schemas
     from dbnfast._util.times import Time
     from dbnfast.codec.options import OnTruncated, Span
     from dbnfast.codec.packed import LoggedFrame
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     Source = PathLike | IO[bytes]
 
 MAX_DBZ_HEADER: Final = 64 << 20
+N_GIVEN: Final = 2  # blocks that are known: the one that a loop holds, and the next one
 
 
 class _Plain:
@@ -132,6 +134,7 @@ class RecordReader:
         self._stream: _Plain | Packed = _Plain(None, b"")
         self._filter: Filter | None = None
         self._block = np.empty(0, np.uint8)  # of a filtered stream, filled again and again
+        self._given: list[tuple[Bytes, weakref.ref[Bytes]]] = []  # blocks, and what shows them
         self._path = source if isinstance(source, str | os.PathLike) else None
         if self._path is not None:
             self._file: Any = open_raw(self._path, storage_options)
@@ -240,7 +243,8 @@ class RecordReader:
         Returns
         -------
         Records
-            Of up to `max_bytes` bytes, in a block of their own.
+            Of up to `max_bytes` bytes, in a block of their own. Its memory is filled again once
+            nothing refers to it, as `Records` and arrays of them do.
 
         Raises
         ------
@@ -266,7 +270,7 @@ class RecordReader:
         raise StopIteration
 
     def _next_block(self) -> Records:
-        block = np.empty(self._max_bytes, np.uint8) if self._filter is None else self._reused()
+        block = self._unseen() if self._filter is None else self._reused()
         view = memoryview(block)
         n = len(self._tail)
         view[:n] = self._tail
@@ -296,6 +300,16 @@ class RecordReader:
         elif ended and self._error is None:
             self._end()
         return records
+
+    def _unseen(self) -> Bytes:
+        # Memory that was given before and that nobody looks at any more costs no new pages.
+        # Whoever looks at it holds the view, so that the view's end tells.
+        kept = [(memory, view) for memory, view in self._given if view() is not None]
+        free = [memory for memory, view in self._given if view() is None]
+        memory = free[0] if free else np.empty(self._max_bytes, np.uint8)
+        block = memory[:]
+        self._given = [*kept, (memory, weakref.ref(block))][-N_GIVEN:]
+        return block
 
     def _reused(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         # what passes a filter is copied, so that the block it is read into is free again
@@ -348,6 +362,7 @@ class RecordReader:
         self._finish()
 
     def _close_file(self) -> None:
+        self._given.clear()
         if self._path is not None:
             self._file.close()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,56 @@ def test_blocks_are_their_own_memory() -> None:
     )
     assert first.tobytes() == then
     assert first.data.readonly
+
+
+def test_memory_that_nobody_looks_at_is_filled_again() -> None:
+    places = [
+        np.frombuffer(block.data, np.uint8).ctypes.data
+        for block in iter_decode(io.BytesIO(DATA), max_bytes=1020)
+    ]
+    assert len(places) > 5
+    assert len(set(places)) <= 2
+
+
+SEEN: dict[str, Callable[[dbnfast.Records], Any]] = {
+    "records": lambda block: block,
+    "data": lambda block: block.data,
+    "slice of the data": lambda block: block.data[8:],
+    "part": lambda block: next(iter(block.runs())),
+    "array": lambda block: next(iter(block.split().values())),
+    "slice of the array": lambda block: next(iter(block.split().values()))[:1],
+    "column": lambda block: next(iter(block.split().values()))["instrument_id"],
+    "read-only view": lambda block: memoryview(next(iter(block.split().values())).view(np.uint8)),
+    "upgraded": lambda block: block.upgrade(),
+    "filtered": lambda block: block.filter(instrument_ids=range(2**10)),
+    "iterator": lambda block: iter(block),
+}
+
+
+@pytest.mark.parametrize("data", [DATA, ZSTD, HEAD + streams.trade(1) * 300], ids=len)
+@pytest.mark.parametrize("kind", SEEN)
+def test_memory_that_somebody_looks_at_is_not_filled_again(kind: str, data: bytes) -> None:
+    def content(seen: Any) -> Any:
+        if isinstance(seen, dbnfast.Records):
+            return seen.tobytes()
+        return [bytes(r) for r in seen] if kind == "iterator" else bytes(seen)
+
+    for step in (1, 2, 3):  # what is looked at comes and goes among what is not
+        kept, expected = [], []
+        for i, block in enumerate(iter_decode(io.BytesIO(data), max_bytes=1020)):
+            if i % step == 0:
+                kept.append(SEEN[kind](block))
+                expected.append(content(SEEN[kind](block)))
+        assert len(kept) > 3
+        assert [content(seen) for seen in kept] == expected
+
+
+def test_a_reader_that_has_ended_holds_no_memory() -> None:
+    reader = iter_decode(io.BytesIO(DATA), max_bytes=1020)
+    held = [weakref.ref(memory) for _ in reader for memory, _ in reader._given]
+    assert held
+    gc.collect()
+    assert not any(one() is not None for one in held)
 
 
 def test_a_stream_of_the_callers_stays_open() -> None:
