@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from dbnfast._util.threads import Ahead
+from dbnfast._util.threads import Ahead, cores
 from dbnfast.codec.compression import (
     BLOCK_MAX,
     INPUT_PIECE,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 READ_SIZE: Final = 256 << 10  # of compressed input
 BATCH: Final = 1 << 20  # plain bytes of small frames that are decompressed in one go
+AHEAD: Final = 2  # batches in work for each processor: more would not stay in its cache
 SMALL: Final = 128 << 10  # plain bytes of what is decompressed whole before anybody hurries
 SKIPPED_MOST: Final = 64 << 20  # bytes of a skippable frame that is kept
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -244,7 +245,8 @@ class Packed:
     # --- frames that are decompressed whole -----------------------------------------------------
 
     def _top_up(self) -> None:
-        while self._n_waiting < self._most and (self._is_hurried or not self._batches):
+        n_most = AHEAD * cores() if self._is_hurried else 1
+        while self._n_waiting < self._most and len(self._batches) < n_most:
             batch = self._next_batch()
             if batch is None:
                 return
