@@ -303,6 +303,11 @@ class BentoHttpError(DbnError):
         self.headers: Mapping[str, Any] = {} if headers is None else headers
         self.request_id: str | None = self.headers.get("request-id")
 
+    def __repr__(self) -> str:
+        names = ("request_id", "http_status", "message")
+        said = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+        return f"{type(self).__name__}({said})"
+
     def __str__(self) -> str:
         said = f"{self.http_status} {self.message or '<empty message>'}"
         return said if self.request_id is None else f"Request {self.request_id}: {said}"

@@ -115,6 +115,14 @@ def test_a_missing_library_names_its_extra() -> None:
 DETAIL = {"detail": {"case": "auth", "message": "no such key", "docs": "https://d"}}
 
 
+@pytest.mark.parametrize("headers", [None, {"request-id": "7"}])
+@pytest.mark.parametrize("name", ["BentoClientError", "BentoServerError"])
+def test_errors_of_http_show_what_the_official_ones_show(name: str, headers: Any) -> None:
+    official = pytest.importorskip("databento.common.error")
+    shown = [repr(getattr(p, name)(400, message="m", headers=headers)) for p in (errors, official)]
+    assert shown[0] == shown[1]
+
+
 @pytest.mark.parametrize("name", ["BentoHttpError", "BentoClientError", "BentoServerError"])
 @pytest.mark.parametrize(
     "arguments",

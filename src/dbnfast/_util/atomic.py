@@ -275,7 +275,8 @@ def named(name: PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(name), None
+        error.filename = os.fspath(name)
+        del error.filename2  # None would be shown
         raise
 
 

@@ -202,6 +202,7 @@ class Encoder:
         metadata: Metadata | None,
         *,
         compression: Compression | str = "none",
+        _header: bytes | None = None,  # of the metadata, where it is not to be written anew
     ) -> None:
         if not hasattr(writable, "write"):
             raise TypeError(f"{type(writable).__name__} has no write()")
@@ -213,7 +214,7 @@ class Encoder:
         self._closed = False
         self._is_torn = False  # whether records were taken and not written
         if metadata is not None:
-            self._put(self._deflater.header(metadata.encode()))
+            self._put(self._deflater.header(metadata.encode() if _header is None else _header))
 
     def write(self, records: Encodable) -> None:
         """

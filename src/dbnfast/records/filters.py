@@ -235,7 +235,7 @@ def ids_of(name: str, values: Iterable[int] | int | None) -> Ids | None:
         return None
     if isinstance(values, str | bytes):
         raise TypeError(f"{name} is {values!r}, expected ints")
-    if hasattr(values, "__iter__") and getattr(values, "ndim", 1):  # an array may be one number
+    if hasattr(values, "__iter__") and getattr(values, "ndim", None) != 0:  # of an array
         wide = sorted({as_int(f"one of {name}", number) for number in values})
     else:
         wide = [as_int(name, values)]

@@ -495,6 +495,8 @@ class FileSource(Source):
 
     def buffer(self) -> Any:
         """Map the file into memory, read-only; the mapping lives as long as its views."""
+        if not self.nbytes:  # by now: there is no mapping of nothing
+            return b""
         if self._kept is not None:
             return mmap.mmap(self._kept.number, 0, access=mmap.ACCESS_READ)
         with self.path.open("rb") as file:

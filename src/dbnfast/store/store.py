@@ -21,6 +21,7 @@ from dbnfast._util.times import as_datetime64, as_timestamp
 from dbnfast._util.trees import folder_output
 from dbnfast.codec.compression import Deflater, detect, zstd
 from dbnfast.codec.encode import Encoder
+from dbnfast.codec.metadata import header_bytes
 from dbnfast.codec.options import check_max_bytes
 from dbnfast.enums import SCHEMA_RTYPES, Compression, PriceType, RType, Schema, SType
 from dbnfast.layouts.dtypes import as_rtype
@@ -38,13 +39,14 @@ from dbnfast.tables.arrow import reader as arrow_reader
 from dbnfast.tables.chunks import DataFrameIterator, NDArrayIterator, check_count
 from dbnfast.tables.options import frame_options
 from dbnfast.tables.pandas import to_frame
-from dbnfast.tables.parquet import write_parquet
+from dbnfast.tables.parquet import output_on, write_parquet
 from dbnfast.tables.partitions import partition_names
 from dbnfast.tables.symbols import labels_of
 from dbnfast.text.write import write_csv, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Self
 
     import pandas
     import polars
@@ -176,7 +178,7 @@ class Store:
     @classmethod
     def from_file(
         cls, path: PathLike | bytes, *, storage_options: Mapping[str, Any] | None = None
-    ) -> Store:
+    ) -> Self:
         """
         Read a file.
 
@@ -204,10 +206,10 @@ class Store:
             if path[:3] == b"DBN" or detect(path[:12]) != "none":
                 raise TypeError("path is DBN data, expected a path; from_bytes() takes data")
             path = os.fsdecode(path)
-        return read(path, storage_options=storage_options)
+        return cls(read(path, storage_options=storage_options)._blocks)
 
     @classmethod
-    def from_bytes(cls, data: Any) -> Store:
+    def from_bytes(cls, data: Any) -> Self:
         """
         Read bytes.
 
@@ -227,7 +229,7 @@ class Store:
         """
         if isinstance(data, str):
             raise TypeError("a str is no bytes-like object; open files with read()")
-        return read(data)
+        return cls(read(data)._blocks)
 
     @property
     def metadata(self) -> Metadata:
@@ -363,7 +365,7 @@ class Store:
         start: Time | None = None,
         end: Time | None = None,
         check_order: bool = False,
-    ) -> Store:
+    ) -> Self:
         """
         Select records.
 
@@ -415,7 +417,7 @@ class Store:
             end=end,
             check_order=check_order,
         )
-        return Store(self._blocks.where(more))
+        return type(self)(self._blocks.where(more))
 
     def records(self) -> Records:
         """
@@ -1007,7 +1009,8 @@ class Store:
             ``"date"``, the UTC date of the index timestamp; ``"symbol"``, ``"publisher_id"``,
             ``"instrument_id"``, ``"schema"``. With several there are folders in folders.
         **kwargs
-            Passed to ``pyarrow.parquet.ParquetWriter``.
+            Passed to ``pyarrow.parquet.ParquetWriter``. With a ``filesystem``, of pyarrow or
+            fsspec, the file is written in place, and removed where that fails.
 
         Raises
         ------
@@ -1035,8 +1038,13 @@ class Store:
         where = kwargs.pop("where", path)
         options: dict[str, Any] = dict(kwargs, columns=frame_options(columns=columns).columns)
         target: Any
-        if partition_by is None:
+        filesystem = options.pop("filesystem", None)
+        if partition_by is None and filesystem is None:
             target = output(where, mode, storage_options)
+        elif partition_by is None:
+            target = output_on(filesystem, where, mode)
+        elif filesystem is not None:
+            raise ValueError("partition_by takes the URL of a folder, and no filesystem")
         else:
             options["partition_by"] = partition_names(partition_by)
             target = folder_output(where, mode, storage_options)
@@ -1203,7 +1211,9 @@ class Store:
         mode : {"w", "x"}
             "w" replaces an existing file, "x" raises an error.
         compression : {"none", "zstd"}, optional
-            Of the output; None for that of the data, which is then copied unchanged.
+            Of the output; None for that of the data, which is then copied unchanged. Whatever it
+            is, data of one file that is not filtered stays the same, its header too, but for a
+            record that is cut.
         storage_options : mapping, optional
             What the filesystem of a URL is made with, as `read` takes it.
 
@@ -1222,22 +1232,24 @@ class Store:
         and the file is one of live data.
         """
         kind = self.compression if compression is None else Compression(compression)
-        plain = self._blocks.is_stream
+        as_it_is = self._blocks.is_stream and not self._blocks.sources[0].is_dbz
         with output(path, mode, storage_options) as out:
-            if plain and kind == self.compression and not self._blocks.sources[0].is_dbz:
+            if as_it_is and kind == self.compression:
                 with self._blocks.sources[0].open() as file:
                     while part := file.read(1 << 20):
                         out.write(part)
                 return
             metadata, along = self.metadata, False
-            if is_live(metadata):  # a filter, or the order of time, parts records from mappings
+            header = header_bytes(metadata) if as_it_is else None
+            # a filter, or the order of time, parts records from mappings
+            if is_live(metadata) and not as_it_is:
                 told = with_mappings(metadata, self._blocks.mapping_blocks())
                 along = symbols_change(told)
                 metadata = metadata if along else told
-            schema = None if along else self._only_schema()
+            schema = None if along or as_it_is else self._only_schema()
             if schema is not None:
                 metadata = metadata.replace(schema=schema)
-            with Encoder(out, metadata, compression=kind) as encoder:
+            with Encoder(out, metadata, compression=kind, _header=header) as encoder:
                 for block in self._blocks.passing(mappings=along):
                     encoder.write(block)
 
@@ -1295,18 +1307,17 @@ class Store:
         dict
             What `insert_symbology_json` takes.
         """
-        day = datetime.timedelta(days=1)
         start, last = self._range()
-        end = None if last is None else last.astype("M8[us]").astype(datetime.datetime)
-        if end is not None and end != end.replace(hour=0, minute=0, second=0, microsecond=0):
-            end += day
+        end = None if last is None or np.isnat(last) else last.astype("M8[D]")
+        if end is not None and end != last:
+            end += 1
         found: dict[str, Any] = client.symbology.resolve(
             dataset=self.dataset,
             symbols=self.symbols,
             stype_in=None if self.stype_in is None else str(self.stype_in),
             stype_out=str(self.stype_out),
             start_date=str(start.astype("M8[D]")),
-            end_date=None if end is None else str(end.date()),
+            end_date=None if end is None else str(end),
         )
         return found
 

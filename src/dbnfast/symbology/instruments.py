@@ -61,16 +61,18 @@ class InstrumentMap:
         """Forget all intervals."""
         self._rows = {}
 
-    def resolve(self, instrument_id: int, date: datetime.date | np.datetime64 | str) -> str | None:
+    def resolve(
+        self, instrument_id: int | str, date: datetime.date | np.datetime64 | str | None
+    ) -> str | None:
         """
         Return the symbol of an instrument on a day.
 
         Parameters
         ----------
-        instrument_id : int
-            The id.
-        date : date, datetime, pandas.Timestamp, datetime64 or str
-            The day in UTC, or a time on it; text is ISO 8601.
+        instrument_id : int or str
+            The id, or its digits.
+        date : date, datetime, pandas.Timestamp, datetime64, str or None
+            The day in UTC, or a time on it; text is ISO 8601. On none there is no symbol.
 
         Returns
         -------
@@ -80,10 +82,10 @@ class InstrumentMap:
         Raises
         ------
         TypeError, ValueError
-            The date is none.
+            The id or the date is none.
         """
-        day = _day(date)
-        return None if day is None else self._on(instrument_id, day)
+        day = None if date is None else _day(date)
+        return None if day is None else self._on(int(instrument_id), day)
 
     def _on(self, instrument_id: int, day: int) -> str | None:
         rows = self._rows.get(instrument_id, ())

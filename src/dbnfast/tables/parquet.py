@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +25,17 @@ from dbnfast.tables.partitions import MADE_UP, Spread
 from dbnfast.tables.symbols import SYMBOL, Labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dbnfast.enums import Schema
     from dbnfast.records.records import Records
     from dbnfast.symbology.resolver import Resolver
 
+# of ParquetWriter: what says how columns are encoded, or needs them to be encoded plainly
+OTHERS: Final = frozenset(
+    ("use_dictionary", "column_encoding", "use_byte_stream_split", "flavor",
+     "use_deprecated_int96_timestamps")
+)  # fmt: skip
 ASCENDING: Final = ("order_id", "sequence")
 PAGE: Final = {
     # a page is encoded and compressed while a core's cache still holds it
@@ -142,6 +149,51 @@ def write_parquet(
     return n
 
 
+@contextmanager
+def output_on(filesystem: Any, path: Any, mode: str) -> Iterator[Any]:
+    """
+    Open a file to write to on a filesystem.
+
+    Parameters
+    ----------
+    filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem
+        The filesystem.
+    path : path-like
+        The file's path there.
+    mode : {"w", "x"}
+        Whether a file that exists is replaced, or is an error.
+
+    Yields
+    ------
+    pyarrow.NativeFile
+        The file is removed where an error follows.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists, and `mode` is "x".
+    TypeError, ValueError
+        An argument is not what it should be.
+    """
+    fs = require("pyarrow.fs", "pandas")
+    if mode not in ("w", "x"):
+        raise ValueError(f"mode is {mode!r}, expected 'w' or 'x'")
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{type(path).__name__} is no path, which a filesystem needs")
+    if not isinstance(filesystem, fs.FileSystem):
+        filesystem = fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+    name = os.fspath(path)
+    if mode == "x" and filesystem.get_file_info(name).type != fs.FileType.NotFound:
+        raise FileExistsError(errno.EEXIST, "exists already", name)
+    try:
+        with filesystem.open_output_stream(name) as out:
+            yield out
+    except BaseException:
+        with suppress(Exception):  # the error stays the one that is told
+            filesystem.delete_file(name)
+        raise
+
+
 class _Form:
     """What Parquet files of a stream look like, and what makes pandas read them as frames."""
 
@@ -156,9 +208,13 @@ class _Form:
         self.by = tuple(partition_by)
         self.schema_name = ""  # of what is written
         self._known = known  # whether there are symbols at all
+        self.pyarrow = require("pyarrow", "pandas")
+        if not isinstance(parquet_schema, self.pyarrow.Schema | None):
+            raise TypeError(f"parquet_schema is {parquet_schema!r}, expected a pyarrow.Schema")
         self._given = parquet_schema
         self._kwargs = dict(kwargs)
-        self.pyarrow = require("pyarrow", "pandas")
+        if parquet_schema is None and self._kwargs.get("store_schema"):
+            del self._kwargs["store_schema"]  # which makes categories of text
         self._schema: Any = None  # of the tables
         self._chosen: dict[str, Any] = {}  # how the columns are encoded
         self._words: Any = None
@@ -180,12 +236,13 @@ class _Form:
             self.schema_name = str(rtype if own is None else own)
         if self._given is not None:
             names = [name for name in self._given.names if name not in self._hidden]
-            self._schema = self.pyarrow.schema([self._given.field(name) for name in names])
+            fields = [self._given.field(name) for name in names]
+            self._schema = self.pyarrow.schema(fields, metadata=self._given.metadata)
             return
         # The file says nothing of dictionaries: text that is written as codes reads as text.
         found = encodings(rows, [name for name in batch.schema.names if name not in self._hidden])
         self._chosen = {**found, "store_schema": False, **PAGE}
-        if self._kwargs.keys() & {"use_dictionary", "column_encoding"}:
+        if self._kwargs.keys() & OTHERS:
             del self._chosen["use_dictionary"], self._chosen["column_encoding"]
         full = _full(rows, self._options)
         made = self.table(batch).schema

@@ -761,6 +761,16 @@ def test_to_file(data: bytes, kind: str | None, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.dbn"]
 
 
+@pytest.mark.parametrize("kind", ["none", "zstd"])
+@pytest.mark.parametrize("path", sorted(FIXTURES.glob("*.dbn")), ids=lambda path: path.stem)
+def test_to_file_changes_the_compression_alone(path: Path, kind: str) -> None:
+    data = path.read_bytes()  # of live sessions, with odd headers, of any version
+    out = io.BytesIO()
+    dbnfast.read(path if kind == "zstd" else streams.frame(data)).to_file(out, compression=kind)
+    found = out.getvalue()
+    assert (found if kind == "none" else streams.inflate(found)) == data
+
+
 def test_to_file_of_several_and_of_filtered_sources() -> None:
     files = [file_of(range(i, 100, 2), i, start=T0, end=T0 + 100) for i in range(2)]
     out = io.BytesIO()
@@ -898,13 +908,43 @@ def test_requests_name_what_the_store_is_of() -> None:
         "dataset": "GLBX.MDP3", "symbols": ["AAA"], "stype_in": "raw_symbol",
         "stype_out": "instrument_id", "start_date": "2001-09-09", "end_date": "2001-09-10",
     }  # fmt: skip
-    dbnfast.read(streams.header(start=T0, end=midnight + day + 1000)).request_symbology(client)
-    assert client.asked["end_date"] == "2001-09-11"  # a day that has begun counts
+    for begun in (1, 999, 1000, day - 1):
+        dbnfast.read(streams.header(start=T0, end=midnight + day + begun)).request_symbology(client)
+        assert client.asked["end_date"] == "2001-09-11"  # a day that has begun counts
     assert dbnfast.read(data).request_full_definitions(client, path="x") == "definitions"
     assert client.asked["schema"] == "definition"
     assert client.asked["path"] == "x"
     dbnfast.read(streams.header()).request_symbology(client)
     assert client.asked["end_date"] is None
+
+
+def test_derived_stores_stay_what_they_are(tmp_path: Path) -> None:
+    class Own(dbnfast.Store):
+        def count(self) -> int:
+            return sum(1 for _ in self)
+
+    path = tmp_path / "a.dbn"
+    path.write_bytes(PLAIN)
+    for store in (Own.from_file(path), Own.from_bytes(PLAIN), Own.from_file(path).filter()):
+        assert store.count() == len(dbnfast.read(PLAIN).records())
+        assert store.filter(instrument_ids=101).count() == 1
+
+
+def test_a_file_that_is_emptied_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.dbn"
+    path.write_bytes(PLAIN)
+    store = dbnfast.read(path)
+    path.write_bytes(b"")
+    for use in (store.to_ndarray, store.records, store.to_df, lambda: list(store)):
+        with pytest.raises(dbnfast.TruncatedError):
+            use()
+
+
+def test_a_folder_that_is_missing_is_named_alone(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "a.csv"
+    with pytest.raises(FileNotFoundError) as caught:
+        dbnfast.read(PLAIN).to_csv(path)
+    assert str(caught.value).endswith(f"{str(path)!r}")
 
 
 # --- extras -----------------------------------------------------------------------------------

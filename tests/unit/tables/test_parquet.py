@@ -45,6 +45,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dbnfast.store.blocks.BLOCK", 1020)
 
 
+DATA = streams.header(lists=MAPPINGS) + b"".join(trade(i % 3, instrument_id=101) for i in range(9))
+
+
 def written(store: Any, **options: Any) -> io.BytesIO:
     out = io.BytesIO()
     store.to_parquet(out, **options)
@@ -137,6 +140,53 @@ def test_wrong_options_leave_no_file(
 def test_options_of_the_writer_are_passed_on() -> None:
     file = parquet.ParquetFile(written(dbnfast.read(ODD), compression="zstd", version="2.6"))
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_deprecated_int96_timestamps": True}, {"flavor": "spark"},
+        {"use_byte_stream_split": ["price"]}, {"store_schema": True}, {"version": "2.6"},
+        {"data_page_version": "1.0"}, {"write_statistics": False}, {"write_page_index": True},
+        {"compression": "zstd", "compression_level": 3}, {"write_page_checksum": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_of_the_writer_leave_the_frame_as_it_is(options: dict[str, Any]) -> None:
+    found = pd.read_parquet(written(dbnfast.read(DATA), **options))
+    pd.testing.assert_frame_equal(found, official(DATA, **options))
+
+
+def test_words_of_a_schema_that_is_given_are_written() -> None:
+    schema = pa.Schema.from_pandas(dbnfast.read(DATA).to_df())
+    schema = schema.with_metadata({**schema.metadata, b"source": b"mine"})
+    mine = written(dbnfast.read(DATA), parquet_schema=schema)
+    assert parquet.read_schema(mine).metadata == schema.metadata
+    found = pd.read_parquet(mine)
+    pd.testing.assert_frame_equal(found, official(DATA, parquet_schema=schema))
+    assert found.index.name == "ts_recv"
+    with pytest.raises(TypeError, match=r"parquet_schema is 'x', expected a pyarrow\.Schema"):
+        written(dbnfast.read(DATA), parquet_schema="x")
+
+
+def test_a_filesystem_of_arrow_or_fsspec(tmp_path: Path) -> None:
+    fs = pytest.importorskip("pyarrow.fs")
+    fsspec = pytest.importorskip("fsspec")
+    store, path = dbnfast.read(DATA), tmp_path / "a.parquet"
+    for filesystem in (fs.LocalFileSystem(), fsspec.filesystem("file")):
+        store.to_parquet(str(path), filesystem=filesystem)
+        pd.testing.assert_frame_equal(pd.read_parquet(path), store.to_df())
+        with pytest.raises(FileExistsError, match=str(path)):
+            store.to_parquet(path, filesystem=filesystem, mode="x")
+        with pytest.raises(ValueError, match="partition_by"):
+            store.to_parquet(tmp_path, filesystem=filesystem, partition_by="date")
+        with pytest.raises(TypeError, match="BytesIO is no path"):
+            store.to_parquet(io.BytesIO(), filesystem=filesystem)
+        with pytest.raises(ValueError, match="mode is 'a'"):
+            store.to_parquet(path, filesystem=filesystem, mode="a")
+        with pytest.raises(TypeError):
+            store.to_parquet(path, filesystem=filesystem, nonsense=1)
+        assert not path.exists()
 
 
 def test_a_schema_that_is_given() -> None:
