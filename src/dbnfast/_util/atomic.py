@@ -116,7 +116,7 @@ def replacing(
             yield file
         return
     target = os.path.expanduser(target)
-    if _is_special(target):  # links such as /dev/stdout may lead to what has no path
+    if is_special(target):  # links such as /dev/stdout may lead to what has no path
         with writer(Path(target), "w", target) as file:
             yield file
         return
@@ -217,7 +217,19 @@ def _move(fs: Any, before: str, path: str) -> None:
     fs.rm_file(before)
 
 
-def _is_special(target: PathLike) -> bool:
+def is_special(target: PathLike) -> bool:
+    """
+    Tell whether a path leads to a device or pipe.
+
+    Parameters
+    ----------
+    target : path
+        The path.
+
+    Returns
+    -------
+    bool
+    """
     try:
         mode = os.stat(target).st_mode
     except OSError:

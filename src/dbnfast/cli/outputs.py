@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import io
+import os
 import signal
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from dbnfast._util.atomic import replacing
+from dbnfast._util.atomic import check_free, is_special, replacing, writer
 from dbnfast._util.buffers import write_all
+from dbnfast._util.urls import is_url
 from dbnfast.cli.terminal import explain, talk
 
 if TYPE_CHECKING:
@@ -57,6 +62,65 @@ def output(name: str, force: bool) -> Iterator[IO[bytes]]:
     file = cast("IO[bytes]", _Stdout())
     yield file
     file.flush()
+
+
+@contextmanager
+def growing(name: str, force: bool) -> Iterator[IO[bytes]]:
+    """
+    Open what a command writes to as it comes, for hours: what was written stays, come what may.
+
+    Parameters
+    ----------
+    name : str
+        A path, or ``-`` for stdout. A file appears when something is written to it. What is at a
+        URL appears when it is whole.
+    force : bool
+        Whether an existing file is replaced.
+
+    Yields
+    ------
+    file
+        Open for writing, binary, not buffered.
+
+    Raises
+    ------
+    FileExistsError
+        The file is there, and `force` is not given.
+    OSError
+        It cannot be written.
+    """
+    path = Path(os.path.realpath(os.path.expanduser(name)))
+    if name == STDOUT or is_url(name) or is_special(path):
+        with output(name, force) as file:
+            yield file
+        return
+    check_free(path, force, name)
+    if not os.access(path.parent, os.W_OK):  # which is told before hours have passed
+        number = errno.EACCES if path.parent.exists() else errno.ENOENT
+        raise OSError(number, os.strerror(number), name)
+    with _Growing(path, "w" if force else "x", name) as file:
+        yield cast("IO[bytes]", file)
+
+
+class _Growing(io.RawIOBase):
+    """A file that is opened when something is written to it."""
+
+    def __init__(self, path: Path, mode: str, name: str) -> None:
+        self._open = functools.partial(writer, path, mode, name)
+        self._file: Any = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self._file is None:
+            self._file = cast("io.BufferedWriter", self._open()).detach()
+        return int(self._file.write(data))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
 
 
 class _Stdout(io.RawIOBase):

@@ -171,7 +171,7 @@ def encode(
     return b"".join([*(deflater.push(part) for part in parts), deflater.finish()])
 
 
-class Encoder:
+class Encoder:  # numpydoc ignore=PR01
     """
     Write a DBN stream piece by piece; a context manager.
 
@@ -239,6 +239,19 @@ class Encoder:
             self._put(self._deflater.push(piece))
             self._is_torn = False
             self._n += n
+
+    def flush(self) -> None:
+        """
+        End a zstd frame, so that all that was written can be read; the output may be cut here.
+
+        Raises
+        ------
+        ValueError
+            The encoder is closed.
+        """
+        if self._closed:
+            raise ValueError("the encoder is closed")
+        self._put(self._deflater.cut())
 
     def close(self) -> None:
         """End the stream; a second call does nothing."""

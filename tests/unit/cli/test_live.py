@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -640,6 +641,62 @@ def test_ctrl_c_and_sigterm(to_file: bool, number: int, code: int, tmp_path: Pat
     assert err.startswith("dbnfast: 586 records in ")
     if to_file:
         assert dbnfast.scan(path.read_bytes(), on_truncated="raise").counts[RType.MBP_0] == N_TRADES
+
+
+@signals
+@pytest.mark.parametrize("name", ["out.dbn", "out.dbn.zst"])
+def test_a_full_disk_leaves_what_was_written(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    code = (
+        "import resource, sys; from dbnfast.__main__ import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, -1)); sys.exit(main(sys.argv[1:]))"
+    )
+    with Gateway(SAMPLE, keys=[KEY], speed="50x") as paced:
+        args = ["live", *told(paced, *SCHEMAS), "-o", str(path)]
+        process = subprocess.run(
+            [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=PATIENCE
+        )
+    assert process.returncode == 1
+    assert f"dbnfast: {path}: File too large\n" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dbnfast.TruncatedWarning)
+        found = dbnfast.scan(path.read_bytes())
+    assert found.metadata is not None
+    assert len(found) > 20
+    assert path.stat().st_size <= 9000
+
+
+@signals
+@pytest.mark.parametrize("name", ["out.dbn", "out.dbn.zst"])
+def test_a_killed_session_leaves_what_was_written(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with Gateway(SAMPLE, keys=[KEY], speed="50x") as paced:
+        process = spawn("live", *told(paced, *SCHEMAS), "-o", str(path))
+        with process:
+            wait_for(lambda: path.exists() and path.stat().st_size > 5000, process)
+            process.kill()
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dbnfast.TruncatedWarning)
+        assert len(dbnfast.scan(path.read_bytes())) > 20
+
+
+def test_a_file_that_is_there_stays_until_records_come(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.dbn"
+    path.write_bytes(b"mine")
+    with Gateway(SAMPLE, keys=[KEY], faults={0: FailAuth("no")}) as refuses:
+        assert main(["live", *told(refuses), "-o", str(path), "--force"]) == 1
+    assert path.read_bytes() == b"mine"
+    link = tmp_path / "link.dbn"
+    link.symlink_to(path)
+    with Gateway(SAMPLE, keys=[KEY]) as gateway:
+        assert main(["live", *told(gateway), "-o", str(link), "--force", "-n", "9"]) == 0
+    assert link.is_symlink()
+    assert len(dbnfast.scan(path.read_bytes(), on_truncated="raise")) == 9
 
 
 @signals

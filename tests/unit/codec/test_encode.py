@@ -398,3 +398,19 @@ def test_a_record_of_unknown_type_is_written_where_its_ts_out_fits(ts_out: bool)
     with pytest.raises(EncodeError, match="ts_out") as caught:
         dbnfast.encode([unknown], METADATA.replace(ts_out=not ts_out))
     assert caught.value.record_index == 0
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_what_is_flushed_can_be_read(compression: str) -> None:
+    out = io.BytesIO()
+    metadata = Metadata("X", schema="trades")
+    array = dbnfast.empty("trades", 3)
+    with dbnfast.Encoder(out, metadata, compression=compression) as encoder:
+        for n in range(1, 4):
+            encoder.write(array)
+            encoder.flush()
+            encoder.flush()  # nothing waits
+            assert len(dbnfast.scan(out.getvalue(), on_truncated="ignore")) == 3 * n
+    assert len(dbnfast.scan(out.getvalue(), on_truncated="raise")) == 9
+    with pytest.raises(ValueError, match="the encoder is closed"):
+        encoder.flush()

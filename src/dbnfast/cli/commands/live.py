@@ -13,7 +13,7 @@ import numpy as np
 from dbnfast.cli.commands.head import line_of, name_of
 from dbnfast.cli.format import Style, format_price, format_time, rows
 from dbnfast.cli.live_options import events_of, summarise, tell
-from dbnfast.cli.outputs import STDOUT, blame, output
+from dbnfast.cli.outputs import STDOUT, blame, growing
 from dbnfast.cli.terminal import explain, put, put_table
 from dbnfast.codec.encode import Encoder
 from dbnfast.enums import DBN_VERSION, RType
@@ -41,6 +41,7 @@ TRADES: Final = (RType.MBP_0, RType.MBP_1, RType.TCBBO)
 REDRAW: Final = 0.25  # s
 COLUMNS: Final = ("symbol", "time", "bid sz", "bid", "ask", "ask sz", "last", "size", "records")
 LONGEST: Final = 30  # rows
+FLUSH_EVERY: Final = 1.0  # s
 INTERRUPTED: Final = 130  # as a shell has it
 
 
@@ -128,26 +129,31 @@ def _take(live: Live, options: SessionOptions, sinks: list[Sink], taken: Taken) 
 
 
 def _to_file(live: Live, stack: ExitStack, out: str, zstd: bool, force: bool) -> Sink:
-    file = stack.enter_context(output(out, force))
+    file = stack.enter_context(growing(out, force))
     encoder: Encoder | None = None
+    flushed = time.monotonic()
 
     def write(records: Records) -> None:
-        nonlocal encoder
+        nonlocal encoder, flushed
         if live.metadata is None:
             return  # nothing came yet
         if encoder is None:
             compression = "zstd" if zstd else "none"
             encoder = Encoder(file, live.metadata, compression=compression)
         encoder.write(records)
+        if zstd and time.monotonic() >= flushed + FLUSH_EVERY:
+            encoder.flush()  # for who reads it, and for when nobody can end it
+            flushed = time.monotonic()
         if out == STDOUT:
             file.flush()  # who reads it wants it now
 
-    def close() -> None:
-        write(empty_records(DBN_VERSION, live.ts_out, live.metadata))  # the header at least
-        if encoder is not None:
-            encoder.close()
+    def close(kind: Any, error: Any, trace: Any) -> None:
+        if error is None:
+            write(empty_records(DBN_VERSION, live.ts_out, live.metadata))  # the header at least
+        if encoder is not None:  # after an error, such as a full disk, what is there stays
+            encoder.__exit__(kind, error, trace)
 
-    stack.callback(close)
+    stack.push(close)
     return write
 
 
