@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
+
+INTERRUPTED: Final = 130  # as a shell has it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         if sys.stderr is not None:
             print(f"dbnfast: {MissingExtraError(library, 'cli')}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # while that is being loaded
+        return INTERRUPTED
     return run(sys.argv[1:] if argv is None else argv)
 
 

@@ -22,9 +22,12 @@ from dbnfast import Decoder, Metadata, TruncatedWarning
 from dbnfast._core.run import Owner
 from dbnfast._util.times import to_ns
 from dbnfast.dbn import DBNDecoder
+from dbnfast.gateway import Cut, Gateway
+from dbnfast.live.recorder import Recorder, recover
 from helpers import streams
 
 TRADES = dbnfast.encode(dbnfast.empty("trades", 50), Metadata("X", schema="trades"))
+STORE = dbnfast.read(TRADES)
 LONG = streams.header() + b"".join(bytes([14]) + streams.trade(i)[1:] + bytes(8) for i in range(9))
 HEAD = streams.header()
 
@@ -493,3 +496,27 @@ def test_a_dbz_header_that_claims_gigabytes_is_refused() -> None:
     with pytest.raises(dbnfast.MetadataError, match="at most") as caught:
         dbnfast.iter_decode(io.BytesIO(claim))
     assert caught.value.offset == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: STORE.filter(instrument_ids=1.5), TypeError, "instrument_ids is 1.5"),
+        (lambda: STORE.filter(symbols=5), TypeError, "symbols is 5, expected"),
+        (lambda: Metadata("X", symbols=5), TypeError, "symbols is 5, expected"),
+        (lambda: Metadata("X", partial=5), TypeError, "partial is 5, expected"),
+        (lambda: Metadata("X", not_found=5), TypeError, "not_found is 5, expected"),
+        (lambda: Metadata("X", mappings=5), TypeError, "mappings is 5, expected"),
+        (lambda: Recorder(None), TypeError, "folder is None, expected a path"),
+        (lambda: Recorder("x", clock=5), TypeError, "clock is 5, expected a function"),
+        (lambda: recover(7), TypeError, "folder is 7, expected a path"),
+        (lambda: recover("a\0b"), ValueError, "folder is 'a.x00b'"),
+        (lambda: dbnfast.iter_decode("a\0b"), ValueError, "path is 'a.x00b'"),
+        (lambda: STORE.to_csv("a\0b"), ValueError, "path is 'a.x00b'"),
+        (lambda: STORE.to_parquet("a\0b", partition_by="date"), ValueError, "path is 'a.x00b'"),
+        (lambda: Gateway(STORE, keys=["db-12345"], faults=[Cut(9)]), TypeError, r"faults is \[Cut"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_named(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from typing import Any, Final
 
 VERSIONS: Final = (1, 2, 3)  # of DBN
@@ -34,6 +35,35 @@ def as_int(name: str, value: Any) -> int:
     except TypeError:
         pass
     raise TypeError(f"{name} is {value!r}, expected an int")
+
+
+def as_path(name: str, value: Any) -> str:
+    """
+    Check that an argument is a path.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the error.
+    value : path-like
+        What a caller gave.
+
+    Returns
+    -------
+    str
+        With the home folder in place of ``~`` at its beginning.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none.
+    """
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise TypeError(f"{name} is {value!r}, expected a path")
+    path = str(os.fsdecode(value))  # a member of an enumeration may be text
+    if "\0" in path:
+        raise ValueError(f"{name} is {path!r}, which has a NUL, as no path can")
+    return os.path.expanduser(path)
 
 
 def check_version(name: str, version: Any) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from dbnfast._util.arguments import as_path
 from dbnfast._util.buffers import write_all
 from dbnfast._util.urls import asked, filesystem_of, is_local, is_url, named_on
 
@@ -115,7 +116,7 @@ def replacing(
         with _uploaded(str(target), force, storage_options) as file:
             yield file
         return
-    target = os.path.expanduser(target)
+    target = as_path("path", target)
     if is_special(target):  # links such as /dev/stdout may lead to what has no path
         with writer(Path(target), "w", target) as file:
             yield file

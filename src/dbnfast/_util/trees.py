@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from dbnfast._util.arguments import as_path
 from dbnfast._util.atomic import is_temporary, put, temporary, writer
 from dbnfast._util.urls import asked, filesystem_of, is_local, is_url, named_on
 
@@ -114,7 +115,7 @@ def folder_at(
         As `filesystem_of` raises them.
     """
     if not is_url(target):
-        return Path(os.path.expanduser(target))
+        return Path(as_path("path", target))
     fs, path = filesystem_of(str(target), storage_options)
     return Path(path) if is_local(fs) else Elsewhere(fs, path)
 
@@ -296,7 +297,7 @@ class Tree:
     def __init__(self, folder: PathLike, mode: str = "w", suffix: str = ".parquet") -> None:
         self.names: list[str] = []
         self._shown = os.fspath(folder)
-        self._folder = Path(os.path.expanduser(folder))
+        self._folder = Path(as_path("folder", folder))
         self._mode = mode
         self._suffix = suffix
         self._parts: list[tuple[Path, Path]] = []  # the names before, and those of whole files

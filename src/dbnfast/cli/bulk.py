@@ -19,10 +19,10 @@ from dbnfast._util.atomic import is_same_file, is_temporary, replacing
 from dbnfast._util.locks import FileLock
 from dbnfast._util.ranges import Ranged
 from dbnfast._util.trees import Elsewhere, folder_at, tree_at
-from dbnfast._util.urls import is_url, joined, masked
+from dbnfast._util.urls import is_url, joined
 from dbnfast.cli.commands.convert import SUFFIXES, convert, target_format
 from dbnfast.cli.commands.convert import run as run_one
-from dbnfast.cli.inputs import files_of
+from dbnfast.cli.inputs import each
 from dbnfast.cli.outputs import Progress, Told, blame, output, plural
 from dbnfast.cli.pool import results
 from dbnfast.cli.selection import check, parse_time
@@ -275,12 +275,9 @@ def start(inputs: Sequence[Input], target: str, options: Options, n_processes: i
     ValueError
         As `run` raises it, and `convert.run`.
     """
-    found: list[Input] = []
-    for source in inputs:
-        try:
-            found += files_of(source)
-        except (DbnError, OSError) as error:
-            return blame(masked(source.name), error)
+    found = list(each(inputs))
+    if len(inputs) == len(found) == 1 and found[0].error is not None:
+        return blame(found[0].name, found[0].error)
     several = len(found) > 1 or len(inputs) > 1
     name = inputs[0].name
     if not several and not is_url(name):
@@ -336,28 +333,38 @@ def run(inputs: Sequence[Input], target: str, options: Options, n_processes: int
     try:
         if is_url(target) and isinstance(here := folder_at(target), Path):
             target = os.fspath(here)
-        jobs = _jobs(inputs, target, options)
+        jobs, failed = _jobs(inputs, target, options)
+        if not jobs:
+            return _told_of(failed, target, len(failed), len(failed))
         folder = Folder(target)
         release = folder.take(options)
     except OSError as error:
         return blame(None, error)
     try:
-        return _run(jobs, folder, n_processes)
+        return _run(jobs, folder, n_processes, failed)
     except OSError as error:  # of the folder; those of an input are told with it
         return blame(target, error)
     finally:
         release()
 
 
-def _jobs(inputs: Sequence[Input], target: str, options: Options) -> list[Job]:
+def _jobs(inputs: Sequence[Input], target: str, options: Options) -> tuple[list[Job], list[str]]:
+    # what is to be done, and what is said of inputs that cannot be looked at
     zstd = False if options.partition_by else target_format("x", options)[1]
     suffix = next(end for end, form in SUFFIXES.items() if form == options.target_format)
     suffix += ".zst" * zstd
     jobs: dict[str, Job] = {}
+    failed = []
     for source in inputs:
         if source.name == STDIN:
             raise ValueError("standard input cannot become a file of a folder")
-        told = _told(source, options)
+        try:
+            if source.error is not None:
+                raise source.error
+            told = _told(source, options)
+        except (DbnError, OSError) as error:
+            failed.append(_blamed(source, error))
+            continue
         job = Job(source, target, _stem(source.name), suffix, options, told)
         if is_url(target) and "::" in job.name:  # which begins another URL in one
             raise ValueError(f"{source.name} would become {job.name}, which no URL can name")
@@ -370,14 +377,14 @@ def _jobs(inputs: Sequence[Input], target: str, options: Options) -> list[Job]:
         is_here = source.place is None and not options.partition_by
         if is_here and is_same_file(source.name, job.target):
             raise ValueError(f"{source.name} would become itself: choose another folder")
-    return list(jobs.values())
+    return list(jobs.values()), failed
 
 
 def _told(source: Input, options: Options) -> dict[str, Any]:
     name, size, place = source.name, source.size, source.place
     if place is None:
-        name = os.path.abspath(name)
         state: Any = os.stat(name).st_mtime_ns
+        name = os.path.abspath(name)
     else:
         state = (place if isinstance(place, Ranged) else place.data).version
     given = asdict(options) | {"fragment": source.fragment, "version": source.version}
@@ -396,22 +403,21 @@ def _stem(name: str) -> str:
     return path.stem if known else path.name
 
 
-def _run(jobs: list[Job], folder: Folder, n_processes: int) -> int:
-    target = folder.name
-    failed: list[str] = []
+def _run(jobs: list[Job], folder: Folder, n_processes: int, failed: list[str]) -> int:
+    target, n_all = folder.name, len(jobs) + len(failed)
     todo: list[Job] = []
     for job in jobs:
         try:
             found = _left(job, folder)
         except OSError as error:
-            failed.append(_blamed(job, error))
+            failed.append(_blamed(job.source, error))
             continue
         if found is not None:
             todo.append(found)
     n_failed = len(failed)
-    n_before = len(jobs) - len(todo) - n_failed
+    n_before = n_all - len(todo) - n_failed
     if n_before:
-        talk(f"{target}: {plural(n_before, 'file')} of {len(jobs):,} done before")
+        talk(f"{target}: {plural(n_before, 'file')} of {n_all:,} done before")
     if todo and todo[0].options.partition_by:  # what a run that was killed left
         folder.remove(name for name in folder.of_tables() if is_temporary(name.split("/")[-1]))
     n_done = n_before
@@ -440,10 +446,15 @@ def _run(jobs: list[Job], folder: Folder, n_processes: int) -> int:
                     n_done += 1
                     _mark(unit, is_done=True)
     except KeyboardInterrupt:
-        talk(f"{target}: {n_done:,} of {len(jobs):,} done; the same command does the others")
+        talk(f"{target}: {n_done:,} of {n_all:,} done; the same command does the others")
         raise
+    return _told_of(failed, target, n_failed + len(spoiled), n_all)
+
+
+def _told_of(failed: list[str], target: str, n: int, n_all: int) -> int:
+    # the exit code
     if failed:
-        talk(f"{target}: {plural(n_failed + len(spoiled), 'input')} of {len(jobs):,} failed:")
+        talk(f"{target}: {plural(n, 'input')} of {n_all:,} failed:")
         for text in failed:
             for line in text.splitlines():
                 talk(line.removeprefix("dbnfast: "))
@@ -494,8 +505,8 @@ def _mark(job: Job, is_done: bool) -> None:
         file.write(json.dumps(job.told | {"done": is_done}, indent=1).encode())
 
 
-def _blamed(job: Job, error: Exception) -> str:
-    return _said(lambda: blame(job.source.name, error))[1]
+def _blamed(source: Input, error: Exception) -> str:
+    return _said(lambda: blame(source.name, error))[1]
 
 
 def _said(call: Callable[[], int]) -> tuple[int, str]:

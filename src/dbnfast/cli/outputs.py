@@ -146,6 +146,15 @@ class _Stdout(io.RawIOBase):
             raise
 
 
+class Ended(KeyboardInterrupt):
+    """
+    A signal that ends a command as Ctrl-C does.
+
+    Where KeyboardInterrupt itself leaves code that was made of text, as dataclasses make it, the
+    interpreter ends the process by SIGINT in the end, even if it is caught.
+    """
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[list[int]]:
     """
@@ -165,7 +174,7 @@ def ended_by_signals() -> Iterator[list[int]]:
         again = number in came
         came.append(number)
         if number == signal.SIGTERM or not again:  # SIGHUP may come twice for one terminal
-            raise KeyboardInterrupt
+            raise Ended
 
     ours = []
     if threading.current_thread() is threading.main_thread():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import operator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from dbnfast._core.metadata import Header, encode_header, header_size, parse_header, set_codes
@@ -22,7 +23,7 @@ from dbnfast.enums import (
 from dbnfast.errors import MetadataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from typing_extensions import Buffer
 
@@ -627,7 +628,7 @@ def _limit(limit: Any) -> int | None:
 
 
 def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(values, str):
+    if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} is {values!r}, expected a sequence of str")
     texts = tuple(values)
     for text in texts:
@@ -639,6 +640,8 @@ def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
 def _mapping_rows(
     mappings: Mapping[str, Sequence[Any]] | Sequence[Any],
 ) -> Iterable[tuple[str, Intervals]]:
+    if not isinstance(mappings, Iterable):
+        raise TypeError(f"mappings is {mappings!r}, expected a mapping, or a sequence of rows")
     if hasattr(mappings, "items"):
         pairs: Iterable[tuple[str, Any]] = mappings.items()
     else:

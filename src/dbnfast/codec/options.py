@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from dbnfast._util.arguments import as_int, check_version
+from dbnfast._util.arguments import as_int, as_path, check_version
 from dbnfast._util.urls import is_url
 from dbnfast.layouts.table import MAX_RECORD_SIZE, layout_by_size
 from dbnfast.records.headers import groups
@@ -70,7 +69,7 @@ def open_raw(path: PathLike, storage_options: Mapping[str, Any] | None = None) -
         return cast("IO[bytes]", open_url(str(path), storage_options))
     # a member of an enumeration is text and a number at once: FileIO would take that for a
     # descriptor, and close it
-    return io.FileIO(os.path.expanduser(str(os.fsdecode(path))))
+    return io.FileIO(as_path("path", path))
 
 
 def check_options(

@@ -195,6 +195,8 @@ class Faults:
 
     def __init__(self, schedule: Mapping[int | None, Fault | Sequence[Fault]] | None = None):
         self._schedule: dict[int | None, tuple[Fault, ...]] = {}
+        if not isinstance(schedule, Mapping | None):
+            raise TypeError(f"faults is {schedule!r}, expected faults by number of connection")
         for number, given in (schedule or {}).items():
             if number is not None and (not isinstance(number, int) or number < 0):
                 raise ValueError(f"connection is {number!r}, expected a number from 0, or None")

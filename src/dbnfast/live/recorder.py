@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from dbnfast._util.arguments import as_int
+from dbnfast._util.arguments import as_int, as_path
 from dbnfast._util.atomic import named
 from dbnfast._util.times import DAY
 from dbnfast.codec.compression import packed_frame, stored_frame
@@ -152,7 +152,9 @@ class Recorder:
             rotate_bytes = as_int("rotate_bytes", rotate_bytes)
             if rotate_bytes <= 0:
                 raise ValueError(f"rotate_bytes is {rotate_bytes}, expected 1 or more")
-        self._folder = Path(os.path.expanduser(folder))
+        if not callable(clock):
+            raise TypeError(f"clock is {clock!r}, expected a function that gives seconds")
+        self._folder = Path(as_path("folder", folder))
         self._prefix = None if prefix is None else _checked_prefix(prefix)
         self._compression = Compression(compression)
         self._rotate_bytes = rotate_bytes

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
+from dbnfast._util.arguments import as_path
 from dbnfast._util.atomic import named
 from dbnfast._util.locks import FileLock
 from dbnfast.codec.compression import Inflater, frame_size, is_skippable
@@ -123,7 +124,7 @@ def parts_of(folder: PathLike, prefix: str | None = None) -> list[Part]:
     list of Part
         In the order in which they were begun.
     """
-    folder = os.path.expanduser(folder)
+    folder = as_path("folder", folder)
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -369,7 +370,7 @@ def lock_folder(folder: PathLike, prefix: str) -> FileLock:
     BlockingIOError
         A recorder writes there, in this process or another; the error names the folder.
     """
-    folder = os.path.expanduser(folder)
+    folder = as_path("folder", folder)
     try:
         return FileLock(Path(folder, f".{prefix}.lock"))
     except BlockingIOError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +14,6 @@ from dbnfast.layouts.dtypes import as_rtype
 from dbnfast.records.filters import Filter, ids_of, rtypes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dbnfast._typing import Schemas
     from dbnfast._util.times import Time
 
@@ -191,6 +190,8 @@ def _as_shared(schema: Any) -> Any:
 
 
 def _symbols(symbols: Iterable[str] | str) -> tuple[str, ...]:
+    if not isinstance(symbols, Iterable):
+        raise TypeError(f"symbols is {symbols!r}, expected a str or several")
     found = [symbols] if isinstance(symbols, str) else list(symbols)
     for symbol in found:
         if not isinstance(symbol, str):

@@ -137,6 +137,28 @@ def test_an_error_stops_no_other(days: Path, tmp_path: Path, capsys: Out) -> Non
     assert files_in(out) == ["a.csv", "b.csv", "c.csv"]
 
 
+def test_an_input_that_is_missing_stops_no_other(days: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    to = (out, "--to", "csv", "--schema", "trades")
+    nothing, pattern = tmp_path / "no.dbn", tmp_path / "no*.dbn"
+    for missing in ((nothing, nothing.with_name("no too.dbn")), (nothing, pattern)):
+        assert convert(*missing, *to) == 1
+        heading, *lines = capsys.readouterr().err.splitlines()
+        assert heading == f"dbnfast: {out}: 2 inputs of 2 failed:"
+        assert len(lines) == 2
+        for line, name in zip(lines, missing, strict=True):
+            assert line.startswith(f"dbnfast: {name}: ")
+        assert not out.exists()
+    for times in range(2):
+        assert convert(nothing, days / "c.dbn", pattern, *to) == 1
+        said = capsys.readouterr().err
+        assert ("1 file of 3 done before" in said) == (times == 1)
+        assert f"dbnfast: {out}: 2 inputs of 3 failed:\ndbnfast: {nothing}: No such" in said
+        assert files_in(out) == ["c.csv"]
+    assert convert(pattern, *to) == 1
+    assert capsys.readouterr().err == f"dbnfast: {pattern}: no such DBN file\n"
+
+
 def test_files_of_others_stay(days: Path, tmp_path: Path, capsys: Out) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -636,3 +636,30 @@ def test_force_is_advised_where_a_file_is_replaced(capsys: pytest.CaptureFixture
     for text, shown in (("exists already", FORCE), ("File exists", "File exists")):
         assert outputs.blame(None, FileExistsError(errno.EEXIST, text, "x")) == 1
         assert capsys.readouterr().err == f"dbnfast: x: {shown}\n"
+
+
+def test_ctrl_c_while_the_command_line_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupts:
+        def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+            if name == "dbnfast.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "dbnfast.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    assert main(["info", "x"]) == 130
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_inside_code_of_text_is_no_sigint(name: str) -> None:
+    code = f"""
+import os, signal, sys
+from dbnfast.cli.outputs import ended_by_signals
+with ended_by_signals() as came:
+    try:
+        exec("os.kill(os.getpid(), signal.{name})")
+    except KeyboardInterrupt:
+        pass
+sys.exit(0 if came == [signal.{name}] else 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

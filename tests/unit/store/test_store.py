@@ -463,7 +463,7 @@ def test_batches_are_of_a_number_of_bytes(max_bytes: Any) -> None:
         ({"instrument_ids": ["118"]}, "one of instrument_ids is '118', expected an int"),
         ({"publishers": 1.5}, "publishers is 1.5, expected an int"),
         ({"symbols": [118]}, "one of symbols is 118, expected a str"),
-        ({"symbols": 118}, "'int' object is not iterable"),
+        ({"symbols": 118}, "symbols is 118, expected a str or several"),
         ({"schema": 0}, "schema is 0, expected a Schema, its text, or an RType"),
         ({"symbol": "ESH6"}, r"Store\.filter\(\) got an unexpected keyword argument 'symbol'"),
     ],
