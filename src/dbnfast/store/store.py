@@ -1310,7 +1310,7 @@ class Store:
         start, last = self._range()
         end = None if last is None or np.isnat(last) else last.astype("M8[D]")
         if end is not None and end != last:
-            end += 1
+            end += np.timedelta64(1, "D")
         found: dict[str, Any] = client.symbology.resolve(
             dataset=self.dataset,
             symbols=self.symbols,
