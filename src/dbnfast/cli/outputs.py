@@ -89,11 +89,12 @@ def growing(name: str, force: bool) -> Iterator[IO[bytes]]:
     OSError
         It cannot be written.
     """
-    path = Path(os.path.realpath(os.path.expanduser(name)))
-    if name == STDOUT or is_url(name) or is_special(path):
+    target = os.path.expanduser(name)
+    if name == STDOUT or is_url(name) or is_special(target):
         with output(name, force) as file:
             yield file
         return
+    path = Path(os.path.realpath(target))  # a link stays one, and names the new file
     check_free(path, force, name)
     if not os.access(path.parent, os.W_OK):  # which is told before hours have passed
         number = errno.EACCES if path.parent.exists() else errno.ENOENT

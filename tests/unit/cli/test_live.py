@@ -699,6 +699,16 @@ def test_a_file_that_is_there_stays_until_records_come(
     assert len(dbnfast.scan(path.read_bytes(), on_truncated="raise")) == 9
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there is no such device")
+def test_a_device_is_written_to_as_it_is(gateway: Gateway) -> None:
+    args = ["live", *told(gateway), "-o", "/dev/stdout", "-n", "9"]
+    with spawn(*args) as process:
+        assert process.stdout is not None
+        data = process.stdout.buffer.read()  # type: ignore[attr-defined]
+        assert process.wait(PATIENCE) == 0
+    assert len(dbnfast.scan(data, on_truncated="raise")) == 9
+
+
 @signals
 def test_ctrl_c_before_anything_came(tmp_path: Path) -> None:
     args = [one for one in told(free_port()) if one != "--no-reconnect"]
